@@ -1,0 +1,3 @@
+//! The command `natbox`: arguments in, exit code out.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Topology files, scenarios, captures and reports: what a Rust test depends on.

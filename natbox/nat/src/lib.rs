@@ -1,0 +1,14 @@
+//! A NAT of any behaviour: one engine, behaviour as data.
+//!
+//! A packet and a time go in; the packet, rewritten, and a [`Verdict`] come out. Sans-IO: no clock, no socket,
+//! no thread. Knows nothing of links, routes, hosts, or files, and never sees the name of a preset once it is
+//! resolved to a [`Behavior`].
+
+pub mod behavior;
+mod engine;
+pub mod preset;
+pub mod verdict;
+
+pub use behavior::Behavior;
+pub use engine::Nat;
+pub use verdict::{Ended, MappingEnd, MappingId, MappingView, Refusal, Translation, Verdict};

@@ -1,0 +1,18 @@
+//! Bytes and their meaning: time, packets, checksums, and why a packet may die.
+//!
+//! Remembers nothing: no function here keeps state, reads a clock or draws a random number. Parsing never
+//! panics; whatever is not a well-formed IPv4 or IPv6 packet comes back with a [`DropReason`].
+
+pub mod build;
+pub mod checksum;
+pub mod icmp;
+pub mod packet;
+pub mod reason;
+pub mod time;
+pub mod word;
+
+pub use icmp::IcmpError;
+pub use packet::{Fragment, Malformed, Packet, Protocol, Quoted, TcpFlags, Transport};
+pub use reason::DropReason;
+pub use time::Time;
+pub use word::Word;

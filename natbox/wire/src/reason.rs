@@ -1,0 +1,48 @@
+//! Why a packet died: one closed list for the whole house.
+//!
+//! It lives at the bottom of the house because every room drops packets and every report names the reason.
+
+crate::words! {
+    /// Why a packet was dropped.
+    pub enum DropReason: "drop reason" {
+        // Malformed: the bytes are not a packet that a router may forward or a host may read.
+        Truncated = "truncated", "fewer bytes than the header needs or announces";
+        BadVersion = "bad-version", "the IP version is neither 4 nor 6";
+        BadHeaderLength = "bad-header-length", "the IPv4 header length is below 20 bytes or beyond the packet";
+        BadLength = "bad-length", "the IP length field contradicts the bytes that came";
+        BadIpChecksum = "bad-ip-checksum", "the IPv4 header checksum is wrong (RFC 1812 section 5.2.2)";
+        BadOptions = "bad-options", "an IP option or extension header is malformed";
+        SourceRoute = "source-route", "the packet asks for source routing, which nobody here grants (RFC 7126, RFC 5095)";
+        BadTransportHeader = "bad-transport-header", "a UDP, TCP or ICMP header that its own fields or the packet's end contradict";
+        BadTransportChecksum = "bad-transport-checksum", "the UDP, TCP or ICMP checksum is wrong";
+        BadSource = "bad-source", "a source address that no packet may carry: multicast, broadcast, loopback, unspecified";
+        // Links.
+        Loss = "loss", "lost by the link's configured chance";
+        QueueFull = "queue-full", "the link's queue was full";
+        LinkCut = "link-cut", "the link is cut";
+        TooBig = "too-big", "larger than the link's MTU and not allowed to be fragmented";
+        // Routing.
+        NoRoute = "no-route", "no route to the destination";
+        PrivateDestination = "private-destination", "a private destination (RFC 1918, RFC 4193, RFC 6598) in the public core, where it means nothing";
+        TtlExpired = "ttl-expired", "the time to live, or hop limit, ran out";
+        NoNeighbour = "no-neighbour", "nobody on the local network has this address";
+        // NATs and firewalls.
+        NoMapping = "no-mapping", "nothing inside has this external endpoint";
+        Filtered = "filtered", "the mapping exists, but the filter refuses this remote";
+        PortsExhausted = "ports-exhausted", "no free external port for a new mapping";
+        HairpinOff = "hairpin-off", "sent from inside to an external address of the same NAT, which does not hairpin";
+        UnsupportedProtocol = "unsupported-protocol", "a protocol that this NAT does not translate";
+        FragmentUntranslatable = "fragment-untranslatable", "a fragment, and this NAT translates whole packets only";
+        IcmpNoSession = "icmp-no-session", "an ICMP error about a packet of no session of this NAT";
+        // Hosts.
+        NotForThisHost = "not-for-this-host", "addressed to somebody else, and hosts do not forward";
+        PortUnreachable = "port-unreachable", "no socket on this port; an ICMP port unreachable or a RST answers";
+        ProtocolUnreachable = "protocol-unreachable", "a protocol that the host does not speak; an ICMP protocol unreachable answers";
+        NotConnected = "not-connected", "the socket is connected to another remote";
+        BufferFull = "buffer-full", "the socket's receive buffer was full";
+        ReassemblyTimeout = "reassembly-timeout", "the other fragments did not come in time";
+        ReassemblyLimit = "reassembly-limit", "the host's memory for fragments was full";
+        BadFragment = "bad-fragment", "fragments that overlap (RFC 5722), run past 65,535 bytes or have a crooked length";
+        IcmpUnconcerned = "icmp-unconcerned", "an ICMP message that concerns no socket of this host";
+    }
+}

@@ -1,0 +1,132 @@
+//! Notes: everything that happens to packets and boxes, as one stream. Captures, text, JSON and tests read it.
+//!
+//! A world without an observer builds no notes and pays nothing for them.
+
+use natbox_nat::{Ended, Refusal, Translation};
+use natbox_wire::{DropReason, Time};
+
+/// A node of the world: a host, a gateway, or the core router of a network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeId(pub u32);
+
+/// An attachment of a node to a network: `alice`, `home-a:inside`, `home-a:outside`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct InterfaceId(pub u32);
+
+/// A packet's number. It keeps it through NATs, fragmentation and duplication; an answer is another packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PacketId(pub u64);
+
+/// The packet that a note is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PacketRef<'a> {
+    /// Its number.
+    pub id: PacketId,
+    /// The packet on whose account it was sent: the offender of an ICMP error, the request of an echo reply, the
+    /// segment that a RST refuses.
+    pub cause: Option<PacketId>,
+    /// Its bytes, from the IP header on, as they were on that interface.
+    pub bytes: &'a [u8],
+}
+
+/// One thing that happened.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Note<'a> {
+    /// When.
+    pub at: Time,
+    /// Where.
+    pub node: NodeId,
+    /// What.
+    pub event: Event<'a>,
+}
+
+/// What happened.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Event<'a> {
+    /// A packet left a node through an interface. One note a packet and interface, with what the link did to it.
+    Sent {
+        /// The interface that it left through.
+        interface: InterfaceId,
+        /// The packet.
+        packet: PacketRef<'a>,
+        /// What the link did.
+        fate: LinkFate,
+    },
+    /// A packet came to a node through an interface. Its bytes are those that came, before any rewriting. One note
+    /// a packet and interface, with what the node did; a packet sent on has a `Sent` note after this one.
+    Received {
+        /// The interface that it came through.
+        interface: InterfaceId,
+        /// The packet.
+        packet: PacketRef<'a>,
+        /// What the node did.
+        outcome: Outcome,
+    },
+    /// A node dropped a packet that came through no interface just then: its own before sending (no route,
+    /// too big), or one it had held (reassembly timeout).
+    Dropped {
+        /// The packet.
+        packet: PacketRef<'a>,
+        /// Why.
+        reason: DropReason,
+    },
+    /// A mapping of this gateway's NAT ended.
+    MappingEnded(Ended),
+    /// A gateway rebooted.
+    Rebooted,
+    /// A gateway has other external addresses.
+    Readdressed,
+    /// An interface's link was cut.
+    Cut(InterfaceId),
+    /// An interface's link was mended.
+    Mended(InterfaceId),
+}
+
+/// What a link did to a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LinkFate {
+    /// It will arrive at this time.
+    Carried {
+        /// When it arrives.
+        arrives: Time,
+    },
+    /// It will arrive twice.
+    Duplicated {
+        /// When the first copy arrives.
+        arrives: Time,
+        /// When the second copy arrives.
+        again: Time,
+    },
+    /// It will not arrive.
+    Dropped(DropReason),
+}
+
+/// What a node did with a packet that came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Given to a socket, or answered by the host itself (echo).
+    Delivered,
+    /// A fragment, kept until the others come.
+    Held,
+    /// Sent on, unchanged but for its TTL.
+    Routed,
+    /// Sent on, translated by the mapping.
+    Translated(Translation),
+    /// Sent back inside by the NAT.
+    Hairpinned {
+        /// The sender's mapping.
+        source: Translation,
+        /// The receiver's mapping.
+        destination: Translation,
+    },
+    /// Dropped by the NAT.
+    Refused(Refusal),
+    /// Dropped by the node, not by its NAT.
+    Dropped(DropReason),
+}
+
+/// Reads the notes of a world as they happen.
+pub trait Observer {
+    /// One note. Its packet bytes live only for the call.
+    fn note(&mut self, note: &Note<'_>);
+}
