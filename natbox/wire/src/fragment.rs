@@ -73,7 +73,7 @@ fn ipv4_packet(header: &[u8], offset_bytes: u16, more: bool, data: &[u8]) -> Opt
     put16(&mut bytes, ipv4::TOTAL_LENGTH, u16::try_from(header.len() + data.len()).ok()?);
     let flags = be16(header, ipv4::FRAGMENT) & !(ipv4::MORE_FRAGMENTS | ipv4::OFFSET);
     let more = if more { ipv4::MORE_FRAGMENTS } else { 0 };
-    put16(&mut bytes, ipv4::FRAGMENT, flags | more | offset_bytes / UNIT_BYTES as u16);
+    put16(&mut bytes, ipv4::FRAGMENT, flags | more | (offset_bytes / UNIT_BYTES as u16));
     put16(&mut bytes, ipv4::CHECKSUM, 0);
     let sum = checksum(&bytes[..header.len()]);
     put16(&mut bytes, ipv4::CHECKSUM, sum);
