@@ -5,5 +5,6 @@
 
 pub mod error;
 pub mod stun;
+mod wait;
 
 pub use error::ProbeError;
