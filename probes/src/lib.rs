@@ -6,6 +6,7 @@
 pub mod discovery;
 pub mod error;
 pub mod stun;
+pub mod turn;
 mod wait;
 
 pub use error::ProbeError;
