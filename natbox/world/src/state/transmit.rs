@@ -8,7 +8,8 @@ use crate::network::Hop;
 use crate::note::{Event, InterfaceId, LinkFate, NodeId, PacketId, PacketRef};
 
 impl State {
-    /// Sends what a host's sockets want sent, notes what they dropped, and sets the host's timer.
+    /// Sends what a host's sockets want sent, notes what they dropped, wakes who waits for them, and sets the host's
+    /// timer.
     pub(super) fn flush(&mut self, node: NodeId) {
         while let Some(outgoing) = self.host(node).stack.outbox() {
             let id = self.new_packet();
@@ -20,6 +21,10 @@ impl State {
         while let Some((packet, id, reason)) = self.host(node).stack.drops() {
             let id = id.unwrap_or_else(|| self.new_packet());
             self.note_dropped(node, PacketRef { id, cause: None, bytes: packet.bytes() }, reason);
+        }
+        for waker in self.host(node).stack.take_wakes() {
+            self.woken = true;
+            waker.wake();
         }
         self.set_timer(node);
     }

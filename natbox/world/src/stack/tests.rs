@@ -1,0 +1,3 @@
+//! Hosts wired back to back.
+
+mod support;
