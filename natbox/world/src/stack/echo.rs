@@ -65,8 +65,7 @@ impl EchoSockets {
     pub(crate) fn insert(&mut self, local: IpAddr, wanted: u16) -> Option<u32> {
         let is_free = |identifier: &u16| !self.by_identifier.contains_key(&(local.is_ipv6(), *identifier));
         let identifier = (0..=u16::MAX).map(|step| wanted.wrapping_add(step)).find(is_free)?;
-        let socket =
-            EchoSocket { local, identifier, ttl: 64, answers: VecDeque::new(), readers: Vec::new() };
+        let socket = EchoSocket { local, identifier, ttl: 64, answers: VecDeque::new(), readers: Vec::new() };
         let key = self.sockets.insert(socket) as u32;
         self.by_identifier.insert((local.is_ipv6(), identifier), key);
         Some(key)

@@ -63,12 +63,7 @@ impl Stack {
         let Some(quoted) = packet.quoted().filter(|quoted| self.routes.is_own(quoted.source.ip())) else {
             return Outcome::Dropped(DropReason::IcmpUnconcerned);
         };
-        let report = IcmpReport {
-            error,
-            reporter: packet.source(),
-            destination: quoted.destination,
-            at: arrival.now,
-        };
+        let report = IcmpReport { error, reporter: packet.source(), destination: quoted.destination, at: arrival.now };
         let outcome = match quoted.protocol {
             Protocol::Udp => self.report_to_udp(quoted.source, report),
             Protocol::Tcp => self.report_to_tcp(quoted, report),

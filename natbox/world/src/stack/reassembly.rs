@@ -225,7 +225,11 @@ impl Partial {
         }
         let index = self.pieces.partition_point(|held| held.start < piece.start);
         if let Some(held) = self.pieces.get(index).filter(|held| held.start == piece.start && held.end == piece.end) {
-            return if held.packet.fragment_data() == piece.packet.fragment_data() { Place::Repeated } else { Place::Contradiction };
+            return if held.packet.fragment_data() == piece.packet.fragment_data() {
+                Place::Repeated
+            } else {
+                Place::Contradiction
+            };
         }
         let overlaps_before = index > 0 && self.pieces[index - 1].end > piece.start;
         let overlaps_after = self.pieces.get(index).is_some_and(|held| held.start < piece.end);
