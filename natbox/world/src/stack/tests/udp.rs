@@ -230,7 +230,7 @@ fn a_datagram_beyond_the_protocol_or_without_a_route_is_refused_and_shown() {
     assert_eq!(a.udp_send(key, b"x", end(B6, 9), Time::ZERO), Err(Errno::AFNOSUPPORT));
     assert_eq!(a.udp_send(key, b"x", end(B, 0), Time::ZERO), Err(Errno::INVAL));
     assert_eq!(a.udp_send(key, b"x", end("127.0.0.1", 9), Time::ZERO), Err(Errno::NETUNREACH), "no loopback here");
-    assert_eq!(all_drops(&mut a), []);
+    assert_eq!(all_drops(&mut a), [DropReason::NoRoute]);
     let mut island = Stack::new(vec![UplinkConfig { gateway_v4: None, ..uplink(&[A], 1500) }], 1);
     let key = island.udp_bind(end("0.0.0.0", 5000)).unwrap();
     assert_eq!(island.udp_send(key, b"x", end("198.18.0.9", 9), Time::ZERO), Err(Errno::NETUNREACH));
