@@ -131,32 +131,33 @@ impl Stack {
         if let Some(error) = socket.take_error() {
             return Err(error);
         }
-        let route = self.routes.route(Some(local.ip()), destination.ip());
-        let source = match route {
-            Ok(route) => route.source,
-            Err(_) => local.ip(),
+        let route = match self.routes.route(Some(local.ip()), destination.ip()) {
+            Ok(route) => route,
+            Err(errno) => return Err(self.refuse_unroutable(local, payload, destination, errno)),
         };
         let fields = self.ip_fields(ttl, dont_fragment);
-        let packet = build::udp(with_address(local, source), destination, fields, payload);
-        match (route, packet) {
-            (Err(Errno::AFNOSUPPORT), _) => Err(Errno::AFNOSUPPORT),
-            (_, None) => Err(Errno::MSGSIZE),
-            (Err(errno), Some(packet)) => {
-                self.drops.push_back((packet, None, DropReason::NoRoute));
-                Err(errno)
-            }
-            (Ok(route), Some(packet)) => {
-                // IPv6 packets carry no such flag: whether to fragment is for the socket to say.
-                let mtu_bytes = self.routes.mtu_bytes(route.uplink, destination.ip(), now);
-                if dont_fragment && packet.bytes().len() > mtu_bytes {
-                    self.drops.push_back((packet, None, DropReason::TooBig));
-                    return Err(Errno::MSGSIZE);
-                }
-                self.transmit(route.uplink, packet, None, now)?;
-                self.settle(now);
-                Ok(payload.len())
-            }
+        let source = with_address(local, route.source);
+        let packet = build::udp(source, destination, fields, payload).ok_or(Errno::MSGSIZE)?;
+        // IPv6 packets carry no such flag: whether to fragment is for the socket to say.
+        if dont_fragment && packet.bytes().len() > self.routes.mtu_bytes(route.uplink, destination.ip(), now) {
+            self.drops.push_back((packet, None, DropReason::TooBig));
+            return Err(Errno::MSGSIZE);
         }
+        self.transmit(route.uplink, packet, None, now)?;
+        self.settle(now);
+        Ok(payload.len())
+    }
+
+    /// Shows the datagram that no route leads to, if it would have had a source.
+    fn refuse_unroutable(&mut self, local: SocketAddr, payload: &[u8], destination: SocketAddr, errno: Errno) -> Errno {
+        let source =
+            self.routes.bindable(destination.is_ipv6()).find(|own| local.ip().is_unspecified() || *own == local.ip());
+        let datagram =
+            |source| build::udp(with_address(local, source), destination, build::IpFields::default(), payload);
+        if let Some(packet) = source.and_then(datagram) {
+            self.drops.push_back((packet, None, DropReason::NoRoute));
+        }
+        errno
     }
 
     /// Receives a datagram. A pending ICMP error comes first, once.

@@ -285,3 +285,18 @@ fn register(waiting: &mut Vec<Waker>, waker: &Waker) {
         waiting.push(waker.clone());
     }
 }
+
+#[cfg(test)]
+impl Stack {
+    /// What an idle host holds on the heap, from the capacities of its parts.
+    fn heap_bytes_estimate(&self) -> usize {
+        let uplinks = std::mem::size_of_val(self.routes.uplinks());
+        let addresses: usize =
+            self.routes.uplinks().iter().map(|uplink| std::mem::size_of_val(uplink.addresses.as_slice())).sum();
+        let queues = self.outbox.capacity() * size_of::<Outgoing>()
+            + self.loopback.capacity() * size_of::<Packet>()
+            + self.drops.capacity() * size_of::<Drop>()
+            + self.wakes.capacity() * size_of::<Waker>();
+        uplinks + addresses + queues + self.udp.heap_bytes() + self.rare.as_ref().map_or(0, |_| size_of::<Rare>())
+    }
+}

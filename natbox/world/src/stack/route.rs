@@ -4,7 +4,7 @@
 //! the local network finds them. No destination is refused for being private; that is for the network to say.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use natbox_wire::Time;
@@ -94,9 +94,9 @@ impl Routes {
         &self.uplinks
     }
 
-    /// Whether `address` is one of this host's, loopback included.
+    /// Whether `address` is one of this host's. Loopback addresses are nobody's: no packet may carry them.
     pub(crate) fn is_own(&self, address: IpAddr) -> bool {
-        address.is_loopback() || self.uplinks.iter().any(|uplink| uplink.owns(address))
+        self.uplinks.iter().any(|uplink| uplink.owns(address))
     }
 
     /// The uplink that `address` belongs to.
@@ -106,7 +106,7 @@ impl Routes {
 
     /// How the destination of a packet that came through `uplink` concerns this host.
     pub(crate) fn reach(&self, destination: IpAddr, uplink: usize) -> Reach {
-        if !destination.is_loopback() && self.is_own(destination) {
+        if self.is_own(destination) {
             return Reach::Own;
         }
         let broadcast = self
@@ -124,10 +124,13 @@ impl Routes {
     /// uplink that owns `bound` before others of that length), else the default gateway of the uplink that owns
     /// `bound`, else of the first uplink that has one for the family.
     pub(crate) fn route(&self, bound: Option<IpAddr>, destination: IpAddr) -> Result<Route, Errno> {
-        let bound = bound.filter(|address| !address.is_unspecified());
         if bound.is_some_and(|address| address.is_ipv6() != destination.is_ipv6()) {
             return Err(Errno::AFNOSUPPORT);
         }
+        if destination.is_loopback() || destination.is_unspecified() {
+            return Err(Errno::NETUNREACH);
+        }
+        let bound = bound.filter(|address| !address.is_unspecified());
         if self.is_own(destination) {
             return Ok(Route {
                 uplink: self.uplink_of(destination).unwrap_or(0),
@@ -179,8 +182,7 @@ impl Routes {
 
     /// Every address that a socket may be bound to, beside the unspecified one.
     pub(crate) fn bindable(&self, ipv6: bool) -> impl Iterator<Item = IpAddr> + '_ {
-        let loopback = if ipv6 { IpAddr::V6(Ipv6Addr::LOCALHOST) } else { IpAddr::V4(Ipv4Addr::LOCALHOST) };
-        self.addresses().filter(move |address| address.is_ipv6() == ipv6).chain([loopback])
+        self.addresses().filter(move |address| address.is_ipv6() == ipv6)
     }
 
     /// The largest packet that may leave through `uplink` towards `destination`, in bytes.

@@ -1,3 +1,5 @@
-//! Hosts wired back to back.
+//! Hosts wired back to back: no links, no world.
 
+mod fragments;
 mod support;
+mod udp;

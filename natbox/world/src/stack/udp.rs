@@ -227,6 +227,14 @@ impl UdpSockets {
     }
 }
 
+#[cfg(test)]
+impl UdpSockets {
+    pub(super) fn heap_bytes(&self) -> usize {
+        let slots = self.sockets.capacity() * (size_of::<Box<UdpSocket>>() + size_of::<usize>());
+        slots + self.sockets.len() * size_of::<UdpSocket>() + self.by_local.allocation_size()
+    }
+}
+
 /// Too-big is for sockets that forbid fragmentation, and hard for them (`__udp4_lib_err`, `__udp6_lib_err`); the
 /// others fragment to the learnt path MTU and need not know.
 fn adjust_too_big(error: SocketError, dont_fragment: bool) -> Option<SocketError> {
