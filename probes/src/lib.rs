@@ -5,7 +5,10 @@
 
 pub mod discovery;
 pub mod error;
+pub mod path;
+pub mod rendezvous;
 pub mod stun;
 mod wait;
 
 pub use error::ProbeError;
+pub use path::{Path, Paths};
