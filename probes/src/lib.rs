@@ -5,8 +5,11 @@
 
 pub mod discovery;
 pub mod error;
+pub mod path;
+pub mod rendezvous;
 pub mod stun;
 pub mod turn;
 mod wait;
 
 pub use error::ProbeError;
+pub use path::{Path, Paths};
