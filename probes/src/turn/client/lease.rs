@@ -137,3 +137,74 @@ impl Lease {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn addr(text: &str) -> SocketAddr {
+        text.parse().unwrap()
+    }
+
+    fn at(seconds: u64) -> Time {
+        Time::ZERO + Duration::from_secs(seconds)
+    }
+
+    fn term(since: u64, seconds: u64) -> Term {
+        Term { since: at(since), lifetime: Duration::from_secs(seconds) }
+    }
+
+    fn lease() -> Lease {
+        Lease::new(addr("198.51.100.1:50000"), addr("192.0.2.1:5000"), term(0, 600))
+    }
+
+    #[test]
+    fn a_term_is_renewed_a_minute_before_its_end_or_halfway_if_it_is_short() {
+        assert_eq!(term(10, 600).renewal(), at(550));
+        assert_eq!(term(10, 60).renewal(), at(40));
+        assert!(!term(10, 60).is_over(Time::from_nanos(at(70).as_nanos() - 1)));
+        assert!(term(10, 60).is_over(at(70)));
+    }
+
+    #[test]
+    fn what_is_due_comes_in_the_order_of_its_renewal() {
+        let (first, second) = (addr("203.0.113.1:1"), addr("203.0.113.2:1"));
+        let mut lease = lease();
+        lease.permitted(&[first.ip()], term(0, 300));
+        lease.permitted(&[second.ip()], term(5, 300));
+        lease.bound(0x4000, first, term(100, 600));
+        assert_eq!(lease.next_renewal(), at(240));
+        assert_eq!(lease.due(at(239)), None);
+        assert_eq!(lease.due(at(240)), Some(Renewal::Permissions(vec![first.ip(), second.ip()])));
+        lease.permitted(&[first.ip(), second.ip()], term(240, 900));
+        assert_eq!((lease.next_renewal(), lease.due(at(540))), (at(540), Some(Renewal::Allocation)));
+        lease.term = term(540, 600);
+        assert_eq!(lease.due(at(640)), Some(Renewal::Channel(0x4000, first)));
+        lease.stop_channel(first);
+        assert_eq!((lease.due(at(640)), lease.channel_to(first, at(640))), (None, None));
+    }
+
+    #[test]
+    fn two_binds_at_once_take_two_numbers_and_one_peer_keeps_its_own() {
+        let (first, second) = (addr("203.0.113.1:1"), addr("203.0.113.1:2"));
+        let mut lease = lease();
+        assert_eq!(lease.reserve(first, at(0)), Some(0x4000));
+        assert_eq!(lease.reserve(second, at(0)), Some(0x4001));
+        assert_eq!(lease.reserve(first, at(0)), Some(0x4000));
+        assert_eq!(lease.channel_to(first, at(0)), None, "the server has not agreed yet");
+        lease.bound(0x4000, first, term(0, 600));
+        assert_eq!(lease.channel_to(first, at(1)), Some(0x4000));
+        assert_eq!(lease.peer_of(0x4000), Some(first));
+        assert_eq!(lease.channel_to(first, at(600)), None);
+    }
+
+    #[test]
+    fn there_are_4096_channel_numbers_and_they_rest_before_they_are_given_anew() {
+        let mut lease = lease();
+        for port in 1..=4096 {
+            assert!(lease.reserve(SocketAddr::new([203, 0, 113, 1].into(), port), at(0)).is_some());
+        }
+        assert_eq!(lease.reserve(addr("203.0.113.2:1"), at(299)), None);
+        assert_eq!(lease.reserve(addr("203.0.113.2:1"), at(300)), Some(0x4000));
+    }
+}

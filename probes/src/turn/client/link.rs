@@ -5,7 +5,7 @@
 //! since a server cannot always make one (400, 401, 438); one that carries a wrong MESSAGE-INTEGRITY is ignored.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -20,13 +20,13 @@ use natbox_wire::Time;
 use rand_core::Rng;
 use stun_types::attribute::{AttributeStaticType, ErrorCode, MessageIntegrity, Nonce, Realm, Username};
 use stun_types::message::{IntegrityKey, Message, MessageClass, Method, TransactionId};
-use turn_types::attribute::{Data, Icmp, XorPeerAddress};
 use turn_types::message::DATA;
 
+use super::inbox::Inbox;
 use super::lease::Lease;
 use super::{Credentials, Options, PeerError};
 use crate::turn::Error;
-use crate::turn::message::{Kind, Writer, icmp_error, is_intact, kind, long_term_key, parse, parse_channel_data};
+use crate::turn::message::{Kind, Writer, is_intact, kind, long_term_key, parse, parse_channel_data};
 use crate::turn::notify::Notify;
 
 /// RFC 8489 section 6.2.1: RTO 500 ms, doubled each time; Rc = 7 sends; the last waits Rm = 16 RTOs.
@@ -35,9 +35,6 @@ const SENDS: u32 = 7;
 const LAST_WAIT: Duration = Duration::from_secs(8);
 /// A nonce that goes stale again and again is the server's fault.
 const MAX_STALE: u32 = 3;
-/// Datagrams that wait to be read; what comes beyond is lost, as in a socket's buffer.
-const MAX_INBOX: usize = 1024;
-const MAX_PEER_ERRORS: usize = 64;
 const BUFFER_BYTES: usize = 65_535;
 /// Errors in a row after which the socket counts as broken.
 const MAX_ERRORS: u32 = 16;
@@ -54,11 +51,9 @@ pub(super) struct Link<H: Host> {
     waiting: RefCell<BTreeMap<u128, Waiting>>,
     lease: RefCell<Option<Lease>>,
     lost: RefCell<Option<String>>,
-    inbox: RefCell<VecDeque<(Vec<u8>, SocketAddr)>>,
-    peer_errors: RefCell<VecDeque<PeerError>>,
+    inbox: Inbox,
     let_go: Cell<bool>,
     stopped: Cell<bool>,
-    inbox_filled: Notify,
     changed: Notify,
 }
 
@@ -99,11 +94,9 @@ impl<H: Host> Link<H> {
             waiting: RefCell::default(),
             lease: RefCell::default(),
             lost: RefCell::default(),
-            inbox: RefCell::default(),
-            peer_errors: RefCell::default(),
+            inbox: Inbox::default(),
             let_go: Cell::new(false),
             stopped: Cell::new(false),
-            inbox_filled: Notify::default(),
             changed: Notify::default(),
         });
         host.spawn(Link::read(link.clone()));
@@ -179,7 +172,7 @@ impl<H: Host> Link<H> {
     /// The allocation is lost: whoever sends or receives is told why.
     pub(super) fn lose(&self, why: String) {
         self.lost.borrow_mut().get_or_insert(why);
-        self.inbox_filled.notify();
+        self.inbox.wake();
     }
 
     /// Ends the reading program.
@@ -202,8 +195,8 @@ impl<H: Host> Link<H> {
 
     pub(super) async fn next_datagram(&self) -> Result<(Vec<u8>, SocketAddr), Error> {
         loop {
-            let filled = self.inbox_filled.changed();
-            if let Some(datagram) = self.inbox.borrow_mut().pop_front() {
+            let filled = self.inbox.filled();
+            if let Some(datagram) = self.inbox.pop() {
                 return Ok(datagram);
             }
             self.expect_held()?;
@@ -212,7 +205,7 @@ impl<H: Host> Link<H> {
     }
 
     pub(super) fn take_peer_error(&self) -> Option<PeerError> {
-        self.peer_errors.borrow_mut().pop_front()
+        self.inbox.pop_error()
     }
 
     /// Reads the socket until the link is stopped.
@@ -259,14 +252,14 @@ impl<H: Host> Link<H> {
             Kind::Channel => {
                 let Some((number, payload)) = parse_channel_data(datagram) else { return };
                 if let Some(peer) = self.with_lease(|lease| lease.peer_of(number)).flatten() {
-                    self.fill_inbox(payload, peer);
+                    self.inbox.push(payload, peer);
                 }
             }
             Kind::Stun => {
                 let Some(message) = parse(datagram) else { return };
                 match message.class() {
                     MessageClass::Success | MessageClass::Error => self.take_answer(&message),
-                    MessageClass::Indication if message.method() == DATA => self.take_data(&message),
+                    MessageClass::Indication if message.method() == DATA => self.inbox.push_indication(&message),
                     MessageClass::Indication | MessageClass::Request => {}
                 }
             }
@@ -286,28 +279,6 @@ impl<H: Host> Link<H> {
         if is_trusted && let Some(waiting) = all.remove(&id) {
             let _ = waiting.answer.send(Ok(message.as_bytes().to_vec()));
         }
-    }
-
-    fn take_data(&self, message: &Message<'_>) {
-        let Ok(peer) = message.attribute::<XorPeerAddress>() else { return };
-        let peer = peer.addr(message.transaction_id());
-        if let Ok(icmp) = message.attribute::<Icmp>() {
-            let mut errors = self.peer_errors.borrow_mut();
-            if errors.len() < MAX_PEER_ERRORS {
-                errors.push_back(PeerError { peer, error: icmp_error(&icmp, peer.is_ipv6()) });
-            }
-        } else if let Ok(data) = message.attribute::<Data<'_>>() {
-            self.fill_inbox(data.data(), peer);
-        }
-    }
-
-    fn fill_inbox(&self, payload: &[u8], peer: SocketAddr) {
-        let mut inbox = self.inbox.borrow_mut();
-        if inbox.len() < MAX_INBOX {
-            inbox.push_back((payload.to_vec(), peer));
-        }
-        drop(inbox);
-        self.inbox_filled.notify();
     }
 
     /// Sends a request whose attributes `write` adds, proves who asks, and answers the success message.

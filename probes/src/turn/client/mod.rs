@@ -4,6 +4,7 @@
 //! renews it. Two programs of the client's own run on the host while it lives: one reads the socket, one renews.
 //! When the last clone is dropped, the allocation is given back with a Refresh of lifetime 0, and both end.
 
+mod inbox;
 mod keeper;
 mod lease;
 mod link;
