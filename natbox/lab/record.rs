@@ -30,13 +30,17 @@ pub struct Limits {
     pub records: usize,
     /// Packet bytes, over all records. 0 keeps none: enough for everything but captures.
     pub bytes: usize,
+    /// Whether packets are summed up in a line for people; else only their endpoints are shown.
+    pub summaries: bool,
 }
 
 impl Limits {
     /// A million records, no packet bytes: for timelines and verdicts.
-    pub const TIMELINE: Limits = Limits { records: 1_000_000, bytes: 0 };
+    pub const TIMELINE: Limits = Limits { records: 1_000_000, bytes: 0, summaries: false };
+    /// A million records with what people want to read: for lists of packets.
+    pub const PACKETS: Limits = Limits { records: 1_000_000, bytes: 0, summaries: true };
     /// A million records with up to 512 MiB of packets: for captures.
-    pub const CAPTURE: Limits = Limits { records: 1_000_000, bytes: 512 << 20 };
+    pub const CAPTURE: Limits = Limits { records: 1_000_000, bytes: 512 << 20, summaries: true };
 }
 
 /// What a recorder had no room for.
@@ -340,7 +344,7 @@ impl Log {
         {
             self.effects.entry(cause).or_default().push(packet.id);
         }
-        let facts = Facts::of(packet.bytes);
+        let facts = Facts::of(packet.bytes, self.limits.summaries);
         let (mut beyond, mut history) = (None, None);
         if let Ok(facts) = &facts {
             match step {

@@ -91,9 +91,19 @@ impl Names {
         self.interfaces.get(&id).map(|interface| interface.node)
     }
 
+    /// What a node is.
+    pub fn kind(&self, id: NodeId) -> Option<&NodeKind> {
+        self.nodes.get(&id).map(|node| &node.kind)
+    }
+
+    /// Whether a node is the router of a network.
+    pub fn is_network(&self, id: NodeId) -> bool {
+        self.kind(id) == Some(&NodeKind::Network)
+    }
+
     /// The behaviour of a gateway's NAT.
     pub fn behavior(&self, id: NodeId) -> Option<&Behavior> {
-        match &self.nodes.get(&id)?.kind {
+        match self.kind(id)? {
             NodeKind::Nat(behavior) => Some(behavior),
             NodeKind::Host | NodeKind::Network => None,
         }
