@@ -3,11 +3,18 @@
 //! Remembers nothing: no function here keeps state, reads a clock or draws a random number. Parsing never
 //! panics; whatever is not a well-formed IPv4 or IPv6 packet comes back with a [`DropReason`].
 
+pub mod address;
 pub mod build;
 pub mod checksum;
+mod field;
+mod fragment;
 pub mod icmp;
+mod layout;
 pub mod packet;
+mod quote;
 pub mod reason;
+mod rewrite;
+mod summary;
 pub mod time;
 pub mod word;
 

@@ -3,8 +3,12 @@
 //! A [`Packet`] exists only for bytes that parse, so accessors cannot fail and cannot panic. Rewriting happens in
 //! place and mends every checksum incrementally (RFC 1624), never by recomputation.
 
-use std::net::{IpAddr, SocketAddr};
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use crate::checksum::{pseudo_header_sum, sum};
+use crate::field::{array, be16, be32, icmp, ipv4, ipv6, number, ports, tcp, udp};
+use crate::layout::{Kind, Layout, fragment_offset};
 use crate::{DropReason, IcmpError};
 
 /// The transports that a NAT keeps sessions for. For [`Protocol::Icmp`] (ICMP and ICMPv6 echo) the identifier
@@ -17,6 +21,33 @@ pub enum Protocol {
     Tcp,
     /// ICMP or ICMPv6 echo.
     Icmp,
+}
+
+impl Protocol {
+    /// The protocol's name in files, reports and captures: `udp`, `tcp`, `icmp`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Protocol::Udp => "udp",
+            Protocol::Tcp => "tcp",
+            Protocol::Icmp => "icmp",
+        }
+    }
+
+    /// Its IP protocol number: 17, 6, and 1 (ICMP) or 58 (ICMPv6).
+    pub fn number(self, ipv6: bool) -> u8 {
+        match self {
+            Protocol::Udp => number::UDP,
+            Protocol::Tcp => number::TCP,
+            Protocol::Icmp if ipv6 => number::ICMPV6,
+            Protocol::Icmp => number::ICMP,
+        }
+    }
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
 }
 
 /// The control flags of a TCP segment.
@@ -32,6 +63,29 @@ pub struct TcpFlags {
     pub rst: bool,
     /// Push.
     pub psh: bool,
+}
+
+impl TcpFlags {
+    /// The flags in the fourteenth byte of a TCP header.
+    pub(crate) fn read(byte: u8) -> TcpFlags {
+        TcpFlags {
+            fin: byte & 0x01 != 0,
+            syn: byte & 0x02 != 0,
+            rst: byte & 0x04 != 0,
+            psh: byte & 0x08 != 0,
+            ack: byte & 0x10 != 0,
+        }
+    }
+}
+
+/// The flags' names joined by commas, `syn,ack`; `none` where there is none.
+impl fmt::Display for TcpFlags {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let flags = [(self.syn, "syn"), (self.fin, "fin"), (self.rst, "rst"), (self.psh, "psh"), (self.ack, "ack")];
+        let mut names = flags.iter().filter(|(set, _)| *set).map(|(_, name)| *name);
+        f.write_str(names.next().unwrap_or("none"))?;
+        names.try_for_each(|name| write!(f, ",{name}"))
+    }
 }
 
 /// What follows the IP header.
@@ -108,19 +162,25 @@ pub struct Malformed {
     pub bytes: Vec<u8>,
 }
 
-/// A well-formed IPv4 or IPv6 packet.
+/// A well-formed IPv4 or IPv6 packet. Its [`Display`](fmt::Display) is one line for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Packet {
-    bytes: Vec<u8>,
-    // the wire room adds the cached layout here: header offsets, version, protocol, transport
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) layout: Layout,
 }
 
 impl Packet {
     /// Reads a packet. Bytes beyond the IP length field (link padding) are cut off. Verifies the IPv4 header
     /// checksum, lengths and options; not the transport checksum, which is the receiver's business
     /// ([`Packet::transport_checksum_ok`]).
-    pub fn parse(bytes: Vec<u8>) -> Result<Packet, Malformed> {
-        todo!()
+    pub fn parse(mut bytes: Vec<u8>) -> Result<Packet, Malformed> {
+        match Layout::read(&bytes) {
+            Ok((layout, length)) => {
+                bytes.truncate(length);
+                Ok(Packet { bytes, layout })
+            }
+            Err(reason) => Err(Malformed { reason, bytes }),
+        }
     }
 
     /// The whole packet, from the first byte of the IP header.
@@ -135,100 +195,208 @@ impl Packet {
 
     /// Whether this is IPv6.
     pub fn is_ipv6(&self) -> bool {
-        todo!()
+        self.layout.ip.ipv6
     }
 
     /// The IP source.
+    #[inline]
     pub fn source(&self) -> IpAddr {
-        todo!()
+        self.address(ipv4::SOURCE, ipv6::SOURCE)
     }
 
     /// The IP destination.
+    #[inline]
     pub fn destination(&self) -> IpAddr {
-        todo!()
+        self.address(ipv4::DESTINATION, ipv6::DESTINATION)
     }
 
     /// Source address with source port (UDP, TCP) or identifier (echo); port 0 where there is neither.
+    #[inline]
     pub fn source_endpoint(&self) -> SocketAddr {
-        todo!()
+        SocketAddr::new(self.source(), self.port(ports::SOURCE))
     }
 
     /// Destination address with destination port (UDP, TCP) or identifier (echo); port 0 where there is neither.
+    #[inline]
     pub fn destination_endpoint(&self) -> SocketAddr {
-        todo!()
+        SocketAddr::new(self.destination(), self.port(ports::DESTINATION))
     }
 
     /// Time to live, or hop limit.
     pub fn ttl(&self) -> u8 {
-        todo!()
+        self.bytes[if self.is_ipv6() { ipv6::HOP_LIMIT } else { ipv4::TTL }]
     }
 
-    /// Takes one from the TTL, mending the IPv4 header checksum. At 0 it stays 0.
-    pub fn decrement_ttl(&mut self) {
-        todo!()
+    /// The differentiated services field with its two ECN bits (RFC 2474, RFC 3168): the IPv4 TOS byte, the IPv6
+    /// traffic class.
+    pub fn traffic_class(&self) -> u8 {
+        match self.is_ipv6() {
+            true => (be16(&self.bytes, 0) >> 4) as u8,
+            false => self.bytes[ipv4::DS_FIELD],
+        }
+    }
+
+    /// The IPv4 identification; `None` in IPv6, where only fragments have one ([`Packet::fragment`]).
+    pub fn identification(&self) -> Option<u16> {
+        (!self.is_ipv6()).then(|| be16(&self.bytes, ipv4::IDENTIFICATION))
     }
 
     /// The IPv4 don't-fragment flag; always true for IPv6, which only its source may fragment.
     pub fn dont_fragment(&self) -> bool {
-        todo!()
+        self.is_ipv6() || be16(&self.bytes, ipv4::FRAGMENT) & ipv4::DONT_FRAGMENT != 0
     }
 
-    /// The packet's place in a fragmented datagram, if it is a fragment.
+    /// The packet's place in a fragmented datagram, if it is a fragment. An atomic fragment (RFC 6946: an IPv6
+    /// fragment header, but the whole datagram) is none.
     pub fn fragment(&self) -> Option<Fragment> {
-        todo!()
+        let ip = &self.layout.ip;
+        if !ip.fragment {
+            return None;
+        }
+        let offset_bytes = fragment_offset(ip, &self.bytes) * 8;
+        let header = usize::from(ip.fragment_header_at);
+        Some(match ip.ipv6 {
+            true => Fragment {
+                identification: be32(&self.bytes, header + 4),
+                offset_bytes,
+                more: self.bytes[header + 3] & 1 != 0,
+            },
+            false => Fragment {
+                identification: be16(&self.bytes, ipv4::IDENTIFICATION).into(),
+                offset_bytes,
+                more: be16(&self.bytes, ipv4::FRAGMENT) & ipv4::MORE_FRAGMENTS != 0,
+            },
+        })
+    }
+
+    /// The bytes of the datagram that this fragment carries: what lies behind the IPv6 fragment header, or behind
+    /// the IPv4 header. The same as [`Packet::ip_payload`] unless extension headers follow the fragment header.
+    pub fn fragment_data(&self) -> &[u8] {
+        match usize::from(self.layout.ip.fragment_header_at) {
+            0 => self.ip_payload(),
+            at => &self.bytes[at + ipv6::FRAGMENT_HEADER..],
+        }
     }
 
     /// The IP protocol number of what follows the IP header and its extension headers.
     pub fn protocol_number(&self) -> u8 {
-        todo!()
+        self.layout.ip.protocol
+    }
+
+    /// The transport, if it is one that NATs keep sessions for and its ports or identifier are in the packet.
+    #[inline]
+    pub fn protocol(&self) -> Option<Protocol> {
+        self.layout.kind.protocol()
     }
 
     /// What follows the IP header.
     pub fn transport(&self) -> Transport {
-        todo!()
+        let part = self.ip_payload();
+        match self.layout.kind {
+            Kind::Udp => {
+                Transport::Udp { source: be16(part, ports::SOURCE), destination: be16(part, ports::DESTINATION) }
+            }
+            Kind::Tcp => Transport::Tcp {
+                source: be16(part, ports::SOURCE),
+                destination: be16(part, ports::DESTINATION),
+                flags: TcpFlags::read(part[tcp::FLAGS]),
+            },
+            Kind::Echo => Transport::Echo {
+                request: matches!(part[icmp::KIND], 8 | 128),
+                identifier: be16(part, icmp::IDENTIFIER),
+                sequence: be16(part, icmp::SEQUENCE),
+            },
+            Kind::IcmpError | Kind::OtherIcmp => match IcmpError::read(self.is_ipv6(), part) {
+                Some(error) => Transport::IcmpError(error),
+                None => Transport::OtherIcmp { kind: part[icmp::KIND], code: part[icmp::CODE] },
+            },
+            Kind::LaterFragment => Transport::LaterFragment,
+            Kind::Other => Transport::Other,
+        }
+    }
+
+    /// The sequence number of a TCP segment.
+    pub fn tcp_sequence(&self) -> Option<u32> {
+        (self.layout.kind == Kind::Tcp).then(|| be32(self.ip_payload(), tcp::SEQUENCE))
+    }
+
+    /// The acknowledgement number of a TCP segment, whether or not its ACK flag makes it count.
+    pub fn tcp_acknowledgement(&self) -> Option<u32> {
+        (self.layout.kind == Kind::Tcp).then(|| be32(self.ip_payload(), tcp::ACKNOWLEDGEMENT))
+    }
+
+    /// The window field of a TCP segment, unscaled.
+    pub fn tcp_window(&self) -> Option<u16> {
+        (self.layout.kind == Kind::Tcp).then(|| be16(self.ip_payload(), tcp::WINDOW))
     }
 
     /// Everything behind the IP header and its extension headers: transport header and payload.
+    #[inline]
     pub fn ip_payload(&self) -> &[u8] {
-        todo!()
+        &self.bytes[usize::from(self.layout.ip.payload_at)..]
     }
 
     /// What a UDP datagram, a TCP segment, an echo message carries (behind the transport header).
     pub fn payload(&self) -> &[u8] {
-        todo!()
+        let part = self.ip_payload();
+        match self.layout.kind {
+            Kind::Udp => &self.udp_datagram()[udp::HEADER..],
+            Kind::Tcp => &part[tcp_header_length(part)..],
+            Kind::Echo | Kind::IcmpError | Kind::OtherIcmp => &part[icmp::HEADER..],
+            Kind::LaterFragment | Kind::Other => part,
+        }
     }
 
     /// Whether the UDP, TCP or ICMP checksum is right. True for fragments and for what has no checksum
     /// (IPv4 UDP with checksum 0); false for IPv6 UDP with checksum 0 (RFC 8200 section 8.1).
     pub fn transport_checksum_ok(&self) -> bool {
-        todo!()
+        let part = self.ip_payload();
+        if self.layout.ip.fragment {
+            return true;
+        }
+        match self.layout.kind {
+            Kind::Udp if be16(part, udp::CHECKSUM) == 0 => !self.is_ipv6(),
+            Kind::Udp => self.sums_up(self.udp_datagram()),
+            Kind::Tcp => self.sums_up(part),
+            Kind::Echo | Kind::IcmpError | Kind::OtherIcmp if self.is_ipv6() => self.sums_up(part),
+            Kind::Echo | Kind::IcmpError | Kind::OtherIcmp => sum(part) == 0xFFFF,
+            Kind::LaterFragment | Kind::Other => true,
+        }
     }
 
-    /// Replaces source address and source port or identifier (ignored where there is none). The address must be
-    /// of the packet's version.
-    pub fn rewrite_source(&mut self, endpoint: SocketAddr) {
-        todo!()
+    /// Whether a transport part and its pseudo-header sum to what a right checksum makes of them.
+    fn sums_up(&self, part: &[u8]) -> bool {
+        let pseudo = pseudo_header_sum(self.source(), self.destination(), self.protocol_number(), part.len());
+        let total = u32::from(pseudo) + u32::from(sum(part));
+        total == 0xFFFF || total == 0x1FFFE
     }
 
-    /// Replaces destination address and destination port or identifier. As [`Packet::rewrite_source`].
-    pub fn rewrite_destination(&mut self, endpoint: SocketAddr) {
-        todo!()
+    /// The IP payload as far as the UDP length field goes.
+    fn udp_datagram(&self) -> &[u8] {
+        let part = self.ip_payload();
+        &part[..usize::from(be16(part, udp::LENGTH)).min(part.len())]
     }
 
-    /// The packet that this ICMP error quotes; `None` when this is no error or the quote shows no session
-    /// (cut before the ports, a later fragment, an ICMP error, a bad inner IP checksum).
-    pub fn quoted(&self) -> Option<Quoted> {
-        todo!()
+    #[inline]
+    fn address(&self, at_in_ipv4: usize, at_in_ipv6: usize) -> IpAddr {
+        match self.is_ipv6() {
+            true => Ipv6Addr::from(array::<16>(&self.bytes, at_in_ipv6)).into(),
+            false => Ipv4Addr::from(array::<4>(&self.bytes, at_in_ipv4)).into(),
+        }
     }
 
-    /// In an ICMP error, replaces the quoted packet's source, mending the inner IP checksum, the inner transport
-    /// checksum where the quote holds it, and the ICMP checksum.
-    pub fn rewrite_quoted_source(&mut self, endpoint: SocketAddr) {
-        todo!()
+    #[inline]
+    fn port(&self, at: usize) -> u16 {
+        let transport = usize::from(self.layout.ip.payload_at);
+        match self.layout.kind {
+            Kind::Udp | Kind::Tcp => be16(&self.bytes, transport + at),
+            Kind::Echo => be16(&self.bytes, transport + icmp::IDENTIFIER),
+            _ => 0,
+        }
     }
+}
 
-    /// In an ICMP error, replaces the quoted packet's destination. As [`Packet::rewrite_quoted_source`].
-    pub fn rewrite_quoted_destination(&mut self, endpoint: SocketAddr) {
-        todo!()
-    }
+/// The data offset of a TCP segment, in bytes.
+fn tcp_header_length(segment: &[u8]) -> usize {
+    usize::from(segment[tcp::DATA_OFFSET] >> 4) * 4
 }

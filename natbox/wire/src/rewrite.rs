@@ -1,0 +1,178 @@
+//! Edits in place, every checksum mended incrementally (RFC 1624).
+//!
+//! Checksums that were wrong stay wrong, so that a receiver still notices; no length ever changes. UDP-Lite and
+//! DCCP, whose checksums cover the addresses too, are opaque here.
+
+use std::net::{IpAddr, SocketAddr};
+
+use crate::Packet;
+use crate::checksum::Change;
+use crate::field::{array, be16, icmp, ipv4, ipv6, ports, put16, tcp, udp};
+use crate::layout::Kind;
+
+/// Which endpoint of a packet to replace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Side {
+    Source,
+    Destination,
+}
+
+/// Where in some bytes a packet, or the beginning of a quoted one, can be edited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// Where the IP header begins.
+    pub(crate) ip_at: usize,
+    /// Where the transport header begins.
+    pub(crate) transport_at: usize,
+    /// Where the packet, or its quote, ends.
+    pub(crate) end: usize,
+    pub(crate) ipv6: bool,
+    pub(crate) kind: Kind,
+}
+
+impl Packet {
+    /// Takes one from the TTL, mending the IPv4 header checksum. At 0 it stays 0.
+    pub fn decrement_ttl(&mut self) {
+        self.set_ttl(self.ttl().saturating_sub(1));
+    }
+
+    /// Replaces time to live, or hop limit.
+    pub fn set_ttl(&mut self, ttl: u8) {
+        if self.is_ipv6() {
+            self.bytes[ipv6::HOP_LIMIT] = ttl;
+        } else {
+            let protocol = self.bytes[ipv4::PROTOCOL];
+            self.edit_ipv4_header(ipv4::TTL, [ttl, protocol]);
+        }
+    }
+
+    /// Replaces the IPv4 identification (RFC 6864 section 5.3.1). IPv6 packets have none and stay as they are.
+    pub fn rewrite_identification(&mut self, identification: u16) {
+        if !self.is_ipv6() {
+            self.edit_ipv4_header(ipv4::IDENTIFICATION, identification.to_be_bytes());
+        }
+    }
+
+    /// Clears the IPv4 don't-fragment flag, as NATs do that break path MTU discovery. IPv6 packets have none and
+    /// stay as they are.
+    pub fn clear_dont_fragment(&mut self) {
+        if !self.is_ipv6() {
+            let field = be16(&self.bytes, ipv4::FRAGMENT) & !ipv4::DONT_FRAGMENT;
+            self.edit_ipv4_header(ipv4::FRAGMENT, field.to_be_bytes());
+        }
+    }
+
+    /// Replaces source address and source port or identifier (ignored where there is none). The address must be
+    /// of the packet's version; an endpoint of the other version changes nothing.
+    #[inline]
+    pub fn rewrite_source(&mut self, endpoint: SocketAddr) {
+        self.rewrite(Side::Source, endpoint);
+    }
+
+    /// Replaces destination address and destination port or identifier. As [`Packet::rewrite_source`].
+    #[inline]
+    pub fn rewrite_destination(&mut self, endpoint: SocketAddr) {
+        self.rewrite(Side::Destination, endpoint);
+    }
+
+    #[inline]
+    fn rewrite(&mut self, side: Side, endpoint: SocketAddr) {
+        let place = Place {
+            ip_at: 0,
+            transport_at: usize::from(self.layout.ip.payload_at),
+            end: self.bytes.len(),
+            ipv6: self.layout.ip.ipv6,
+            kind: self.layout.kind,
+        };
+        edit(&mut self.bytes, place, side, endpoint);
+    }
+
+    fn edit_ipv4_header(&mut self, at: usize, new: [u8; 2]) {
+        let mut change = Change::default();
+        change.write(&mut self.bytes, at, new);
+        mend(&mut self.bytes, ipv4::CHECKSUM, change);
+    }
+}
+
+/// Replaces an endpoint, and tells what that and the mending did to a checksum that covers all of it.
+#[inline]
+pub(crate) fn edit(bytes: &mut [u8], place: Place, side: Side, endpoint: SocketAddr) -> Change {
+    let mut address = Change::default();
+    let mut total = Change::default();
+    match endpoint.ip() {
+        IpAddr::V4(new) if !place.ipv6 => {
+            let at = if side == Side::Source { ipv4::SOURCE } else { ipv4::DESTINATION };
+            address.write(bytes, place.ip_at + at, new.octets());
+            total.add(mend(bytes, place.ip_at + ipv4::CHECKSUM, address));
+        }
+        IpAddr::V6(new) if place.ipv6 => {
+            let at = if side == Side::Source { ipv6::SOURCE } else { ipv6::DESTINATION };
+            address.write(bytes, place.ip_at + at, new.octets());
+        }
+        _ => return total,
+    }
+    let port = write_port(bytes, place, side, endpoint.port());
+    total.add(address);
+    total.add(port);
+    total.add(mend_transport(bytes, place, address, port));
+    total
+}
+
+#[inline]
+fn write_port(bytes: &mut [u8], place: Place, side: Side, port: u16) -> Change {
+    let at = match (place.kind, side) {
+        (Kind::Udp | Kind::Tcp, Side::Source) => ports::SOURCE,
+        (Kind::Udp | Kind::Tcp, Side::Destination) => ports::DESTINATION,
+        (Kind::Echo, _) => icmp::IDENTIFIER,
+        _ => return Change::default(),
+    };
+    let mut change = Change::default();
+    change.write(bytes, place.transport_at + at, port.to_be_bytes());
+    change
+}
+
+/// Mends the transport checksum, if there is one and a quote was not cut before it.
+#[inline]
+fn mend_transport(bytes: &mut [u8], place: Place, address: Change, port: Change) -> Change {
+    let (at, pseudo_header) = match place.kind {
+        Kind::Udp => (udp::CHECKSUM, true),
+        Kind::Tcp => (tcp::CHECKSUM, true),
+        Kind::Echo | Kind::IcmpError | Kind::OtherIcmp => (icmp::CHECKSUM, place.ipv6),
+        Kind::LaterFragment | Kind::Other => return Change::default(),
+    };
+    let at = place.transport_at + at;
+    if at + 2 > place.end {
+        return Change::default();
+    }
+    let mut change = port;
+    if pseudo_header {
+        change.add(address);
+    }
+    if place.kind == Kind::Udp { mend_udp(bytes, at, change) } else { mend(bytes, at, change) }
+}
+
+/// Applies edits to the checksum at `at`, and tells what that did to a checksum that covers this one.
+#[inline]
+pub(crate) fn mend(bytes: &mut [u8], at: usize, change: Change) -> Change {
+    let mended = change.apply(be16(bytes, at));
+    let mut itself = Change::default();
+    itself.write(bytes, at, mended.to_be_bytes());
+    itself
+}
+
+/// A UDP checksum of 0 means that there is none, and stays; a computed 0 is written 0xFFFF (RFC 768).
+#[inline]
+fn mend_udp(bytes: &mut [u8], at: usize, change: Change) -> Change {
+    let old = array::<2>(bytes, at);
+    if old == [0, 0] {
+        return Change::default();
+    }
+    let mended = match change.apply(u16::from_be_bytes(old)) {
+        0 => 0xFFFF,
+        mended => mended,
+    };
+    put16(bytes, at, mended);
+    let mut itself = Change::default();
+    itself.replace(u16::from_be_bytes(old), mended);
+    itself
+}
