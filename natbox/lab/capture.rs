@@ -10,6 +10,7 @@
 mod inspect;
 mod ladder;
 mod read;
+mod select;
 mod write;
 
 use std::borrow::Cow;
@@ -22,8 +23,9 @@ use serde::Serialize;
 
 use crate::record::{DropSite, Facts, dropped};
 
-pub use inspect::{Filter, Format, InspectError, inspect, text};
+pub use inspect::{Format, InspectError, inspect, text};
 pub use read::{InterfaceInfo, MAX_BLOCK_BYTES, Reader};
+pub use select::Filter;
 pub use write::{Written, frames, save, write};
 
 /// Which way a packet crossed an interface, seen from its node.

@@ -4,3 +4,4 @@ pub mod capture;
 pub mod output;
 pub mod paint;
 pub mod record;
+pub mod suggest;
