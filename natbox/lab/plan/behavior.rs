@@ -8,10 +8,13 @@ use crate::topology::mistake::Collector;
 use crate::topology::tree::Node;
 use crate::topology::units;
 
+/// The preset of a NAT that names none: what the RFCs ask for.
+const DEFAULT: &str = "rfc4787";
+
 /// The preset that an entry begins with, and the behaviour that it comes to.
 pub(super) fn resolve(entry: &Node, mistakes: &mut Collector<'_>) -> (Option<&'static str>, Behavior) {
     let named = entry.text().or_else(|| entry.get("type").and_then(Node::text));
-    let preset = named.and_then(preset::find);
+    let preset = preset::find(named.unwrap_or(DEFAULT));
     let mut behavior = preset.as_ref().map(|preset| preset.behavior.clone()).unwrap_or_default();
     axes(entry, &mut behavior);
     contradictions(entry, &behavior, mistakes);
@@ -43,19 +46,21 @@ fn axes(entry: &Node, behavior: &mut Behavior) {
     }
 }
 
-/// What the axes say together and cannot mean.
+/// What the axes say together and cannot mean. A bad range or timer on its own has been noted by the check of forms.
 fn contradictions(entry: &Node, behavior: &Behavior, mistakes: &mut Collector<'_>) {
-    if behavior.filtering == Filtering::Off && behavior.translation == TranslationKind::Napt {
-        let place = entry.get("filtering").or_else(|| entry.get("translation")).unwrap_or(entry).place;
-        mistakes
-            .at(place, "`filtering: off` with `translation: napt`")
-            .expected("`filtering: off` only where nothing is translated")
-            .hint("`filtering: endpoint-independent` admits everybody to an open mapping; `translation: none` makes a router");
+    if behavior.filtering == Filtering::Off {
+        let keys = ["filtering", "translation", "ipv6"];
+        let place = keys.iter().find_map(|key| entry.get(key)).unwrap_or(entry).place;
+        for contradiction in behavior.contradictions() {
+            mistakes.at(place, contradiction).expected("a behaviour that a NAT can have");
+        }
     }
-    if let Some(place) = entry.get("addresses").map(|node| node.place)
+    if let Some(node) = entry.get("addresses")
         && behavior.translation == TranslationKind::None
     {
-        mistakes.at(place, "`addresses` with `translation: none`").expected("external addresses only where there is something to translate");
+        mistakes
+            .at(node.place, "`addresses` with `translation: none`")
+            .expected("several external addresses only where there is something to translate");
     }
 }
 

@@ -9,6 +9,7 @@ mod pool;
 mod resolve;
 mod scenario;
 pub mod step;
+mod steps;
 
 use std::net::IpAddr;
 use std::sync::Arc;
