@@ -1,0 +1,3 @@
+//! What people read: presets, labs, timelines and verdicts, as text and as JSON.
+
+pub mod presets;
