@@ -107,7 +107,8 @@ impl TcpListener for VirtualListener {
     }
 
     async fn accept(&self) -> io::Result<VirtualStream> {
-        let accepted = poll_fn(|context| ready(self.host.stack(|stack, _| stack.tcp_accept(self.key, context.waker()))));
+        let accepted =
+            poll_fn(|context| ready(self.host.stack(|stack, _| stack.tcp_accept(self.key, context.waker()))));
         let (key, local, remote) = accepted.await?;
         Ok(VirtualStream { host: self.host.clone(), key, local, remote })
     }

@@ -76,11 +76,9 @@ impl UdpSocket for VirtualUdp {
     }
 
     async fn recv_from(&self, buffer: &mut [u8]) -> io::Result<Received> {
-        poll_fn(|context| {
-            match self.host.stack(|stack, _| stack.udp_receive(self.key, buffer, context.waker())) {
-                Some(received) => Poll::Ready(received.map_err(io::Error::from)),
-                None => Poll::Pending,
-            }
+        poll_fn(|context| match self.host.stack(|stack, _| stack.udp_receive(self.key, buffer, context.waker())) {
+            Some(received) => Poll::Ready(received.map_err(io::Error::from)),
+            None => Poll::Pending,
         })
         .await
     }

@@ -60,9 +60,7 @@ impl Stack {
             let sequence = packet.tcp_sequence().unwrap_or(0);
             let (answer, sequence, acknowledgement) = match flags.ack {
                 true => (TcpFlags { rst: true, ..TcpFlags::default() }, packet.tcp_acknowledgement().unwrap_or(0), 0),
-                false => {
-                    (TcpFlags { rst: true, ack: true, ..TcpFlags::default() }, 0, sequence.wrapping_add(length))
-                }
+                false => (TcpFlags { rst: true, ack: true, ..TcpFlags::default() }, 0, sequence.wrapping_add(length)),
             };
             let (source, destination) = (packet.destination_endpoint(), packet.source_endpoint());
             let fields = self.ip_fields(DEFAULT_TTL, true);
@@ -267,7 +265,11 @@ impl Stack {
     }
 
     /// The oldest connection to be accepted: its key and endpoints.
-    pub(crate) fn tcp_accept(&mut self, key: u32, waker: &Waker) -> Option<Result<(u32, SocketAddr, SocketAddr), Errno>> {
+    pub(crate) fn tcp_accept(
+        &mut self,
+        key: u32,
+        waker: &Waker,
+    ) -> Option<Result<(u32, SocketAddr, SocketAddr), Errno>> {
         let Some(tcp) = &mut self.tcp else { return Some(Err(Errno::BADF)) };
         let Some(listener) = tcp.listeners.get_mut(key as usize) else { return Some(Err(Errno::BADF)) };
         let Some(child) = listener.queue.pop_front() else {
