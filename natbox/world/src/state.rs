@@ -13,7 +13,6 @@ use futures::executor::LocalSpawner;
 use natbox_wire::Time;
 use rand_pcg::Pcg64Mcg;
 
-use crate::attach::NetworkId;
 use crate::gateway::Gateway;
 use crate::network::Fabric;
 use crate::note::{InterfaceId, NodeId, Observer, PacketId, PacketRef};
@@ -32,6 +31,8 @@ pub(crate) struct State {
     /// Where packets' bytes are kept for their note while they are rewritten.
     scratch: Vec<u8>,
     pub(crate) statistics: Statistics,
+    /// Whether a program has been woken and not yet had its turn.
+    woken: bool,
     /// Starts programs.
     pub(crate) spawner: LocalSpawner,
 }
@@ -60,8 +61,8 @@ pub(crate) struct Node {
 
 /// What a node is.
 pub(crate) enum Body {
-    /// The router of this network.
-    Core(NetworkId),
+    /// The router of a public network.
+    Core,
     /// A host.
     Host(Box<Host>),
     /// A gateway.
@@ -121,6 +122,7 @@ impl State {
             observer: None,
             scratch: Vec::new(),
             statistics: Statistics::default(),
+            woken: false,
             spawner,
         }
     }
@@ -179,19 +181,16 @@ impl State {
 
 /// What comes next.
 impl State {
-    /// Lets events happen until a program may go on, or `deadline` is past. Says whether any did; takes from `budget`
-    /// one for each.
+    /// Lets events happen until a program has been woken, or `deadline` is past. Says whether any did; takes from
+    /// `budget` one for each.
     pub(crate) fn advance(&mut self, deadline: Time, budget: &mut u64) -> bool {
         let before = self.statistics.events;
-        while *budget > 0 && !self.queue.is_idle() && self.queue.next_time().is_some_and(|at| at <= deadline) {
-            let Some((at, pending)) = self.queue.pop() else { break };
-            if let Some(programs_may_run) = self.happen(at, pending) {
-                *budget -= 1;
-                self.statistics.events += 1;
-                if programs_may_run {
-                    break;
-                }
-            }
+        self.woken = false;
+        while *budget > 0 && !self.woken && !self.queue.is_idle() {
+            let Some(at) = self.queue.next_time().filter(|at| *at <= deadline) else { break };
+            let happened = self.queue.pop().is_some_and(|(_, pending)| self.happen(at, pending));
+            *budget -= u64::from(happened);
+            self.statistics.events += u64::from(happened);
         }
         self.statistics.events > before
     }
@@ -205,49 +204,50 @@ impl State {
         self.now = self.now.max(deadline);
     }
 
-    /// One event; `None` if nothing was due after all, else whether a program may go on because of it.
-    fn happen(&mut self, at: Time, pending: Pending) -> Option<bool> {
+    /// One event; false if nothing was due after all.
+    fn happen(&mut self, at: Time, pending: Pending) -> bool {
         match pending {
             Pending::Timer(node) => return self.timer(at, node),
             Pending::Wake(waker) => {
                 self.now = at;
+                self.woken = true;
                 waker.wake();
-                Some(true)
             }
             Pending::Arrival(place, flight) => {
                 self.now = at;
-                Some(self.arrive(place, flight))
+                self.arrive(place, flight);
             }
         }
+        true
     }
 
     /// A node's timer. It may have been moved: earlier (this event is stale) or later (ask again).
-    fn timer(&mut self, at: Time, node: NodeId) -> Option<bool> {
+    fn timer(&mut self, at: Time, node: NodeId) -> bool {
         if self.node(node).timer != at {
-            return None;
+            return false;
         }
         self.node_mut(node).timer = Time::MAX;
         let due = match &self.node(node).body {
             Body::Host(host) => host.stack.poll_timeout(),
             Body::Gateway(gateway) => gateway.nat.poll_timeout(),
-            Body::Core(_) => None,
+            Body::Core => None,
         };
         if due.is_none_or(|due| due > at) {
             self.set_timer(node);
-            return None;
+            return false;
         }
         match &mut self.node_mut(node).body {
             Body::Host(host) => {
                 host.stack.handle_timeout(at);
                 self.now = at;
                 self.flush(node);
-                Some(true)
+                true
             }
             // Only observers want to hear of it, so the clock stays where it is.
             _ => {
                 self.expire(node, at);
                 self.set_timer(node);
-                None
+                false
             }
         }
     }

@@ -18,39 +18,29 @@ struct Arrival {
 }
 
 impl State {
-    /// A packet at the end of a link. Says whether a program may go on because of it.
-    pub(super) fn arrive(&mut self, place: Place, flight: Flight) -> bool {
+    /// A packet at the end of a link.
+    pub(super) fn arrive(&mut self, place: Place, flight: Flight) {
         let (node, through) = match place {
             Place::Core(through) => match self.fabric.core(self.fabric.interface(through).network) {
                 Some(node) => (node, through),
-                None => return false,
+                None => return,
             },
             Place::Node(through) => (self.fabric.interface(through).node, through),
-            Place::Switch(from, to) => {
-                self.switch(from, to, flight);
-                return false;
-            }
+            Place::Switch(from, to) => return self.switch(from, to, flight),
         };
         let arrival = Arrival { node, through, id: flight.id, cause: flight.cause };
         match Packet::parse(flight.bytes) {
             Ok(packet) => self.receive(arrival, packet),
-            Err(malformed) => {
-                self.note_received(arrival, &malformed.bytes, Outcome::Dropped(malformed.reason));
-                false
-            }
+            Err(malformed) => self.note_received(arrival, &malformed.bytes, Outcome::Dropped(malformed.reason)),
         }
     }
 
-    fn receive(&mut self, arrival: Arrival, packet: Packet) -> bool {
+    fn receive(&mut self, arrival: Arrival, packet: Packet) {
         match self.node(arrival.node).body {
-            Body::Core(_) => self.core_receives(arrival, packet),
+            Body::Core => self.core_receives(arrival, packet),
             Body::Gateway(_) => self.gateway_receives(arrival, packet),
-            Body::Host(_) => {
-                self.host_receives(arrival, packet);
-                return true;
-            }
+            Body::Host(_) => self.host_receives(arrival, packet),
         }
-        false
     }
 
     fn core_receives(&mut self, arrival: Arrival, mut packet: Packet) {

@@ -8,7 +8,8 @@ use crate::network::Hop;
 use crate::note::{Event, InterfaceId, LinkFate, NodeId, PacketId, PacketRef};
 
 impl State {
-    /// Sends what a host's sockets want sent, notes what they dropped, and sets the host's timer.
+    /// Sends what a host's sockets want sent, notes what they dropped, wakes who waits for them, and sets the host's
+    /// timer.
     pub(super) fn flush(&mut self, node: NodeId) {
         while let Some(outgoing) = self.host(node).stack.outbox() {
             let id = self.new_packet();
@@ -21,8 +22,8 @@ impl State {
             let id = id.unwrap_or_else(|| self.new_packet());
             self.note_dropped(node, PacketRef { id, cause: None, bytes: packet.bytes() }, reason);
         }
-        // An executor's waker only marks its task as ready: no program runs here.
         for waker in self.host(node).stack.take_wakes() {
+            self.woken = true;
             waker.wake();
         }
         self.set_timer(node);
