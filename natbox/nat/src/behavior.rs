@@ -5,7 +5,7 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use natbox_wire::words;
+use natbox_wire::{Word, words};
 
 words! {
     /// Whether addresses are rewritten at all (RFC 2663).
@@ -85,7 +85,9 @@ words! {
 }
 
 words! {
-    /// Which packets restart a session's idle timer (RFC 4787 section 4.3, REQ-6).
+    /// Which packets restart the idle timer of a UDP or echo session (RFC 4787 section 4.3, REQ-6). TCP timers run
+    /// from the last segment of either side (RFC 5382 section 5). Opening a session starts its timer in any case;
+    /// one opened from outside keeps its mapping alive only where inbound packets refresh, or once it is answered.
     pub enum Refresh: "mapping refresh" {
         Outbound = "outbound", "packets from inside only";
         Both = "both", "packets in either direction";
@@ -129,7 +131,8 @@ pub struct Timeouts {
 /// Everything that makes one NAT differ from another.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Behavior {
-    /// Whether IPv4 addresses are rewritten.
+    /// Whether IPv4 addresses are rewritten. Where nothing is translated, mapping, ports, pooling and hairpinning
+    /// have no meaning: every endpoint is its own external endpoint.
     pub translation: TranslationKind,
     /// What happens to IPv6.
     pub ipv6: Ipv6,
@@ -178,5 +181,93 @@ impl Default for Behavior {
                 tcp_closing: Duration::from_secs(240),
             },
         }
+    }
+}
+
+impl Behavior {
+    /// Every axis with its word, in the order in which reports show them.
+    pub fn axes(&self) -> Vec<(&'static str, String)> {
+        let word = |word: &str| word.to_owned();
+        vec![
+            ("translation", word(self.translation.as_str())),
+            ("ipv6", word(self.ipv6.as_str())),
+            ("mapping", word(self.mapping.as_str())),
+            ("filtering", word(self.filtering.as_str())),
+            ("filter_scope", word(self.filter_scope.as_str())),
+            ("session_affinity", word(self.session_affinity.as_str())),
+            ("port_allocation", word(self.ports.allocation.as_str())),
+            ("port_range", format!("{}-{}", self.ports.range.start(), self.ports.range.end())),
+            ("pooling", word(self.pooling.as_str())),
+            ("hairpin", word(self.hairpin.as_str())),
+            ("hairpin_filter", word(self.hairpin_filter.as_str())),
+            ("refresh", word(self.refresh.as_str())),
+            ("timeouts.udp", in_words(self.timeouts.udp)),
+            ("timeouts.icmp", in_words(self.timeouts.icmp)),
+            ("timeouts.tcp_opening", in_words(self.timeouts.tcp_opening)),
+            ("timeouts.tcp_established", in_words(self.timeouts.tcp_established)),
+            ("timeouts.tcp_closing", in_words(self.timeouts.tcp_closing)),
+        ]
+    }
+
+    /// What in this behaviour contradicts itself, one sentence each; empty if nothing does. A NAT takes contradictory
+    /// behaviours all the same: `off` filters nothing, an empty range has no port, a timer of zero ends at once.
+    pub fn contradictions(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        let translates = self.translation == TranslationKind::Napt || self.ipv6 == Ipv6::Napt;
+        if translates && self.filtering == Filtering::Off {
+            found.push("filtering `off` needs a box that translates nothing: set `endpoint-independent` to admit all".into());
+        }
+        let (first, last) = (self.ports.range.start(), self.ports.range.end());
+        if self.ports.range.is_empty() {
+            found.push(format!("port range {first}-{last} is empty: its end is before its start"));
+        } else if *first == 0 {
+            found.push(format!("port range {first}-{last} begins with port 0, which no packet may come from: begin at 1"));
+        }
+        let timeouts = self.axes().into_iter().filter(|(axis, _)| axis.starts_with("timeouts."));
+        found.extend(timeouts.filter(|(_, time)| time == "0s").map(|(axis, _)| format!("{axis} is 0s: no session would live")));
+        found
+    }
+}
+
+/// A duration in the largest unit that shows it exactly: `300s`, `1500ms`.
+fn in_words(duration: Duration) -> String {
+    let nanos = duration.as_nanos();
+    let units = [(1_000_000_000, "s"), (1_000_000, "ms"), (1_000, "us")];
+    let unit = units.into_iter().find(|(size, _)| nanos.is_multiple_of(*size));
+    unit.map_or_else(|| format!("{nanos}ns"), |(size, unit)| format!("{}{unit}", nanos / size))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn axes_show_the_words_of_the_files() {
+        let axes = Behavior::default().axes();
+        let of = |name: &str| axes.iter().find(|(axis, _)| *axis == name).map(|(_, word)| word.as_str());
+        assert_eq!(of("mapping"), Some("endpoint-independent"));
+        assert_eq!(of("port_range"), Some("1024-65535"));
+        assert_eq!(of("timeouts.tcp_established"), Some("7440s"));
+        assert_eq!(axes.len(), 17);
+    }
+
+    #[test]
+    fn durations_are_shown_exactly_in_the_largest_unit() {
+        let shown = [0, 1, 1_500, 2_000_000, 1_500_000_000, 60_000_000_000].map(|n| in_words(Duration::from_nanos(n)));
+        assert_eq!(shown, ["0s", "1ns", "1500ns", "2ms", "1500ms", "60s"]);
+    }
+
+    #[test]
+    fn contradictions_are_named() {
+        let mut behavior = Behavior { filtering: Filtering::Off, ..Behavior::default() };
+        behavior.ports.range = std::ops::RangeInclusive::new(9, 8);
+        behavior.timeouts.udp = Duration::ZERO;
+        let found = behavior.contradictions();
+        assert_eq!(found.len(), 3, "{found:?}");
+        assert!(found[0].contains("filtering `off`") && found[1].contains("9-8") && found[2].contains("timeouts.udp"));
+        behavior.translation = TranslationKind::None;
+        assert_eq!(behavior.contradictions().len(), 2);
+        behavior.ports.range = 0..=9;
+        assert!(behavior.contradictions()[0].contains("port 0"));
     }
 }

@@ -1,74 +1,173 @@
 //! The NAT engine's driver contract.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use natbox_wire::{Packet, Time};
+use rand_core::SeedableRng;
+use rand_pcg::Pcg64Mcg;
 
-use crate::{Behavior, Ended, MappingId, MappingView, Verdict};
+use crate::behavior::{Filtering, Ipv6, TranslationKind};
+use crate::key::{Address, Hash};
+use crate::realm::{Realm, Shared};
+use crate::timers::Timers;
+use crate::{Behavior, Ended, MappingEnd, MappingId, MappingView, Verdict};
 
 /// A NAT.
 ///
 /// Four verbs: [`outbound`](Nat::outbound) and [`inbound`](Nat::inbound) take packets, [`poll_timeout`](Nat::poll_timeout)
 /// announces the next deadline, [`handle_timeout`](Nat::handle_timeout) ends what is due. Nothing happens
-/// between announced deadlines: `handle_timeout` before the deadline is silent.
+/// between announced deadlines: `handle_timeout` before the deadline is silent. It may also be silent at a
+/// deadline: a deadline is announced when a session is opened, and asked about again when it comes.
+///
+/// A session lives while `now` is before its deadline. A packet that comes late, at or after a deadline that nobody
+/// has handled yet, finds the session gone; the ending is told at the next `handle_timeout`, which is then due at
+/// once.
 pub struct Nat {
-    behavior: Arc<Behavior>,
+    shared: Shared,
+    external: Box<[IpAddr]>,
+    seed: u64,
+    // Made when the first packet of the family needs them: an idle NAT is small.
+    v4: Option<Box<Realm<Ipv4Addr>>>,
+    v6: Option<Box<Realm<Ipv6Addr>>>,
 }
 
 impl Nat {
     /// A NAT with these external addresses, in order of preference. `seed` feeds its own stream of chance.
     pub fn new(behavior: Arc<Behavior>, external: &[IpAddr], seed: u64) -> Nat {
-        todo!()
+        let timers = Timers::of(&behavior);
+        let random = Pcg64Mcg::seed_from_u64(seed);
+        let shared = Shared { behavior, timers, random, next_id: 1, ended: Vec::new() };
+        Nat { shared, external: external.into(), seed, v4: None, v6: None }
     }
 
     /// How it behaves.
     pub fn behavior(&self) -> &Arc<Behavior> {
-        &self.behavior
+        &self.shared.behavior
     }
 
     /// Its external addresses.
     pub fn external(&self) -> &[IpAddr] {
-        todo!()
+        &self.external
     }
 
     /// A packet from inside. The caller has routed it: it is for the outside, or for an external address.
     pub fn outbound(&mut self, packet: &mut Packet, now: Time) -> Verdict {
-        todo!()
+        if self.passes(packet) {
+            return Verdict::Pass;
+        }
+        let verdict = if packet.is_ipv6() {
+            realm(&mut self.v6, &self.shared, &self.external, self.seed).outbound(&mut self.shared, packet, now)
+        } else {
+            realm(&mut self.v4, &self.shared, &self.external, self.seed).outbound(&mut self.shared, packet, now)
+        };
+        verdict.unwrap_or_else(Verdict::Drop)
     }
 
     /// A packet from outside.
     pub fn inbound(&mut self, packet: &mut Packet, now: Time) -> Verdict {
-        todo!()
+        if self.passes(packet) {
+            return Verdict::Pass;
+        }
+        let verdict = if packet.is_ipv6() {
+            realm(&mut self.v6, &self.shared, &self.external, self.seed).inbound(&mut self.shared, packet, now)
+        } else {
+            realm(&mut self.v4, &self.shared, &self.external, self.seed).inbound(&mut self.shared, packet, now)
+        };
+        verdict.unwrap_or_else(Verdict::Drop)
+    }
+
+    /// Whether packets of this version are neither translated nor filtered.
+    fn passes(&self, packet: &Packet) -> bool {
+        let behavior = &self.shared.behavior;
+        behavior.filtering == Filtering::Off && !translates(behavior, packet.is_ipv6())
     }
 
     /// When something will be due next.
     pub fn poll_timeout(&self) -> Option<Time> {
-        todo!()
+        let late = self.shared.ended.first().map(|_| Time::ZERO);
+        let v4 = self.v4.as_ref().and_then(|realm| realm.table.next_deadline());
+        let v6 = self.v6.as_ref().and_then(|realm| realm.table.next_deadline());
+        [late, v4, v6].into_iter().flatten().min()
     }
 
-    /// Ends what is due, and tells `ended` of each mapping that went.
+    /// Ends what is due, and tells `ended` of each mapping that went, by number.
     pub fn handle_timeout(&mut self, now: Time, ended: &mut dyn FnMut(Ended)) {
-        todo!()
+        if let Some(realm) = &mut self.v4 {
+            realm.expire(&mut self.shared, now);
+        }
+        if let Some(realm) = &mut self.v6 {
+            realm.expire(&mut self.shared, now);
+        }
+        self.tell(ended);
     }
 
     /// Loses all state, as a power cut does. Mapping numbers go on.
     pub fn reboot(&mut self, ended: &mut dyn FnMut(Ended)) {
-        todo!()
+        let lost = self.mappings().into_iter().map(|mapping| Ended { mapping, why: MappingEnd::Rebooted });
+        self.shared.ended.extend(lost);
+        (self.v4, self.v6) = (None, None);
+        self.tell(ended);
     }
 
     /// Replaces the external addresses; mappings on addresses that are gone end.
     pub fn readdress(&mut self, external: &[IpAddr], ended: &mut dyn FnMut(Ended)) {
-        todo!()
+        self.external = external.into();
+        if let Some(realm) = &mut self.v4 {
+            realm.readdress(&mut self.shared, of_family(external));
+        }
+        if let Some(realm) = &mut self.v6 {
+            realm.readdress(&mut self.shared, of_family(external));
+        }
+        self.tell(ended);
     }
 
     /// One live mapping.
+    ///
+    /// At once for a mapping that one of the last two translations used, else by a search.
     pub fn mapping(&self, id: MappingId) -> Option<MappingView> {
-        todo!()
+        let v4 = self.v4.as_ref().and_then(|realm| realm.table.view(id));
+        v4.or_else(|| self.v6.as_ref().and_then(|realm| realm.table.view(id)))
     }
 
     /// The live mappings, by number.
     pub fn mappings(&self) -> Vec<MappingView> {
-        todo!()
+        let v4 = self.v4.iter().flat_map(|realm| realm.table.mappings().map(|(_, mapping)| mapping.view()));
+        let v6 = self.v6.iter().flat_map(|realm| realm.table.mappings().map(|(_, mapping)| mapping.view()));
+        let mut all: Vec<MappingView> = v4.chain(v6).collect();
+        all.sort_unstable_by_key(|mapping| mapping.id);
+        all
     }
+
+    fn tell(&mut self, ended: &mut dyn FnMut(Ended)) {
+        self.shared.ended.sort_unstable_by_key(|one| one.mapping.id);
+        std::mem::take(&mut self.shared.ended).into_iter().for_each(ended);
+    }
+}
+
+/// Whether a behaviour rewrites addresses of IPv4, or of IPv6.
+fn translates(behavior: &Behavior, ipv6: bool) -> bool {
+    match ipv6 {
+        false => behavior.translation == TranslationKind::Napt,
+        true => behavior.ipv6 == Ipv6::Napt,
+    }
+}
+
+/// The realm of a family, made when it is first needed.
+#[inline]
+fn realm<'a, A: Address>(
+    slot: &'a mut Option<Box<Realm<A>>>,
+    shared: &Shared,
+    external: &[IpAddr],
+    seed: u64,
+) -> &'a mut Realm<A> {
+    slot.get_or_insert_with(|| {
+        let ipv6 = A::unspecified().to_ip().is_ipv6();
+        let translates = translates(&shared.behavior, ipv6);
+        Box::new(Realm::new(&shared.behavior, translates, of_family(external), Hash::with_seed(seed)))
+    })
+}
+
+fn of_family<A: Address>(external: &[IpAddr]) -> impl Iterator<Item = A> {
+    external.iter().filter_map(|address| A::from_ip(*address))
 }

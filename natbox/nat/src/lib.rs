@@ -5,8 +5,19 @@
 //! resolved to a [`Behavior`].
 
 pub mod behavior;
+mod classify;
 mod engine;
+mod expiry;
+mod filter;
+mod icmp;
+mod key;
+mod pool;
+mod ports;
 pub mod preset;
+mod realm;
+mod table;
+mod tcp;
+mod timers;
 pub mod verdict;
 
 pub use behavior::Behavior;

@@ -30,6 +30,8 @@ crate::words! {
         NoMapping = "no-mapping", "nothing inside has this external endpoint";
         Filtered = "filtered", "the mapping exists, but the filter refuses this remote";
         PortsExhausted = "ports-exhausted", "no free external port for a new mapping";
+        SessionsExhausted = "sessions-exhausted", "the NAT's table of sessions is full";
+        NoSession = "no-session", "a TCP segment of no session of this NAT, and no SYN that could open one";
         HairpinOff = "hairpin-off", "sent from inside to an external address of the same NAT, which does not hairpin";
         UnsupportedProtocol = "unsupported-protocol", "a protocol that this NAT does not translate";
         FragmentUntranslatable = "fragment-untranslatable", "a fragment, and this NAT translates whole packets only";

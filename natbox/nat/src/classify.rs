@@ -1,0 +1,60 @@
+//! What a packet is to a NAT: traffic of a session, an ICMP error about one, or nothing that it translates.
+
+use natbox_wire::{DropReason, Packet, Protocol, TcpFlags, Transport};
+
+use crate::key::{Address, Endpoint};
+
+/// A packet of a session, as the side that it comes from shows it.
+#[derive(Clone, Copy)]
+pub(crate) struct Flow<A> {
+    pub(crate) protocol: Protocol,
+    pub(crate) source: Endpoint<A>,
+    pub(crate) destination: Endpoint<A>,
+    pub(crate) flags: TcpFlags,
+}
+
+impl<A: Address> Flow<A> {
+    /// The same packet once it has got another source. An echo has one identifier, so it changes on both ends.
+    pub(crate) fn leaving_as(self, source: Endpoint<A>) -> Flow<A> {
+        let destination = match self.protocol {
+            Protocol::Icmp => Endpoint { port: source.port, ..self.destination },
+            Protocol::Udp | Protocol::Tcp => self.destination,
+        };
+        Flow { source, destination, ..self }
+    }
+}
+
+/// What a packet is.
+pub(crate) enum Class<A> {
+    /// UDP, TCP or echo.
+    Flow(Flow<A>),
+    /// An ICMP error, to be translated by the session that it quotes.
+    Error,
+}
+
+/// Says what a packet is, or why this NAT has no use for it.
+#[inline]
+pub(crate) fn classify<A: Address>(packet: &Packet) -> Result<Class<A>, DropReason> {
+    let (Some(source), Some(destination)) = (A::from_ip(packet.source()), A::from_ip(packet.destination())) else {
+        return Err(DropReason::UnsupportedProtocol);
+    };
+    if packet.fragment().is_some() {
+        return Err(DropReason::FragmentUntranslatable);
+    }
+    if destination.is_multicast() {
+        return Err(DropReason::UnsupportedProtocol);
+    }
+    let flow = |protocol, from, to, flags| {
+        let (source, destination) = (Endpoint { address: source, port: from }, Endpoint { address: destination, port: to });
+        Ok(Class::Flow(Flow { protocol, source, destination, flags }))
+    };
+    let none = TcpFlags::default();
+    match packet.transport() {
+        Transport::Udp { source, destination } => flow(Protocol::Udp, source, destination, none),
+        Transport::Tcp { source, destination, flags } => flow(Protocol::Tcp, source, destination, flags),
+        Transport::Echo { identifier, .. } => flow(Protocol::Icmp, identifier, identifier, none),
+        Transport::IcmpError(_) => Ok(Class::Error),
+        Transport::LaterFragment => Err(DropReason::FragmentUntranslatable),
+        Transport::OtherIcmp { .. } | Transport::Other => Err(DropReason::UnsupportedProtocol),
+    }
+}

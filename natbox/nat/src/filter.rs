@@ -1,0 +1,142 @@
+//! The filter: which remotes may send to an external endpoint (RFC 4787 section 5).
+//!
+//! Seen from inside: the filter judges (mapping, remote), never addresses on the wire.
+//!
+//! # Who is admitted when
+//!
+//! Let internal endpoint I have sent to S through mapping M(S), external endpoint E(S). A remote R sends to E(S).
+//!
+//! * *endpoint-independent*: R is admitted while M(S) lives.
+//! * *address-dependent*, *address-and-port-dependent*: R is admitted if a permission for R's address, or for R's
+//!   address and port, is tied to M(S) (`filter_scope: mapping`) or to I (`filter_scope: endpoint`). Every packet
+//!   from I to a remote gives a permission for that remote, tied to the mapping that it left through and to I.
+//!
+//! So all depends on the mapping through which I sends to R:
+//!
+//! * With affinity, the mapping of the session (I, R) while there is one: the mapping that I's first packet to R
+//!   left through, or the one through which R's first admitted packet came.
+//! * Otherwise the mapping rule's: one for all (EIM), one per address of R (ADM), one per R (APDM).
+//!
+//! From this follows, for an R of which I has heard nothing yet, and to which I has sent as said:
+//!
+//! | mapping | filtering | scope mapping: R is admitted at E(S) if | scope endpoint: R is admitted at E(S) if |
+//! | ------- | --------- | --------------------------------------- | ---------------------------------------- |
+//! | EIM     | EIF       | always                                  | always                                   |
+//! | EIM     | ADF       | I sent to R's address                   | the same: there is one mapping           |
+//! | EIM     | APDF      | I sent to R                             | the same                                 |
+//! | ADM     | EIF       | always                                  | always                                   |
+//! | ADM     | ADF       | R's address is S's                      | I sent to R's address                    |
+//! | ADM     | APDF      | R's address is S's, and I sent to R     | I sent to R                              |
+//! | APDM    | EIF       | always                                  | always                                   |
+//! | APDM    | ADF       | R's address is S's                      | I sent to R's address                    |
+//! | APDM    | APDF      | R is S                                  | I sent to R                              |
+//!
+//! Affinity changes no entry of this table: to be admitted at E(S) for another reason R would have to be admitted
+//! there first. It changes what follows: R was admitted at E(S) and I answers. Was there no session (I, R) before,
+//! then with affinity the answer leaves through M(S), R sees E(S), and M(S) holds a permission for R from then on;
+//! without affinity the answer leaves through the rule's mapping: under ADM or APDM with R not of S, R sees
+//! another endpoint, and M(S) holds no permission. Where I had sent to R before it was admitted (always so under
+//! scope endpoint with ADF or APDF), the session (I, R) is the one opened by I's own packet; affinity keeps it, and
+//! the answer leaves as that packet did.
+//!
+//! Permissions live as long as the sessions whose packets gave them. Hairpinned packets come with the external
+//! source that they would have outside, whatever source the receiver is shown.
+
+use hashbrown::HashTable;
+use natbox_wire::Protocol;
+
+use crate::Behavior;
+use crate::behavior::{FilterScope, Filtering};
+use crate::key::{Address, Endpoint, Hash};
+use crate::table::Table;
+
+/// Whether a remote may send through a mapping.
+pub(crate) fn admits<A: Address>(table: &Table<A>, behavior: &Behavior, mapping: u32, remote: Endpoint<A>) -> bool {
+    let mapping = table.mapping(mapping);
+    let protocol = mapping.protocol;
+    match (behavior.filtering, behavior.filter_scope) {
+        (Filtering::EndpointIndependent | Filtering::Off, _) => true,
+        (Filtering::AddressDependent, _) => {
+            let permissions = table.permissions.as_ref();
+            permissions.is_some_and(|all| all.contains(protocol, mapping.internal, mapping.external, remote.address))
+        }
+        (Filtering::AddressAndPortDependent, FilterScope::Mapping) => {
+            let session = table.find_inbound(protocol, mapping.external, remote);
+            session.is_some_and(|index| table.session(index).permits)
+        }
+        (Filtering::AddressAndPortDependent, FilterScope::Endpoint) => {
+            table.is_permitted_anywhere(protocol, mapping.internal, remote)
+        }
+    }
+}
+
+/// Permissions by remote address, counted: each session that permits gives one.
+///
+/// Only address-dependent filtering needs them; for the others the sessions themselves answer.
+pub(crate) struct Permissions<A> {
+    scope: FilterScope,
+    table: HashTable<Permission<A>>,
+    hash: Hash,
+}
+
+struct Permission<A> {
+    protocol: Protocol,
+    /// The external endpoint of the mapping, or the internal endpoint, by scope.
+    owner: Endpoint<A>,
+    remote: A,
+    sessions: u32,
+}
+
+impl<A: Address> Permissions<A> {
+    /// The permissions that a behaviour needs.
+    pub(crate) fn of(behavior: &Behavior, hash: Hash) -> Option<Permissions<A>> {
+        (behavior.filtering == Filtering::AddressDependent).then(|| Permissions {
+            scope: behavior.filter_scope,
+            table: HashTable::new(),
+            hash,
+        })
+    }
+
+    fn owner(&self, internal: Endpoint<A>, external: Endpoint<A>) -> Endpoint<A> {
+        match self.scope {
+            FilterScope::Mapping => external,
+            FilterScope::Endpoint => internal,
+        }
+    }
+
+    fn contains(&self, protocol: Protocol, internal: Endpoint<A>, external: Endpoint<A>, remote: A) -> bool {
+        let owner = self.owner(internal, external);
+        let hash = hash_of(&self.hash, protocol, owner, remote);
+        self.table.find(hash, |one| one.is(protocol, owner, remote)).is_some()
+    }
+
+    /// One more session permits `remote`.
+    pub(crate) fn add(&mut self, protocol: Protocol, internal: Endpoint<A>, external: Endpoint<A>, remote: A) {
+        let owner = self.owner(internal, external);
+        let hash = hash_of(&self.hash, protocol, owner, remote);
+        let rehash = |one: &Permission<A>| hash_of(&self.hash, one.protocol, one.owner, one.remote);
+        let entry = self.table.entry(hash, |one| one.is(protocol, owner, remote), rehash);
+        entry.or_insert(Permission { protocol, owner, remote, sessions: 0 }).get_mut().sessions += 1;
+    }
+
+    /// One session less permits `remote`.
+    pub(crate) fn remove(&mut self, protocol: Protocol, internal: Endpoint<A>, external: Endpoint<A>, remote: A) {
+        let owner = self.owner(internal, external);
+        let hash = hash_of(&self.hash, protocol, owner, remote);
+        let Ok(mut entry) = self.table.find_entry(hash, |one| one.is(protocol, owner, remote)) else { return };
+        entry.get_mut().sessions -= 1;
+        if entry.get().sessions == 0 {
+            entry.remove();
+        }
+    }
+}
+
+impl<A: Address> Permission<A> {
+    fn is(&self, protocol: Protocol, owner: Endpoint<A>, remote: A) -> bool {
+        self.protocol == protocol && self.owner == owner && self.remote == remote
+    }
+}
+
+fn hash_of<A: Address>(hash: &Hash, protocol: Protocol, owner: Endpoint<A>, remote: A) -> u64 {
+    hash.two(protocol, owner, Endpoint { address: remote, port: 0 })
+}

@@ -1,0 +1,144 @@
+//! Packed endpoints, and how the tables hash them.
+//!
+//! The tables are generic over the address family, so that an IPv4 endpoint takes 6 bytes and not the 32 of a
+//! `SocketAddr`. Knows nothing of sessions or mappings.
+
+use std::hash::{BuildHasher, Hasher};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use foldhash::fast::FixedState;
+use natbox_wire::Protocol;
+
+/// An IP address of one family.
+pub(crate) trait Address: Copy + Ord + 'static {
+    /// The address, if it is of this family.
+    fn from_ip(ip: IpAddr) -> Option<Self>;
+    /// The address as the outside of this crate sees it.
+    fn to_ip(self) -> IpAddr;
+    /// The unspecified address: a placeholder where a rule looks at no address.
+    fn unspecified() -> Self;
+    /// Whether this names more than one host: multicast or broadcast.
+    fn is_multicast(self) -> bool;
+    /// Feeds an endpoint of this family to a hasher, with eight bits more.
+    fn feed(self, port: u16, tag: u8, hasher: &mut impl Hasher);
+}
+
+impl Address for Ipv4Addr {
+    fn from_ip(ip: IpAddr) -> Option<Ipv4Addr> {
+        match ip {
+            IpAddr::V4(address) => Some(address),
+            IpAddr::V6(_) => None,
+        }
+    }
+
+    fn to_ip(self) -> IpAddr {
+        IpAddr::V4(self)
+    }
+
+    fn unspecified() -> Ipv4Addr {
+        Ipv4Addr::UNSPECIFIED
+    }
+
+    fn is_multicast(self) -> bool {
+        Ipv4Addr::is_multicast(&self) || self == Ipv4Addr::BROADCAST
+    }
+
+    #[inline]
+    fn feed(self, port: u16, tag: u8, hasher: &mut impl Hasher) {
+        hasher.write_u64(u64::from(self.to_bits()) << 32 | u64::from(port) << 8 | u64::from(tag));
+    }
+}
+
+impl Address for Ipv6Addr {
+    fn from_ip(ip: IpAddr) -> Option<Ipv6Addr> {
+        match ip {
+            IpAddr::V4(_) => None,
+            IpAddr::V6(address) => Some(address),
+        }
+    }
+
+    fn to_ip(self) -> IpAddr {
+        IpAddr::V6(self)
+    }
+
+    fn unspecified() -> Ipv6Addr {
+        Ipv6Addr::UNSPECIFIED
+    }
+
+    fn is_multicast(self) -> bool {
+        Ipv6Addr::is_multicast(&self)
+    }
+
+    #[inline]
+    fn feed(self, port: u16, tag: u8, hasher: &mut impl Hasher) {
+        hasher.write_u128(self.to_bits());
+        hasher.write_u64(u64::from(port) << 8 | u64::from(tag));
+    }
+}
+
+/// An address with a port (UDP, TCP) or an identifier (echo).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Endpoint<A> {
+    pub(crate) address: A,
+    pub(crate) port: u16,
+}
+
+impl<A: Address> Endpoint<A> {
+    /// The endpoint, if it is of this family.
+    pub(crate) fn from_socket(endpoint: SocketAddr) -> Option<Endpoint<A>> {
+        Some(Endpoint { address: A::from_ip(endpoint.ip())?, port: endpoint.port() })
+    }
+
+    /// The endpoint as the outside of this crate sees it.
+    pub(crate) fn to_socket(self) -> SocketAddr {
+        SocketAddr::new(self.address.to_ip(), self.port)
+    }
+
+    /// Stands where a rule looks at no endpoint.
+    pub(crate) fn unspecified() -> Endpoint<A> {
+        Endpoint { address: A::unspecified(), port: 0 }
+    }
+
+    /// The endpoint as the remote of a session: an echo's remote has no port (RFC 5508 section 3.1), so that
+    /// address-and-port-dependent means address-dependent for echo.
+    pub(crate) fn as_remote(self, protocol: Protocol) -> Endpoint<A> {
+        match protocol {
+            Protocol::Icmp => Endpoint { port: 0, ..self },
+            Protocol::Udp | Protocol::Tcp => self,
+        }
+    }
+}
+
+/// A seeded hash: the same seed gives the same tables in every run.
+#[derive(Clone)]
+pub(crate) struct Hash(FixedState);
+
+impl Hash {
+    pub(crate) fn with_seed(seed: u64) -> Hash {
+        Hash(FixedState::with_seed(seed))
+    }
+
+    /// Hashes a protocol and one endpoint.
+    #[inline]
+    pub(crate) fn one<A: Address>(&self, protocol: Protocol, endpoint: Endpoint<A>) -> u64 {
+        let mut hasher = self.0.build_hasher();
+        endpoint.address.feed(endpoint.port, protocol as u8, &mut hasher);
+        hasher.finish()
+    }
+
+    /// Hashes a protocol and two endpoints.
+    #[inline]
+    pub(crate) fn two<A: Address>(&self, protocol: Protocol, first: Endpoint<A>, second: Endpoint<A>) -> u64 {
+        let mut hasher = self.0.build_hasher();
+        first.address.feed(first.port, protocol as u8, &mut hasher);
+        second.address.feed(second.port, 0, &mut hasher);
+        hasher.finish()
+    }
+
+    /// Hashes an address alone.
+    pub(crate) fn address<A: Address>(&self, address: A) -> u64 {
+        let mut hasher = self.0.build_hasher();
+        address.feed(0, 0, &mut hasher);
+        hasher.finish()
+    }
+}

@@ -1,0 +1,309 @@
+//! One address family behind a NAT: the road of a packet, top to bottom.
+//!
+//! Outbound: classify, find or open the session, touch its timers, rewrite, send. Inbound: classify, find the
+//! session or the mapping, ask the filter, touch the timers, rewrite, send. Hairpinning is the one after the
+//! other, as if the packet had been outside in between (RFC 4787 section 6): what the first half opened stays open
+//! when the second refuses.
+//!
+//! Where nothing is translated the same road serves as a stateful firewall: every external endpoint is the
+//! internal one, and the mapping rule, which could only name it, counts as endpoint-independent.
+//!
+//! Hairpinned echo has a single identifier for both ends. It leaves with the sender's external identifier, and that
+//! is what the second half looks up: behind one external address a host that pings it reaches itself (RFC 5508
+//! section 6.2 asks no more of a NAT that rewrites identifiers).
+
+use std::sync::Arc;
+
+use natbox_wire::{DropReason, Packet, Protocol, Time};
+use rand_pcg::Pcg64Mcg;
+
+use crate::behavior::{Hairpin, HairpinFilter, Mapping as MappingRule, SessionAffinity};
+use crate::classify::{Class, Flow, classify};
+use crate::filter::{self, Permissions};
+use crate::icmp;
+use crate::key::{Address, Endpoint, Hash};
+use crate::pool::Pool;
+use crate::table::{Mapping, Opening, Table};
+use crate::tcp::Tcp;
+use crate::timers::{Side, Timers};
+use crate::verdict::{Ended, MappingEnd, MappingId, Refusal, Translation, Verdict};
+use crate::Behavior;
+
+/// What both families of one NAT share.
+pub(crate) struct Shared {
+    pub(crate) behavior: Arc<Behavior>,
+    pub(crate) timers: Timers,
+    pub(crate) random: Pcg64Mcg,
+    /// The number of the next mapping.
+    pub(crate) next_id: u64,
+    /// Endings that nobody has been told of yet.
+    pub(crate) ended: Vec<Ended>,
+}
+
+/// One address family: its table and its external addresses.
+pub(crate) struct Realm<A> {
+    /// Whether addresses are rewritten; else this is a firewall.
+    pub(crate) translates: bool,
+    pub(crate) table: Table<A>,
+    pub(crate) pool: Pool<A>,
+}
+
+/// One half of a packet's way: the endpoint that it gets, and by which mapping.
+struct Passage<A> {
+    endpoint: Endpoint<A>,
+    translation: Translation,
+}
+
+/// A refusal without a mapping.
+pub(crate) fn refuse(reason: DropReason) -> Refusal {
+    Refusal { reason, mapping: None }
+}
+
+impl<A: Address> Realm<A> {
+    pub(crate) fn new(behavior: &Behavior, translates: bool, external: impl Iterator<Item = A>, hash: Hash) -> Realm<A> {
+        let affinity = behavior.session_affinity == SessionAffinity::On;
+        let table = Table::new(hash.clone(), affinity, Permissions::of(behavior, hash.clone()));
+        Realm { translates, table, pool: Pool::new(external, hash) }
+    }
+
+    /// A packet from inside.
+    pub(crate) fn outbound(&mut self, nat: &mut Shared, packet: &mut Packet, now: Time) -> Result<Verdict, Refusal> {
+        self.expire(nat, now);
+        let flow = match classify(packet).map_err(refuse)? {
+            Class::Flow(flow) => flow,
+            Class::Error => return icmp::outbound(self, &nat.behavior, packet),
+        };
+        if self.translates && self.pool.owns(flow.destination.address) {
+            return self.hairpin(nat, packet, flow, now);
+        }
+        let sender = self.leave(nat, &flow, now)?;
+        if self.translates {
+            packet.rewrite_source(sender.endpoint.to_socket());
+        }
+        Ok(Verdict::Forward(sender.translation))
+    }
+
+    /// A packet from outside.
+    pub(crate) fn inbound(&mut self, nat: &mut Shared, packet: &mut Packet, now: Time) -> Result<Verdict, Refusal> {
+        self.expire(nat, now);
+        let flow = match classify(packet).map_err(refuse)? {
+            Class::Flow(flow) => flow,
+            Class::Error => return icmp::inbound(self, packet),
+        };
+        let receiver = self.enter(nat, &flow, true, now)?;
+        if self.translates {
+            packet.rewrite_destination(receiver.endpoint.to_socket());
+        }
+        Ok(Verdict::Forward(receiver.translation))
+    }
+
+    /// A packet from inside to one of the NAT's own addresses.
+    fn hairpin(&mut self, nat: &mut Shared, packet: &mut Packet, flow: Flow<A>, now: Time) -> Result<Verdict, Refusal> {
+        if nat.behavior.hairpin == Hairpin::Off {
+            return Err(refuse(DropReason::HairpinOff));
+        }
+        let sender = self.leave(nat, &flow, now)?;
+        let judged = nat.behavior.hairpin_filter == HairpinFilter::Apply;
+        let receiver = self.enter(nat, &flow.leaving_as(sender.endpoint), judged, now)?;
+        if nat.behavior.hairpin == Hairpin::ExternalSource {
+            packet.rewrite_source(sender.endpoint.to_socket());
+        }
+        packet.rewrite_destination(receiver.endpoint.to_socket());
+        Ok(Verdict::Hairpin { source: sender.translation, destination: receiver.translation })
+    }
+
+    /// The outbound half: by which external endpoint the packet leaves.
+    #[inline]
+    fn leave(&mut self, nat: &mut Shared, flow: &Flow<A>, now: Time) -> Result<Passage<A>, Refusal> {
+        let remote = flow.destination.as_remote(flow.protocol);
+        match self.table.find_outbound(flow.protocol, flow.source, remote) {
+            Some(index) => Ok(self.pass(nat, index, Side::Inside, flow, now)),
+            None => self.leave_anew(nat, flow, remote, now),
+        }
+    }
+
+    /// An outbound packet of no session: opens one, on the mapping that the rule names.
+    fn leave_anew(
+        &mut self,
+        nat: &mut Shared,
+        flow: &Flow<A>,
+        remote: Endpoint<A>,
+        now: Time,
+    ) -> Result<Passage<A>, Refusal> {
+        if flow.protocol == Protocol::Tcp && !Tcp::opens(flow.flags) {
+            return Err(refuse(DropReason::NoSession));
+        }
+        if self.table.is_full() {
+            return Err(refuse(DropReason::SessionsExhausted));
+        }
+        let towards = self.towards(&nat.behavior, remote);
+        let known = self.table.find_rule(flow.protocol, flow.source, towards.unwrap_or(Endpoint::unspecified()));
+        let mapping = match known {
+            Some(index) => index,
+            None => self.open_mapping(nat, flow, towards, now).map_err(refuse)?,
+        };
+        let index = self.open_session(nat, mapping, remote, Side::Inside, now);
+        Ok(self.passage(index, Side::Inside, known.is_none()))
+    }
+
+    /// What the mapping rule sees of a remote; `None` if it looks at no remote.
+    fn towards(&self, behavior: &Behavior, remote: Endpoint<A>) -> Option<Endpoint<A>> {
+        match behavior.mapping {
+            _ if !self.translates => None,
+            MappingRule::EndpointIndependent => None,
+            MappingRule::AddressDependent => Some(Endpoint { port: 0, ..remote }),
+            MappingRule::AddressAndPortDependent => Some(remote),
+        }
+    }
+
+    fn open_mapping(
+        &mut self,
+        nat: &mut Shared,
+        flow: &Flow<A>,
+        towards: Option<Endpoint<A>>,
+        now: Time,
+    ) -> Result<u32, DropReason> {
+        let external = if self.translates { self.take_external(nat, flow)? } else { flow.source };
+        let mut mapping = Mapping::new(flow.protocol, flow.source, external, MappingId(nat.next_id), now);
+        mapping.dependent = towards.is_some();
+        mapping.towards = towards.unwrap_or(mapping.towards);
+        nat.next_id += 1;
+        Ok(self.table.open_mapping(mapping))
+    }
+
+    fn take_external(&mut self, nat: &mut Shared, flow: &Flow<A>) -> Result<Endpoint<A>, DropReason> {
+        if self.pool.is_empty() {
+            return Err(DropReason::NoRoute);
+        }
+        let (pooling, ports) = (nat.behavior.pooling, &nat.behavior.ports);
+        let taken = self.pool.take(flow.protocol, flow.source, pooling, ports, &mut nat.random);
+        taken.ok_or(DropReason::PortsExhausted)
+    }
+
+    fn open_session(&mut self, nat: &Shared, mapping: u32, remote: Endpoint<A>, side: Side, now: Time) -> u32 {
+        let (protocol, internal) = (self.table.mapping(mapping).protocol, self.table.mapping(mapping).internal);
+        let leads = match nat.behavior.session_affinity {
+            SessionAffinity::On => self.table.find_outbound(protocol, internal, remote).is_none(),
+            SessionAffinity::Off => {
+                let towards = self.towards(&nat.behavior, remote);
+                towards.is_none_or(|towards| towards == self.table.mapping(mapping).towards)
+            }
+        };
+        self.table.open_session(Opening {
+            mapping,
+            remote,
+            tcp: Tcp::opened_from(side),
+            permits: side == Side::Inside,
+            holds: nat.timers.holds(protocol, side),
+            leads,
+            deadline: nat.timers.first_deadline(protocol, now),
+        })
+    }
+
+    /// The inbound half: to which internal endpoint the packet goes. `judged` says whether the filter has a say.
+    #[inline]
+    fn enter(&mut self, nat: &mut Shared, flow: &Flow<A>, judged: bool, now: Time) -> Result<Passage<A>, Refusal> {
+        let remote = flow.source.as_remote(flow.protocol);
+        let Some(index) = self.table.find_inbound(flow.protocol, flow.destination, remote) else {
+            return self.enter_anew(nat, flow, remote, judged, now);
+        };
+        let session = self.table.session(index);
+        if judged && !session.permits && !filter::admits(&self.table, &nat.behavior, session.mapping, remote) {
+            return Err(Refusal { reason: DropReason::Filtered, mapping: Some(session.id) });
+        }
+        Ok(self.pass(nat, index, Side::Outside, flow, now))
+    }
+
+    /// An inbound packet of no session: opens one, on the mapping that it is addressed to, if the filter admits it.
+    fn enter_anew(
+        &mut self,
+        nat: &mut Shared,
+        flow: &Flow<A>,
+        remote: Endpoint<A>,
+        judged: bool,
+        now: Time,
+    ) -> Result<Passage<A>, Refusal> {
+        let Some(mapping) = self.table.find_endpoint(flow.protocol, flow.destination) else {
+            return Err(refuse(if self.translates { DropReason::NoMapping } else { DropReason::Filtered }));
+        };
+        let refuse = |reason| Err(Refusal { reason, mapping: Some(self.table.mapping(mapping).id) });
+        if judged && !filter::admits(&self.table, &nat.behavior, mapping, remote) {
+            return refuse(DropReason::Filtered);
+        }
+        if flow.protocol == Protocol::Tcp && !Tcp::opens(flow.flags) {
+            return refuse(DropReason::NoSession);
+        }
+        if self.table.is_full() {
+            return refuse(DropReason::SessionsExhausted);
+        }
+        let index = self.open_session(nat, mapping, remote, Side::Outside, now);
+        Ok(self.passage(index, Side::Outside, false))
+    }
+
+    /// A packet of a known session passes: it gives permission and touches the timers.
+    #[inline]
+    fn pass(&mut self, nat: &Shared, index: u32, side: Side, flow: &Flow<A>, now: Time) -> Passage<A> {
+        let session = self.table.session_mut(index);
+        let deadline = nat.timers.after(&mut session.tcp, flow.protocol, side, flow.flags, now);
+        if side == Side::Inside && !session.permits {
+            self.table.permit(index, nat.timers.holds(flow.protocol, Side::Outside));
+        }
+        if let Some(deadline) = deadline {
+            self.table.set_deadline(index, deadline);
+        }
+        self.passage(index, side, false)
+    }
+
+    #[inline]
+    fn passage(&mut self, index: u32, side: Side, new_mapping: bool) -> Passage<A> {
+        let session = self.table.session(index);
+        let endpoint = match side {
+            Side::Inside => session.external,
+            Side::Outside => session.internal,
+        };
+        let translation = Translation { mapping: session.id, new_mapping, quoted: false };
+        self.table.remember(session.mapping);
+        Passage { endpoint, translation }
+    }
+
+    /// Ends what is due.
+    #[inline]
+    pub(crate) fn expire(&mut self, nat: &mut Shared, now: Time) {
+        if self.table.next_deadline().is_some_and(|next| next <= now) {
+            self.expire_due(nat, now);
+        }
+    }
+
+    #[cold]
+    fn expire_due(&mut self, nat: &mut Shared, now: Time) {
+        while let Some(index) = self.table.next_due(now) {
+            let held = nat.timers.holds(self.table.session(index).protocol, Side::Outside);
+            if let Some(mapping) = self.table.close_session(index, held) {
+                self.release(nat, &mapping);
+                nat.ended.push(Ended { mapping: mapping.view(), why: MappingEnd::Expired });
+            }
+        }
+    }
+
+    fn release(&mut self, nat: &Shared, mapping: &Mapping<A>) {
+        if self.translates {
+            self.pool.release(mapping.protocol, mapping.internal.address, mapping.external, nat.behavior.pooling);
+        }
+    }
+
+    /// Replaces the external addresses; mappings on addresses that are gone end.
+    pub(crate) fn readdress(&mut self, nat: &mut Shared, external: impl Iterator<Item = A>) {
+        if !self.translates {
+            return;
+        }
+        self.pool.readdress(external);
+        let gone = self.table.mappings().filter(|(_, mapping)| !self.pool.owns(mapping.external.address));
+        for index in gone.map(|(index, _)| index).collect::<Vec<u32>>() {
+            let mapping = self.table.close_mapping(index);
+            nat.ended.push(Ended { mapping: mapping.view(), why: MappingEnd::Readdressed });
+        }
+        if nat.behavior.pooling == crate::behavior::Pooling::Paired {
+            self.table.mappings().for_each(|(_, mapping)| self.pool.pair(mapping.internal.address, mapping.external.address));
+        }
+    }
+}

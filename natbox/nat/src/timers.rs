@@ -1,0 +1,90 @@
+//! How long an idle session lives, and which packets make it live longer.
+//!
+//! The `refresh` axis (RFC 4787 REQ-6) is about UDP and echo. TCP timers run from the last segment of either side,
+//! as its machine says (RFC 5382 section 5, RFC 7857 section 2).
+
+use std::time::Duration;
+
+use natbox_wire::{Protocol, TcpFlags, Time};
+
+use crate::Behavior;
+use crate::behavior::Refresh;
+use crate::tcp::Tcp;
+
+/// The side that a packet comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Side {
+    Inside,
+    Outside,
+}
+
+/// A behaviour's timers, ready for the packet path.
+#[derive(Clone, Debug)]
+pub(crate) struct Timers {
+    udp: Duration,
+    icmp: Duration,
+    tcp_opening: Duration,
+    tcp_established: Duration,
+    tcp_closing: Duration,
+    from_inside: bool,
+    from_outside: bool,
+}
+
+impl Timers {
+    pub(crate) fn of(behavior: &Behavior) -> Timers {
+        let timeouts = &behavior.timeouts;
+        Timers {
+            udp: timeouts.udp,
+            icmp: timeouts.icmp,
+            tcp_opening: timeouts.tcp_opening,
+            tcp_established: timeouts.tcp_established,
+            tcp_closing: timeouts.tcp_closing,
+            from_inside: matches!(behavior.refresh, Refresh::Outbound | Refresh::Both),
+            from_outside: matches!(behavior.refresh, Refresh::Inbound | Refresh::Both),
+        }
+    }
+
+    /// Whether a packet from this side may keep a mapping alive. One from inside always may when it opens a
+    /// session; one from outside only where it would also restart the timer, or an outsider could keep a
+    /// mapping open for ever by sending from ever new ports (RFC 4787 section 4.3).
+    pub(crate) fn holds(&self, protocol: Protocol, side: Side) -> bool {
+        side == Side::Inside || protocol == Protocol::Tcp || self.from_outside
+    }
+
+    /// When a session that a packet from `side` opens now ends, if nothing more comes.
+    pub(crate) fn first_deadline(&self, protocol: Protocol, now: Time) -> Time {
+        match protocol {
+            Protocol::Udp => now + self.udp,
+            Protocol::Icmp => now + self.icmp,
+            Protocol::Tcp => now + self.tcp_opening,
+        }
+    }
+
+    /// When a session ends after this packet, if the packet moves its deadline at all. Steps the TCP machine.
+    #[inline]
+    pub(crate) fn after(&self, tcp: &mut Tcp, protocol: Protocol, side: Side, flags: TcpFlags, now: Time) -> Option<Time> {
+        let restarts = match side {
+            Side::Inside => self.from_inside,
+            Side::Outside => self.from_outside,
+        };
+        match protocol {
+            Protocol::Udp => restarts.then(|| now + self.udp),
+            Protocol::Icmp => restarts.then(|| now + self.icmp),
+            Protocol::Tcp => self.after_segment(tcp, side, flags, now),
+        }
+    }
+
+    fn after_segment(&self, tcp: &mut Tcp, side: Side, flags: TcpFlags, now: Time) -> Option<Time> {
+        let (state, restarts) = tcp.step(side, flags);
+        *tcp = state;
+        restarts.then(|| now + self.of_tcp(state))
+    }
+
+    fn of_tcp(&self, state: Tcp) -> Duration {
+        match state {
+            Tcp::OpeningFromInside | Tcp::OpeningFromOutside => self.tcp_opening,
+            Tcp::Established | Tcp::FinFromInside | Tcp::FinFromOutside => self.tcp_established,
+            Tcp::Closing | Tcp::Transitory => self.tcp_closing,
+        }
+    }
+}
