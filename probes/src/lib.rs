@@ -6,6 +6,7 @@
 pub mod discovery;
 pub mod error;
 pub mod path;
+pub mod punch;
 pub mod rendezvous;
 pub mod stun;
 pub mod turn;
