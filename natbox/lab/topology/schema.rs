@@ -42,10 +42,10 @@ static NAMES: Shape = Shape::OneOrMany(&NAME);
 static ADDRESSES: Shape = Shape::OneOrMany(&ADDRESS);
 static SWITCH: Shape = word::<Switch>();
 static PORT: Shape = Shape::Count { what: "a port", min: 1, max: 65_535 };
-static SEED: Shape = Shape::Count { what: "the seed", min: 0, max: u64::MAX };
-static ADDRESS_COUNT: Shape = Shape::Count { what: "addresses", min: 1, max: 256 };
-static MTU: Shape = Shape::Count { what: "bytes", min: 68, max: 65_535 };
-static QUEUE: Shape = Shape::Count { what: "packets", min: 1, max: 1_000_000 };
+static SEED: Shape = Shape::Count { what: "a whole number", min: 0, max: u64::MAX };
+static ADDRESS_COUNT: Shape = Shape::Count { what: "a whole number of addresses", min: 1, max: 256 };
+static MTU: Shape = Shape::Count { what: "a whole number of bytes", min: 68, max: 65_535 };
+static QUEUE: Shape = Shape::Count { what: "a whole number of packets", min: 1, max: 1_000_000 };
 
 /// The whole file.
 pub(crate) static TOPOLOGY: Shape = Shape::Object(&[
@@ -143,7 +143,7 @@ static SEND: Shape = Shape::Object(&[
     required("to", &Shape::Leaf(&units::TARGET), "`NAME:PORT`, `ADDRESS:PORT`, or `LABEL.mapped` for the external endpoint that an earlier packet was given."),
     optional("as", &NAME, "A label by which later steps mean this packet."),
     optional("payload", &TEXT, "What it carries."),
-    optional("ttl", &Shape::Count { what: "hops", min: 1, max: 255 }, "Its time to live, or hop limit; 64 if absent."),
+    optional("ttl", &Shape::Count { what: "a whole number of hops", min: 1, max: 255 }, "Its time to live, or hop limit; 64 if absent."),
 ]);
 
 static EXPECT_SEND: Shape = Shape::Object(&[
@@ -165,9 +165,9 @@ static EXPECT_MAPPED: Shape = Shape::Object(&[
 static PING: Shape = Shape::Object(&[
     required("from", &NAME, "The host that asks."),
     required("to", &PLACE, "The host, NAT or address that is asked."),
-    optional("count", &Shape::Count { what: "requests", min: 1, max: 65_535 }, "How many requests; 4 if absent."),
+    optional("count", &Shape::Count { what: "a whole number of requests", min: 1, max: 65_535 }, "How many requests; 4 if absent."),
     optional("interval", &POSITIVE, "Time from one request to the next; 1s if absent."),
-    optional("size", &Shape::Count { what: "bytes", min: 0, max: 65_000 }, "Payload of a request; 56 if absent."),
+    optional("size", &Shape::Count { what: "a whole number of bytes", min: 0, max: 65_000 }, "Payload of a request; 56 if absent."),
 ]);
 
 static EXPECT_PING: Shape = Shape::Object(&[
@@ -222,7 +222,7 @@ static CALL: Shape = Shape::Object(&[
     optional("for", &POSITIVE, "How long the datagrams flow; 10s if absent."),
     optional("interval", &POSITIVE, "Time from one datagram to the next, each way; 20ms if absent."),
     optional("rate", &RATE, "Payload bits a second, each way, instead of `interval`."),
-    optional("size", &Shape::Count { what: "bytes", min: 16, max: 1_400 }, "Payload of a datagram; 160 if absent."),
+    optional("size", &Shape::Count { what: "a whole number of bytes", min: 16, max: 1_400 }, "Payload of a datagram; 160 if absent."),
     optional("relay_first", &SWITCH, "Whether talk begins over the relay and moves when a better path is found; `off` if absent."),
 ]);
 
