@@ -1,0 +1,5 @@
+//! Hosts wired back to back: no links, no world.
+
+mod fragments;
+mod support;
+mod udp;
