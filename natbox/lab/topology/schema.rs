@@ -8,7 +8,8 @@ use natbox_wire::{DropReason, Word};
 
 use super::shape::{Action, Choice, Field, Shape, words};
 use super::units;
-use crate::words::{Path, Rejection, Service, Switch, Technique};
+use crate::words::{Rejection, Service, Switch};
+use natbox_probes::{Path, discovery};
 
 const fn optional(key: &'static str, shape: &'static Shape, doc: &'static str) -> Field {
     Field { key, doc, shape, required: false }
@@ -26,6 +27,17 @@ fn presets() -> Vec<Choice> {
     natbox_nat::preset::all().iter().map(|preset| Choice { word: preset.name, meaning: preset.summary }).collect()
 }
 
+/// Every way in which hosts of a lab can come to talk. Nobody asks NATs for port mappings here.
+pub(crate) fn ways() -> impl Iterator<Item = Path> {
+    Path::ALL.iter().copied().filter(|path| !matches!(path, Path::Mapped | Path::None))
+}
+
+fn choice(path: Path) -> Choice {
+    Choice { word: path.as_str(), meaning: path.meaning() }
+}
+
+static WAY: Shape = Shape::Word { kind: "path", choices: || ways().map(choice).collect() };
+static PATH: Shape = Shape::Word { kind: "path", choices: || ways().chain([Path::None]).map(choice).collect() };
 static NAME: Shape = Shape::Leaf(&units::NAME);
 static TEXT: Shape = Shape::Leaf(&units::TEXT);
 static DURATION: Shape = Shape::Leaf(&units::DURATION);
@@ -185,9 +197,10 @@ static DISCOVER: Shape = Shape::Either(
 );
 
 static EXPECT_DISCOVER: Shape = Shape::Object(&[
-    optional("mapping", &word::<Mapping>(), "Mapping behaviour."),
-    optional("filtering", &word::<Filtering>(), "Filtering behaviour."),
-    optional("hairpin", &SWITCH, "Whether packets to the own external endpoint come back."),
+    optional("mapping", &word::<discovery::Mapping>(), "What is found of the mapping behaviour."),
+    optional("filtering", &word::<discovery::Filtering>(), "What is found of the filtering behaviour."),
+    optional("hairpin", &word::<discovery::Hairpin>(), "What is found of hairpinning."),
+    optional("classic", &word::<discovery::Classic>(), "The name that RFC 3489 has for it."),
     optional("lifetime", &DURATIONS, "Lifetime of an idle UDP mapping."),
 ]);
 
@@ -202,14 +215,14 @@ static CONNECT: Shape = Shape::Object(&[
     required("from", &NAME, "The host that begins."),
     required("to", &NAME, "The host that it wants to talk to."),
     optional("via", &NAMES, "The hosts whose `stun`, `rendezvous` and `turn` are used. The only ones there are, if absent."),
-    optional("allow", &Shape::OneOrMany(&word::<Technique>()), "What may be tried; everything if absent."),
+    optional("allow", &Shape::OneOrMany(&WAY), "The paths that may be tried; every one if absent."),
     optional("relay_first", &SWITCH, "Whether talk begins over the relay and moves when a better path is found; `off` if absent."),
 ]);
 
 static EXPECT_PATH: Shape = Shape::Either(
-    &word::<Path>(),
+    &PATH,
     &Shape::Object(&[
-        optional("path", &word::<Path>(), "How the hosts come to talk."),
+        optional("path", &PATH, "How the hosts come to talk."),
         optional("within", &POSITIVE, "How soon, at most."),
     ]),
 );
@@ -218,7 +231,7 @@ static CALL: Shape = Shape::Object(&[
     required("from", &NAME, "The host that calls."),
     required("to", &NAME, "The host that is called."),
     optional("via", &NAMES, "The hosts whose services are used. The only ones there are, if absent."),
-    optional("allow", &Shape::OneOrMany(&word::<Technique>()), "What may be tried; everything if absent."),
+    optional("allow", &Shape::OneOrMany(&WAY), "The paths that may be tried; every one if absent."),
     optional("for", &POSITIVE, "How long the datagrams flow; 10s if absent."),
     optional("interval", &POSITIVE, "Time from one datagram to the next, each way; 20ms if absent."),
     optional("rate", &RATE, "Payload bits a second, each way, instead of `interval`."),
@@ -227,7 +240,7 @@ static CALL: Shape = Shape::Object(&[
 ]);
 
 static EXPECT_CALL: Shape = Shape::Object(&[
-    optional("path", &word::<Path>(), "The path at the end of the call."),
+    optional("path", &PATH, "The path at the end of the call."),
     optional("loss", &PERCENTS, "Share of datagrams that do not arrive, both ways together."),
     optional("delay", &DURATIONS, "One-way delays, every one of them, both ways."),
 ]);
