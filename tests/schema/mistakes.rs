@@ -31,7 +31,7 @@ fn every_line_of_the_bad_file_that_says_so_has_a_mistake_and_no_other_has() {
 
 #[test]
 fn text_that_is_no_yaml_is_one_mistake_with_its_place() {
-    for (text, place) in [("nats: [1\nhosts: {}\n", "2:6"), ("nats: {a: b\n", "1:7"), ("a: 'x\n", "1:")] {
+    for (text, place) in [("nats: [1\nhosts: {}\n", "2:6"), ("nats: {a: b\n", "1:7"), ("a: 'x\n", "2:1")] {
         let told = told(text);
         assert_eq!(told.len(), 1, "{told:?}");
         assert!(told[0].starts_with(place) && told[0].contains("not YAML"), "{told:?}");
