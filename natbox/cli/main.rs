@@ -3,6 +3,7 @@
 mod arguments;
 mod check;
 mod completions;
+mod files;
 mod inspect;
 mod nat;
 mod schema;
