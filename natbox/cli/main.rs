@@ -44,7 +44,7 @@ impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Failure {
         match error.kind() {
             io::ErrorKind::BrokenPipe => Failure::BrokenPipe,
-            _ => Failure::Said(format!("cannot write the output: {error}")),
+            _ => Failure::Said(format!("error: cannot write the output: {error}")),
         }
     }
 }
