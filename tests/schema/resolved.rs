@@ -59,11 +59,11 @@ scenario:
     expect: { rtt: 40ms..45ms, loss: ..5% }
   - ping: { from: alice, to: 198.18.0.99 }
   - discover: { host: alice, lifetime: on }
-    expect: { mapping: address-and-port-dependent, filtering: address-dependent, hairpin: off, lifetime: 299s..301s }
+    expect: { mapping: address-and-port-dependent, filtering: address-dependent, hairpin: off, classic: symmetric, lifetime: 299s..301s }
   - discover: fred
   - punch: { from: alice, to: fred, peer_reflexive: off }
     expect: { path: punched, within: 2s }
-  - connect: { from: alice, to: fred, allow: [local, direct, relay], relay_first: on }
+  - connect: { from: alice, to: fred, allow: [local, direct, relayed], relay_first: on }
     expect: none
   - call: { from: alice, to: fred, for: 5s, rate: 64kbit, size: 160 }
     expect: { path: relayed, loss: 0%, delay: 20ms.. }

@@ -1,13 +1,9 @@
 //! Known packets, byte for byte.
 
-use std::net::SocketAddr;
+use crate::generate::endpoint;
 
 use natbox_wire::build::{self, IpFields};
 use natbox_wire::{IcmpError, Packet, Protocol, Quoted, Transport};
-
-fn endpoint(text: &str) -> SocketAddr {
-    text.parse().unwrap()
-}
 
 /// nat-behaviour vector: 10.0.0.2:5000 to 192.0.2.1:3478, payload B7 ED, checksum 0x5ACB.
 fn vector() -> Packet {
