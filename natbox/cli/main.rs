@@ -3,6 +3,7 @@
 mod arguments;
 mod check;
 mod completions;
+mod files;
 mod inspect;
 mod nat;
 mod schema;
@@ -43,7 +44,7 @@ impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Failure {
         match error.kind() {
             io::ErrorKind::BrokenPipe => Failure::BrokenPipe,
-            _ => Failure::Said(format!("cannot write the output: {error}")),
+            _ => Failure::Said(format!("error: cannot write the output: {error}")),
         }
     }
 }
