@@ -241,10 +241,9 @@ impl Model {
 
     fn free(&self, protocol: Protocol, address: IpAddr) -> Vec<u16> {
         let range = if protocol == Protocol::Icmp { 0..=u16::MAX } else { self.behavior.ports.range.clone() };
-        let mut taken = vec![false; 65_536];
         let same = self.mappings.iter().filter(|one| one.protocol == protocol && one.external.ip() == address);
-        same.for_each(|mapping| taken[usize::from(mapping.external.port())] = true);
-        range.filter(|port| !taken[usize::from(*port)]).collect()
+        let taken: Vec<u16> = same.map(|mapping| mapping.external.port()).collect();
+        range.filter(|port| !taken.contains(port)).collect()
     }
 
     fn open_session(&mut self, id: MappingId, remote: SocketAddr, side: Side, now: Time) {
