@@ -129,8 +129,7 @@ impl<A: Address> Pool<A> {
             return;
         }
         let rehash = self.hash.clone();
-        self.pairs
-            .insert_unique(hash, Pair { internal, external, mappings: 1 }, |pair| rehash.address(pair.internal));
+        self.pairs.insert_unique(hash, Pair { internal, external, mappings: 1 }, |pair| rehash.address(pair.internal));
         if let Some(external) = self.externals.iter_mut().find(|one| one.address == external) {
             external.internals += 1;
         }

@@ -22,13 +22,31 @@ use reference::{Flow, Model};
 #[derive(Clone, Debug)]
 enum Step {
     /// A packet from a host; `to` below the number of remotes names a remote, else an external endpoint seen so far.
-    Out { host: usize, port: usize, to: usize, protocol: Protocol, flags: TcpFlags },
+    Out {
+        host: usize,
+        port: usize,
+        to: usize,
+        protocol: Protocol,
+        flags: TcpFlags,
+    },
     /// A packet from a remote to an external endpoint seen so far, or to one that nobody has.
-    In { remote: usize, to: usize, protocol: Protocol, flags: TcpFlags },
+    In {
+        remote: usize,
+        to: usize,
+        protocol: Protocol,
+        flags: TcpFlags,
+    },
     /// An ICMP error about a packet delivered outside (`inbound`) or inside, from its receiver or from a router.
-    Error { inbound: bool, about: usize, router: bool },
+    Error {
+        inbound: bool,
+        about: usize,
+        router: bool,
+    },
     /// Time passes; `handled` says whether the driver comes in time.
-    Wait { wait: Wait, handled: bool },
+    Wait {
+        wait: Wait,
+        handled: bool,
+    },
     Readdress(usize),
     Reboot,
 }
@@ -135,7 +153,8 @@ impl Bench {
             Step::In { remote, to, protocol, flags } => {
                 let (source, destination) = (self.remote(*remote), self.external(*to));
                 // An echo carries one identifier: the one that it is addressed to.
-                let source = if *protocol == Protocol::Icmp { SocketAddr::new(source.ip(), destination.port()) } else { source };
+                let source =
+                    if *protocol == Protocol::Icmp { SocketAddr::new(source.ip(), destination.port()) } else { source };
                 self.receive(packet(*protocol, source, destination, *flags), *flags);
             }
             Step::Error { inbound, about, router } => self.error(*inbound, *about, *router),
@@ -185,7 +204,11 @@ impl Bench {
         let before = packet.clone();
         let verdict = self.nat.inbound(&mut packet, self.now);
         check(&before, &packet, verdict);
-        assert_eq!((verdict, flow(&packet, flags)), self.model.inbound(&flow(&before, flags), self.now), "{before:?} in");
+        assert_eq!(
+            (verdict, flow(&packet, flags)),
+            self.model.inbound(&flow(&before, flags), self.now),
+            "{before:?} in"
+        );
         if matches!(verdict, Verdict::Forward(_)) {
             self.inside.push(packet);
         }
