@@ -24,6 +24,13 @@ impl Packet {
         })
     }
 
+    /// The transport part of the packet that this ICMP error quotes, as far as the quote holds it: ports at least, or
+    /// an echo header as far as its identifier. `None` where [`Packet::quoted`] is.
+    pub fn quoted_transport(&self) -> Option<&[u8]> {
+        let place = self.quote()?;
+        self.bytes.get(place.transport_at..place.end)
+    }
+
     /// In an ICMP error, replaces the quoted packet's source, mending the inner IP checksum, the inner transport
     /// checksum where the quote holds it, and the ICMP checksum. Changes nothing where [`Packet::quoted`] is `None`.
     pub fn rewrite_quoted_source(&mut self, endpoint: SocketAddr) {

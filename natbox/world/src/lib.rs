@@ -3,8 +3,25 @@
 //! Knows addresses, never names of presets or files. No clock, no thread, no socket: the world jumps from event to
 //! event. Two worlds built alike from one seed do the same, byte for byte.
 
+mod attach;
+mod executor;
+mod gateway;
+mod host;
 pub mod link;
+mod network;
 pub mod note;
+mod queue;
+mod route;
+mod router;
+mod stack;
+mod state;
+mod stream;
+mod world;
 
+pub use attach::{Attachment, InterfaceAddress, NetworkId};
+pub use executor::Stalled;
+pub use host::{VirtualEcho, VirtualHost, VirtualListener, VirtualStream, VirtualUdp};
 pub use link::LinkConfig;
-pub use note::{Note, Observer};
+pub use note::{InterfaceId, NodeId, Note, Observer, PacketId};
+pub use state::Statistics;
+pub use world::{NotAGateway, World};

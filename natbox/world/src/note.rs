@@ -10,6 +10,9 @@ use natbox_wire::{DropReason, Time};
 pub struct NodeId(pub u32);
 
 /// An attachment of a node to a network: `alice`, `home-a:inside`, `home-a:outside`.
+///
+/// The core router of a public network has no interfaces of its own: its notes name the attachment at the other end
+/// of the link, and their node tells the two ends apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct InterfaceId(pub u32);
 
@@ -62,8 +65,9 @@ pub enum Event<'a> {
         /// What the node did.
         outcome: Outcome,
     },
-    /// A node dropped a packet that came through no interface just then: its own before sending (no route,
-    /// too big), or one it had held (reassembly timeout).
+    /// A packet died at a node without coming through an interface just then: the node's own before sending (no
+    /// route, too big), one it had held (reassembly timeout), or one lost on the receiver's link behind a switch,
+    /// after its sender's link had delayed it.
     Dropped {
         /// The packet.
         packet: PacketRef<'a>,
@@ -87,7 +91,8 @@ pub enum Event<'a> {
 pub enum LinkFate {
     /// It will arrive at this time.
     Carried {
-        /// When it arrives.
+        /// When it arrives at the node at the other end, or at the switch between the two where the sender's
+        /// link delays it.
         arrives: Time,
     },
     /// It will arrive twice.

@@ -1,0 +1,264 @@
+//! Networks and what is attached to them: who is where, and who comes next on the way to a destination.
+//!
+//! Two kinds: a public core, whose router every attachment is joined to; and a local network, a switch that joins its
+//! attachments to one another. Knows addresses and interfaces; moves no packet, keeps no time.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use natbox_wire::{DropReason, Time};
+
+use crate::attach::{Attachment, InterfaceAddress, NetworkId};
+use crate::link::{Direction, Link};
+use crate::note::{InterfaceId, LinkFate, NodeId};
+use crate::route::Routes;
+use crate::stream::stream;
+
+/// All networks and interfaces of a world.
+#[derive(Default)]
+pub(crate) struct Fabric {
+    pub(crate) interfaces: Vec<Interface>,
+    pub(crate) networks: Vec<Network>,
+}
+
+/// One attachment.
+pub(crate) struct Interface {
+    pub(crate) name: Box<str>,
+    pub(crate) node: NodeId,
+    pub(crate) network: NetworkId,
+    pub(crate) addresses: Box<[InterfaceAddress]>,
+    pub(crate) mtu_bytes: usize,
+    /// Packets are dropped while it is set; those already under way arrive, as in a cable.
+    pub(crate) cut: bool,
+    /// Nothing for a perfect link.
+    link: Option<Box<Link>>,
+}
+
+/// One network.
+pub(crate) struct Network {
+    pub(crate) kind: Kind,
+    pub(crate) routes: Routes,
+}
+
+/// What joins a network's attachments.
+pub(crate) enum Kind {
+    /// A router, with addresses of its own.
+    Core {
+        /// The router.
+        node: NodeId,
+        /// What it answers to, and sends ICMP errors from.
+        addresses: Box<[IpAddr]>,
+    },
+    /// A switch.
+    Lan {
+        /// Who takes what is for nobody here.
+        gateway: Option<InterfaceId>,
+        /// Everybody, in the order of attaching.
+        attached: Vec<InterfaceId>,
+    },
+}
+
+/// Where a packet goes next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Hop {
+    /// Up an attachment's link, to the core router.
+    ToCore(InterfaceId),
+    /// Down an attachment's link, from the core router.
+    FromCore(InterfaceId),
+    /// Through the switch.
+    Across {
+        /// From here ...
+        from: InterfaceId,
+        /// ... to here; to everybody else if there is none.
+        to: Option<InterfaceId>,
+    },
+}
+
+impl Hop {
+    /// The attachment whose link comes first, and the way through it.
+    pub(crate) fn link(self) -> (InterfaceId, Direction) {
+        match self {
+            Hop::ToCore(interface) | Hop::Across { from: interface, .. } => (interface, Direction::Up),
+            Hop::FromCore(interface) => (interface, Direction::Down),
+        }
+    }
+}
+
+impl Fabric {
+    pub(crate) fn interface(&self, id: InterfaceId) -> &Interface {
+        &self.interfaces[id.0 as usize]
+    }
+
+    pub(crate) fn interface_mut(&mut self, id: InterfaceId) -> &mut Interface {
+        &mut self.interfaces[id.0 as usize]
+    }
+
+    pub(crate) fn network(&self, id: NetworkId) -> &Network {
+        &self.networks[id.0 as usize]
+    }
+
+    pub(crate) fn network_mut(&mut self, id: NetworkId) -> &mut Network {
+        &mut self.networks[id.0 as usize]
+    }
+
+    pub(crate) fn add_network(&mut self, kind: Kind) -> NetworkId {
+        let id = NetworkId(self.networks.len() as u32);
+        self.networks.push(Network { kind, routes: Routes::default() });
+        id
+    }
+
+    /// Joins a node to a network. `seed` is the world's.
+    pub(crate) fn attach(&mut self, node: NodeId, attachment: Attachment, seed: u64) -> InterfaceId {
+        let id = InterfaceId(self.interfaces.len() as u32);
+        let Attachment { network, name, addresses, link } = attachment;
+        let mtu_bytes = link.mtu_bytes;
+        let link = (!link.is_perfect()).then(|| {
+            let (up, down) = (stream(seed, &["link/", &name, "/up"]), stream(seed, &["link/", &name, "/down"]));
+            Box::new(Link::new(link, up, down))
+        });
+        let name = name.into_boxed_str();
+        let addresses = addresses.into_boxed_slice();
+        let known = self.network_mut(network);
+        addresses.iter().for_each(|own| known.routes.add_host(own.address, id));
+        if let Kind::Lan { attached, .. } = &mut known.kind {
+            attached.push(id);
+        }
+        self.interfaces.push(Interface { name, node, network, addresses, mtu_bytes, cut: false, link });
+        id
+    }
+
+    /// Makes an interface its local network's way out, if it has none yet.
+    pub(crate) fn make_gateway(&mut self, interface: InterfaceId) {
+        let network = self.interface(interface).network;
+        if let Kind::Lan { gateway, .. } = &mut self.network_mut(network).kind {
+            gateway.get_or_insert(interface);
+        }
+    }
+
+    /// Leads a prefix to an interface of this network.
+    pub(crate) fn add_route(&mut self, network: NetworkId, prefix: IpNet, via: InterfaceId) {
+        self.network_mut(network).routes.add(prefix, via);
+    }
+
+    /// Gives an interface other addresses, and leads its network to them.
+    pub(crate) fn readdress(&mut self, interface: InterfaceId, addresses: Box<[InterfaceAddress]>) {
+        let old = std::mem::take(&mut self.interface_mut(interface).addresses);
+        let network = self.interface(interface).network;
+        let routes = &mut self.network_mut(network).routes;
+        old.iter().for_each(|own| routes.remove_host(own.address, interface));
+        addresses.iter().for_each(|own| routes.add_host(own.address, interface));
+        self.interface_mut(interface).addresses = addresses;
+    }
+
+    /// Where a packet to `destination` goes that a node sends through `from`.
+    pub(crate) fn next_hop(&self, from: InterfaceId, destination: IpAddr) -> Result<Hop, DropReason> {
+        let interface = self.interface(from);
+        let network = self.network(interface.network);
+        let Kind::Lan { gateway, .. } = network.kind else {
+            return Ok(Hop::ToCore(from));
+        };
+        if interface.is_group(destination) {
+            return Ok(Hop::Across { from, to: None });
+        }
+        let to = match network.routes.find(destination) {
+            Some(to) => Some(to),
+            None if interface.is_on_link(destination) => None,
+            None => gateway,
+        };
+        match to {
+            Some(to) if to != from => Ok(Hop::Across { from, to: Some(to) }),
+            _ => Err(DropReason::NoNeighbour),
+        }
+    }
+
+    /// The largest packet that may go this way. Neighbours on a switch agree on the smaller of their MTUs.
+    pub(crate) fn mtu_bytes(&self, hop: Hop) -> usize {
+        let first = self.interface(hop.link().0).mtu_bytes;
+        match hop {
+            Hop::Across { to: Some(to), .. } => first.min(self.interface(to).mtu_bytes),
+            _ => first,
+        }
+    }
+
+    /// What an attachment's link does to a packet.
+    pub(crate) fn carry(&mut self, link: (InterfaceId, Direction), length_bytes: usize, now: Time) -> LinkFate {
+        let interface = self.interface_mut(link.0);
+        if interface.cut {
+            return LinkFate::Dropped(DropReason::LinkCut);
+        }
+        match &mut interface.link {
+            Some(lanes) => lanes.carry(link.1, length_bytes, now),
+            None => LinkFate::Carried { arrives: now },
+        }
+    }
+
+    /// The core router of a network that has one.
+    pub(crate) fn core(&self, network: NetworkId) -> Option<NodeId> {
+        match self.network(network).kind {
+            Kind::Core { node, .. } => Some(node),
+            Kind::Lan { .. } => None,
+        }
+    }
+
+    /// Where bytes go that need not be a packet: where their destination says, as far as it can be read; else to the
+    /// local network's gateway, or from there to everybody.
+    pub(crate) fn raw_hop(&self, from: InterfaceId, bytes: &[u8]) -> Result<Hop, DropReason> {
+        if let Some(destination) = raw_destination(bytes) {
+            return self.next_hop(from, destination);
+        }
+        Ok(match self.network(self.interface(from).network).kind {
+            Kind::Core { .. } => Hop::ToCore(from),
+            Kind::Lan { gateway, .. } => Hop::Across { from, to: gateway.filter(|gateway| *gateway != from) },
+        })
+    }
+
+    /// What a host on this network takes for its default gateway.
+    pub(crate) fn default_gateway(&self, network: NetworkId, ipv6: bool) -> Option<IpAddr> {
+        match &self.network(network).kind {
+            Kind::Core { addresses, .. } => addresses.iter().copied().find(|own| own.is_ipv6() == ipv6),
+            Kind::Lan { gateway, .. } => self.interface((*gateway)?).address(ipv6),
+        }
+    }
+}
+
+impl Network {
+    /// The attachment to a switch with this number, in the order of attaching.
+    pub(crate) fn attached(&self, number: usize) -> Option<InterfaceId> {
+        match &self.kind {
+            Kind::Lan { attached, .. } => attached.get(number).copied(),
+            Kind::Core { .. } => None,
+        }
+    }
+}
+
+impl Interface {
+    /// The first address of this version.
+    pub(crate) fn address(&self, ipv6: bool) -> Option<IpAddr> {
+        self.addresses.iter().map(|own| own.address).find(|own| own.is_ipv6() == ipv6)
+    }
+
+    /// Whether this address is one of the interface's own.
+    pub(crate) fn owns(&self, address: IpAddr) -> bool {
+        self.addresses.iter().any(|own| own.address == address)
+    }
+
+    /// Whether this address means many: multicast, limited broadcast, or the prefix's directed broadcast.
+    pub(crate) fn is_group(&self, destination: IpAddr) -> bool {
+        destination.is_multicast()
+            || destination == IpAddr::V4(std::net::Ipv4Addr::BROADCAST)
+            || self.addresses.iter().any(|own| own.broadcast() == Some(destination))
+    }
+
+    fn is_on_link(&self, destination: IpAddr) -> bool {
+        self.addresses.iter().any(|own| own.is_on_link(destination))
+    }
+}
+
+/// The destination that these bytes would have if they were a packet.
+fn raw_destination(bytes: &[u8]) -> Option<IpAddr> {
+    match bytes.first()? >> 4 {
+        4 => Some(IpAddr::from(<[u8; 4]>::try_from(bytes.get(16..20)?).ok()?)),
+        6 => Some(IpAddr::from(<[u8; 16]>::try_from(bytes.get(24..40)?).ok()?)),
+        _ => None,
+    }
+}

@@ -1,0 +1,110 @@
+//! Into a node: parse, let the node decide, note the packet as received, and only then send on what follows from it.
+//!
+//! The packet's bytes are copied for the note only where the node rewrites or keeps them, and only for an observer.
+
+use natbox_wire::Packet;
+
+use super::{Body, Flight, Place, State};
+use crate::note::{Event, InterfaceId, NodeId, Outcome, PacketId, PacketRef};
+use crate::router::{self, Step};
+
+/// A packet that came, but for its bytes.
+#[derive(Clone, Copy)]
+struct Arrival {
+    node: NodeId,
+    through: InterfaceId,
+    id: PacketId,
+    cause: Option<PacketId>,
+}
+
+impl State {
+    /// A packet at the end of a link.
+    pub(super) fn arrive(&mut self, place: Place, flight: Flight) {
+        let (node, through) = match place {
+            Place::Core(through) => match self.fabric.core(self.fabric.interface(through).network) {
+                Some(node) => (node, through),
+                None => return,
+            },
+            Place::Node(through) => (self.fabric.interface(through).node, through),
+            Place::Switch(from, to) => return self.switch(from, to, flight),
+        };
+        let arrival = Arrival { node, through, id: flight.id, cause: flight.cause };
+        match Packet::parse(flight.bytes) {
+            Ok(packet) => self.receive(arrival, packet),
+            Err(malformed) => self.note_received(arrival, &malformed.bytes, Outcome::Dropped(malformed.reason)),
+        }
+    }
+
+    fn receive(&mut self, arrival: Arrival, packet: Packet) {
+        match self.node(arrival.node).body {
+            Body::Core => self.core_receives(arrival, packet),
+            Body::Gateway(_) => self.gateway_receives(arrival, packet),
+            Body::Host(_) => self.host_receives(arrival, packet),
+        }
+    }
+
+    fn core_receives(&mut self, arrival: Arrival, mut packet: Packet) {
+        let network = self.fabric.interface(arrival.through).network;
+        let step = router::core(&self.fabric, network, &packet);
+        self.note_received(arrival, packet.bytes(), step.outcome);
+        if let Some(hop) = step.onward {
+            packet.decrement_ttl();
+            self.send(arrival.node, hop, arrival.id, arrival.cause, packet);
+        }
+        if let Some(answer) = step.answer {
+            let id = self.new_packet();
+            let hop = router::core_hop(&self.fabric, network, answer.destination());
+            self.send_or_drop(arrival.node, hop, id, Some(arrival.id), answer);
+        }
+    }
+
+    fn gateway_receives(&mut self, arrival: Arrival, mut packet: Packet) {
+        self.expire(arrival.node, self.now);
+        self.keep(&packet);
+        let Body::Gateway(gateway) = &mut self.nodes[arrival.node.0 as usize].body else { return };
+        let step = gateway.receive(&self.fabric, arrival.through, &mut packet, self.now);
+        self.note_kept(arrival, step.outcome);
+        self.set_timer(arrival.node);
+        self.follow(arrival, packet, step);
+    }
+
+    /// What follows from a gateway's decision.
+    fn follow(&mut self, arrival: Arrival, packet: Packet, step: Step) {
+        if let Some(hop) = step.onward {
+            self.send(arrival.node, hop, arrival.id, arrival.cause, packet);
+        }
+        if let Some(answer) = step.answer {
+            let id = self.new_packet();
+            self.transmit(arrival.node, arrival.through, id, Some(arrival.id), answer);
+        }
+    }
+
+    fn host_receives(&mut self, arrival: Arrival, packet: Packet) {
+        self.keep(&packet);
+        let (now, uplink) = (self.now, arrival.through.0 - self.node(arrival.node).first_interface);
+        let outcome = self.host(arrival.node).stack.receive(uplink as usize, packet, arrival.id, now);
+        self.note_kept(arrival, outcome);
+        self.flush(arrival.node);
+    }
+
+    /// Keeps a packet's bytes for its note.
+    fn keep(&mut self, packet: &Packet) {
+        if self.observer.is_some() {
+            self.scratch.clear();
+            self.scratch.extend_from_slice(packet.bytes());
+        }
+    }
+
+    fn note_kept(&mut self, arrival: Arrival, outcome: Outcome) {
+        if self.observer.is_some() {
+            let bytes = std::mem::take(&mut self.scratch);
+            self.note_received(arrival, &bytes, outcome);
+            self.scratch = bytes;
+        }
+    }
+
+    fn note_received(&mut self, arrival: Arrival, bytes: &[u8], outcome: Outcome) {
+        let packet = PacketRef { id: arrival.id, cause: arrival.cause, bytes };
+        self.note(arrival.node, Event::Received { interface: arrival.through, packet, outcome });
+    }
+}

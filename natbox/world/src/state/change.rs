@@ -1,0 +1,120 @@
+//! What is done to a world from outside: nodes added, gateways rebooted and readdressed, links cut and mended.
+
+use std::future::Future;
+use std::net::IpAddr;
+
+use futures::task::LocalSpawnExt;
+use natbox_nat::{Ended, MappingView};
+use natbox_wire::Time;
+
+use super::{Body, Node, State};
+use crate::attach::InterfaceAddress;
+use crate::gateway::Gateway;
+use crate::note::{Event, InterfaceId, NodeId, Note, Observer};
+use crate::world::NotAGateway;
+
+impl State {
+    /// The number that the next node will have.
+    pub(crate) fn next_node(&self) -> NodeId {
+        NodeId(self.nodes.len() as u32)
+    }
+
+    /// Adds a node, whose interfaces have consecutive numbers.
+    pub(crate) fn add_node(&mut self, name: &str, interfaces: &[InterfaceId], body: Body) -> NodeId {
+        let id = self.next_node();
+        self.nodes.push(Node {
+            name: name.into(),
+            first_interface: interfaces.first().map_or(0, |first| first.0),
+            interfaces: interfaces.len() as u32,
+            timer: Time::MAX,
+            body,
+        });
+        id
+    }
+
+    /// Tells `observer` everything from now on. NATs' timers, which run for observers only, are set.
+    pub(crate) fn observe(&mut self, observer: Box<dyn Observer>) {
+        self.observer = Some(observer);
+        (0..self.nodes.len() as u32).for_each(|node| self.set_timer(NodeId(node)));
+    }
+
+    /// Starts a program.
+    pub(crate) fn spawn(&self, program: impl Future<Output = ()> + 'static) {
+        // The only error is that the world is gone, and its programs with it.
+        let _ = self.spawner.spawn_local(program);
+    }
+
+    pub(crate) fn reboot(&mut self, node: NodeId) -> Result<(), NotAGateway> {
+        self.expire(node, self.now);
+        self.change(node, |gateway, ended| gateway.nat.reboot(ended))?;
+        self.note(node, Event::Rebooted);
+        Ok(())
+    }
+
+    pub(crate) fn readdress(&mut self, node: NodeId, external: &[IpAddr]) -> Result<(), NotAGateway> {
+        self.expire(node, self.now);
+        self.change(node, |gateway, ended| gateway.nat.readdress(external, ended))?;
+        if let Body::Gateway(gateway) = &self.node(node).body {
+            let outside = gateway.outside;
+            let old = &self.fabric.interface(outside).addresses;
+            let addresses = external.iter().map(|address| like(*address, old)).collect();
+            self.fabric.readdress(outside, addresses);
+        }
+        self.note(node, Event::Readdressed);
+        Ok(())
+    }
+
+    /// Changes a gateway, telling the observer of the mappings that end by it.
+    fn change(
+        &mut self,
+        node: NodeId,
+        change: impl FnOnce(&mut Gateway, &mut dyn FnMut(Ended)),
+    ) -> Result<(), NotAGateway> {
+        let (now, known) = (self.now, &mut self.nodes[node.0 as usize]);
+        let Body::Gateway(gateway) = &mut known.body else {
+            return Err(NotAGateway { name: known.name.to_string() });
+        };
+        change(gateway, &mut tell(&mut self.observer, node, now));
+        self.set_timer(node);
+        Ok(())
+    }
+
+    /// Ends what is due in a gateway's NAT.
+    pub(super) fn expire(&mut self, node: NodeId, now: Time) {
+        let Body::Gateway(gateway) = &mut self.nodes[node.0 as usize].body else { return };
+        if gateway.nat.poll_timeout().is_some_and(|due| due <= now) {
+            gateway.nat.handle_timeout(now, &mut tell(&mut self.observer, node, now));
+        }
+    }
+
+    pub(crate) fn mappings(&mut self, node: NodeId) -> Vec<MappingView> {
+        self.expire(node, self.now);
+        match &self.node(node).body {
+            Body::Gateway(gateway) => gateway.nat.mappings(),
+            Body::Core | Body::Host(_) => Vec::new(),
+        }
+    }
+
+    pub(crate) fn set_cut(&mut self, interface: InterfaceId, cut: bool) {
+        let known = self.fabric.interface_mut(interface);
+        known.cut = cut;
+        let node = known.node;
+        self.note(node, if cut { Event::Cut(interface) } else { Event::Mended(interface) });
+    }
+}
+
+/// Passes ended mappings on to the observer.
+fn tell(observer: &mut Option<Box<dyn Observer>>, node: NodeId, at: Time) -> impl FnMut(Ended) {
+    move |ended| {
+        if let Some(observer) = observer {
+            observer.note(&Note { at, node, event: Event::MappingEnded(ended) });
+        }
+    }
+}
+
+/// An address with the prefix length of the first old one of its version; alone on its link if there is none.
+fn like(address: IpAddr, old: &[InterfaceAddress]) -> InterfaceAddress {
+    let known = old.iter().find(|own| own.address.is_ipv6() == address.is_ipv6());
+    let alone = if address.is_ipv6() { 128 } else { 32 };
+    InterfaceAddress { address, prefix_len: known.map_or(alone, |own| own.prefix_len) }
+}

@@ -1,0 +1,239 @@
+//! The world as its users see it: built part by part, observed, changed, run.
+//!
+//! Parts are attached in the order of the wires: a network first, then the gateway that leads out of it, then its
+//! hosts, which take that gateway for their default. Nothing is checked here that a topology file's loader checks:
+//! of two interfaces with one address the first keeps it.
+
+use std::cell::{Ref, RefCell};
+use std::fmt;
+use std::future::Future;
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::executor::LocalPool;
+use ipnet::IpNet;
+use natbox_nat::{Behavior, MappingView, Nat};
+use natbox_wire::Time;
+
+use crate::attach::{Attachment, InterfaceAddress, NetworkId};
+use crate::executor::{self, Stalled};
+use crate::gateway::Gateway;
+use crate::host::VirtualHost;
+use crate::network::Kind;
+use crate::note::{InterfaceId, NodeId, Observer, PacketId};
+use crate::stack::{Stack, UplinkConfig};
+use crate::state::{Body, Host, State, Statistics};
+use crate::stream::stream;
+
+/// Events that one call may let happen, unless [`World::limit_events`] says otherwise.
+const EVENT_LIMIT: u64 = 50_000_000;
+
+/// A simulated network and the programs on its hosts.
+///
+/// Single-threaded; many worlds run beside one another on many threads, each built where it runs.
+pub struct World {
+    // Dropped first: programs hold sockets, and closing those needs the state.
+    pool: LocalPool,
+    state: Rc<RefCell<State>>,
+    event_limit: u64,
+}
+
+impl World {
+    /// An empty world. All its chance comes from `seed`.
+    pub fn new(seed: u64) -> World {
+        let pool = LocalPool::new();
+        let state = Rc::new(RefCell::new(State::new(seed, pool.spawner())));
+        World { pool, state, event_limit: EVENT_LIMIT }
+    }
+
+    /// Tells `observer` everything that happens from now on. Nothing else about the world changes by it.
+    pub fn observe(&mut self, observer: Box<dyn Observer>) {
+        self.state.borrow_mut().observe(observer);
+    }
+
+    /// How many events one call of [`run_until`](World::run_until) or [`run_for`](World::run_for) may let happen.
+    pub fn limit_events(&mut self, events: u64) {
+        self.event_limit = events;
+    }
+
+    /// A public network: a router, and a link to it for everyone attached. The router answers to `addresses` and sends
+    /// its ICMP errors from them.
+    pub fn internet(&mut self, name: &str, addresses: &[IpAddr]) -> NetworkId {
+        let state = &mut *self.state.borrow_mut();
+        let node = state.add_node(name, &[], Body::Core);
+        state.fabric.add_network(Kind::Core { node, addresses: addresses.into() })
+    }
+
+    /// A local network: a switch. It has no address, takes nothing from the TTL, and stands in no note.
+    pub fn lan(&mut self, _name: &str) -> NetworkId {
+        self.state.borrow_mut().fabric.add_network(Kind::Lan { gateway: None, attached: Vec::new() })
+    }
+
+    /// A gateway with a NAT. All addresses of `outside` are external addresses; the first gateway attached to a
+    /// local network leads out of it.
+    pub fn gateway(&mut self, name: &str, outside: Attachment, inside: Attachment, behavior: Arc<Behavior>) -> NodeId {
+        let state = &mut *self.state.borrow_mut();
+        let external: Vec<IpAddr> = outside.addresses.iter().map(|own| own.address).collect();
+        let nat = Nat::new(behavior, &external, stream(state.seed, &["nat/", name, "/ports"]));
+        let node = state.next_node();
+        let outside = state.fabric.attach(node, outside, state.seed);
+        let inside = state.fabric.attach(node, inside, state.seed);
+        state.fabric.make_gateway(inside);
+        state.add_node(name, &[outside, inside], Body::Gateway(Box::new(Gateway { nat, inside, outside })))
+    }
+
+    /// A host with an uplink for each attachment, the first being its default.
+    pub fn host(&mut self, name: &str, uplinks: Vec<Attachment>) -> VirtualHost {
+        let state = &mut *self.state.borrow_mut();
+        let node = state.next_node();
+        let configs = uplinks.iter().map(|uplink| state.uplink(uplink)).collect();
+        let interfaces: Vec<InterfaceId> =
+            uplinks.into_iter().map(|uplink| state.fabric.attach(node, uplink, state.seed)).collect();
+        let stack = Stack::new(configs, stream(state.seed, &["host/", name]));
+        let node = state.add_node(name, &interfaces, Body::Host(Box::new(Host { stack, streams: 0 })));
+        VirtualHost::new(self.state.clone(), node)
+    }
+
+    /// Leads `prefix` to an interface of this network: what lies behind a gateway that does not translate.
+    pub fn route(&mut self, network: NetworkId, prefix: IpNet, via: InterfaceId) {
+        self.state.borrow_mut().fabric.add_route(network, prefix, via);
+    }
+}
+
+/// Running.
+impl World {
+    /// The time.
+    pub fn now(&self) -> Time {
+        self.state.borrow().now()
+    }
+
+    /// Runs a program beside the others, on no host.
+    pub fn spawn(&mut self, program: impl Future<Output = ()> + 'static) {
+        self.state.borrow().spawn(program);
+    }
+
+    /// Runs programs and lets events happen until `future` is done.
+    pub fn run_until<F: Future>(&mut self, future: F) -> Result<F::Output, Stalled> {
+        executor::run_until(&mut self.pool, &self.state, self.event_limit, future)
+    }
+
+    /// Runs programs and lets events happen for this long, then leaves the clock there.
+    pub fn run_for(&mut self, duration: Duration) -> Result<(), Stalled> {
+        executor::run_for(&mut self.pool, &self.state, self.event_limit, duration)
+    }
+
+    /// Sends bytes from an interface as if its node had; they need not be a packet.
+    pub fn inject(&mut self, interface: InterfaceId, bytes: Vec<u8>) -> PacketId {
+        self.state.borrow_mut().inject(interface, bytes)
+    }
+
+    /// A gateway loses all state, as in a power cut.
+    pub fn reboot(&mut self, node: NodeId) -> Result<(), NotAGateway> {
+        self.state.borrow_mut().reboot(node)
+    }
+
+    /// A gateway gets other external addresses; mappings on the old ones end. They keep the prefix length of the
+    /// first old one of their version.
+    pub fn readdress(&mut self, node: NodeId, external: &[IpAddr]) -> Result<(), NotAGateway> {
+        self.state.borrow_mut().readdress(node, external)
+    }
+
+    /// Cuts an interface's link: nothing enters it any more, from either end. What is under way arrives.
+    pub fn cut(&mut self, interface: InterfaceId) {
+        self.state.borrow_mut().set_cut(interface, true);
+    }
+
+    /// Mends an interface's link.
+    pub fn mend(&mut self, interface: InterfaceId) {
+        self.state.borrow_mut().set_cut(interface, false);
+    }
+}
+
+/// Looking.
+impl World {
+    /// The live mappings of a gateway's NAT, by number; none for other nodes.
+    pub fn mappings(&self, node: NodeId) -> Vec<MappingView> {
+        self.state.borrow_mut().mappings(node)
+    }
+
+    /// All nodes, in the order of building.
+    pub fn nodes(&self) -> impl Iterator<Item = NodeId> + use<> {
+        (0..self.state.borrow().nodes.len() as u32).map(NodeId)
+    }
+
+    /// All interfaces, in the order of building.
+    pub fn interfaces(&self) -> impl Iterator<Item = InterfaceId> + use<> {
+        (0..self.state.borrow().fabric.interfaces.len() as u32).map(InterfaceId)
+    }
+
+    /// A node's interfaces: a gateway's outside then inside, a host's uplinks in order.
+    pub fn interfaces_of(&self, node: NodeId) -> impl Iterator<Item = InterfaceId> + use<> {
+        let state = self.state.borrow();
+        let node = state.node(node);
+        (node.first_interface..node.first_interface + node.interfaces).map(InterfaceId)
+    }
+
+    /// A node's name.
+    pub fn node_name(&self, node: NodeId) -> Ref<'_, str> {
+        Ref::map(self.state.borrow(), |state| &*state.node(node).name)
+    }
+
+    /// An interface's name.
+    pub fn interface_name(&self, interface: InterfaceId) -> Ref<'_, str> {
+        Ref::map(self.state.borrow(), |state| &*state.fabric.interface(interface).name)
+    }
+
+    /// The node that an interface belongs to.
+    pub fn node_of(&self, interface: InterfaceId) -> NodeId {
+        self.state.borrow().fabric.interface(interface).node
+    }
+
+    /// The network that an interface is attached to.
+    pub fn network_of(&self, interface: InterfaceId) -> NetworkId {
+        self.state.borrow().fabric.interface(interface).network
+    }
+
+    /// An interface's addresses.
+    pub fn addresses_of(&self, interface: InterfaceId) -> Vec<InterfaceAddress> {
+        self.state.borrow().fabric.interface(interface).addresses.to_vec()
+    }
+
+    /// The router of a public network; `None` for a local one.
+    pub fn router_of(&self, network: NetworkId) -> Option<NodeId> {
+        self.state.borrow().fabric.core(network)
+    }
+
+    /// What the world has done so far.
+    pub fn statistics(&self) -> Statistics {
+        self.state.borrow().statistics
+    }
+}
+
+/// Asked of a node what only a gateway can do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotAGateway {
+    /// The node's name.
+    pub name: String,
+}
+
+impl fmt::Display for NotAGateway {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "expected a gateway, but {:?} is not one: name a NAT", self.name)
+    }
+}
+
+impl std::error::Error for NotAGateway {}
+
+impl State {
+    /// What a host will know of this uplink.
+    fn uplink(&self, uplink: &Attachment) -> UplinkConfig {
+        UplinkConfig {
+            addresses: uplink.addresses.clone(),
+            gateway_v4: self.fabric.default_gateway(uplink.network, false),
+            gateway_v6: self.fabric.default_gateway(uplink.network, true),
+            mtu_bytes: uplink.link.mtu_bytes,
+        }
+    }
+}
