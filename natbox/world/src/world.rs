@@ -58,17 +58,22 @@ impl World {
         self.event_limit = events;
     }
 
+    /// How many packets and timers may be pending at once.
+    pub fn limit_pending(&mut self, events: usize) {
+        self.state.borrow_mut().pending_limit = events;
+    }
+
     /// A public network: a router, and a link to it for everyone attached. The router answers to `addresses` and sends
     /// its ICMP errors from them.
     pub fn internet(&mut self, name: &str, addresses: &[IpAddr]) -> NetworkId {
         let state = &mut *self.state.borrow_mut();
         let node = state.add_node(name, &[], Body::Core);
-        state.fabric.add_network(Kind::Core { node, addresses: addresses.into() })
+        state.fabric.add_network(name, Kind::Core { node, addresses: addresses.into() })
     }
 
     /// A local network: a switch. It has no address, takes nothing from the TTL, and stands in no note.
-    pub fn lan(&mut self, _name: &str) -> NetworkId {
-        self.state.borrow_mut().fabric.add_network(Kind::Lan { gateway: None, attached: Vec::new() })
+    pub fn lan(&mut self, name: &str) -> NetworkId {
+        self.state.borrow_mut().fabric.add_network(name, Kind::Lan { gateway: None, attached: Vec::new() })
     }
 
     /// A gateway with a NAT. All addresses of `outside` are external addresses; the first gateway attached to a
@@ -183,6 +188,11 @@ impl World {
     /// An interface's name.
     pub fn interface_name(&self, interface: InterfaceId) -> Ref<'_, str> {
         Ref::map(self.state.borrow(), |state| &*state.fabric.interface(interface).name)
+    }
+
+    /// A network's name.
+    pub fn network_name(&self, network: NetworkId) -> Ref<'_, str> {
+        Ref::map(self.state.borrow(), |state| &*state.fabric.network(network).name)
     }
 
     /// The node that an interface belongs to.
