@@ -1,3 +1,16 @@
 //! The programs that hosts run: servers, probes and traversal techniques.
 //!
-//! Written against the `host` traits alone: a probe that could look inside the network would be no probe.
+//! Written against the `host` traits alone: a probe that could look inside the network would be no probe. Every wait
+//! has a deadline, every table a bound, and all chance comes from [`Host::random`](natbox_host::Host::random).
+
+pub mod discovery;
+pub mod error;
+pub mod path;
+pub mod punch;
+pub mod rendezvous;
+pub mod stun;
+pub mod turn;
+mod wait;
+
+pub use error::ProbeError;
+pub use path::{Path, Paths};

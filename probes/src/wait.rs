@@ -1,0 +1,37 @@
+//! Waiting with a deadline.
+
+use std::io;
+use std::pin::pin;
+use std::time::Duration;
+
+use futures::{FutureExt, select_biased};
+use natbox_host::{Host, Received, UdpSocket};
+use natbox_wire::Time;
+
+/// How long a server rests after an error of its socket, so that an error that stays cannot make it spin.
+const REST: Duration = Duration::from_millis(10);
+
+/// The next datagram, or `None` when `deadline` passes first. What arrives at the deadline itself is still taken.
+pub(crate) async fn receive<H: Host>(
+    host: &H,
+    socket: &H::Udp,
+    buffer: &mut [u8],
+    deadline: Time,
+) -> io::Result<Option<Received>> {
+    let mut datagram = pin!(socket.recv_from(buffer).fuse());
+    let mut end = pin!(host.sleep_until(deadline).fuse());
+    select_biased! {
+        received = datagram => received.map(Some),
+        () = end => Ok(None),
+    }
+}
+
+/// The next datagram of a server's socket. Errors are passed over: they concern one client, not the server.
+pub(crate) async fn serve_next<H: Host>(host: &H, socket: &H::Udp, buffer: &mut [u8]) -> Received {
+    loop {
+        match socket.recv_from(buffer).await {
+            Ok(received) => return received,
+            Err(_) => host.sleep(REST).await,
+        }
+    }
+}
