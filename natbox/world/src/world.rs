@@ -119,7 +119,12 @@ impl World {
         self.state.borrow().spawn(program);
     }
 
-    /// Runs programs and lets events happen until `future` is done.
+    /// Runs programs and lets events happen until `future` is done. It need not outlive the call, and goes first
+    /// whenever it can go on.
+    ///
+    /// # Panics
+    ///
+    /// On a thread that is inside another of the `futures` crate's executors (`block_on` among them).
     pub fn run_until<F: Future>(&mut self, future: F) -> Result<F::Output, Stalled> {
         executor::run_until(&mut self.pool, &self.state, self.event_limit, future)
     }
@@ -140,7 +145,7 @@ impl World {
     }
 
     /// A gateway gets other external addresses; mappings on the old ones end. They keep the prefix length of the
-    /// first old one of their version.
+    /// first old one of their version; a version that is not spoken of keeps its addresses.
     pub fn readdress(&mut self, node: NodeId, external: &[IpAddr]) -> Result<(), NotAGateway> {
         self.state.borrow_mut().readdress(node, external)
     }
