@@ -25,7 +25,7 @@ use natbox_host::{Host, UdpSocket};
 use natbox_wire::Time;
 use rand_core::Rng;
 
-pub(crate) use link::{DATA, LONGEST_DATAGRAM_BYTES, Link, Step, accepted};
+pub(crate) use link::{DATA, Link, READ_BYTES, Step, accepted};
 pub use session::{Attempt, CheckPlan, Outcome, PairKind, Role, Via};
 
 use crate::ProbeError;

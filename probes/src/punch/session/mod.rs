@@ -178,11 +178,6 @@ impl Session {
         session
     }
 
-    /// The USERNAME of checks that are meant for this session.
-    pub(crate) fn username(&self) -> &str {
-        &self.username_in
-    }
-
     /// What both sides knew when they began.
     pub(crate) fn introduced(&self) -> &Introduced {
         &self.introduced
