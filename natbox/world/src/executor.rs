@@ -163,3 +163,88 @@ impl Drop for Sleep {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    /// A pool, a state, and a list that programs write to.
+    fn world() -> (LocalPool, Rc<RefCell<State>>, Rc<RefCell<Vec<(u32, Time)>>>) {
+        let pool = LocalPool::new();
+        let state = Rc::new(RefCell::new(State::new(1, pool.spawner())));
+        (pool, state, Rc::default())
+    }
+
+    fn ms(millis: u32) -> Time {
+        Time::ZERO + MS * millis
+    }
+
+    #[test]
+    fn programs_wake_by_time_and_ties_in_the_order_of_asking() {
+        let (mut pool, state, log) = world();
+        for (program, deadline) in [(1, 20), (2, 10), (3, 20), (4, 0)] {
+            let (sleep, state, log) = (sleep_until(state.clone(), ms(deadline)), state.clone(), log.clone());
+            let spawner = state.clone();
+            spawner.borrow().spawn(async move {
+                sleep.await;
+                log.borrow_mut().push((program, state.borrow().now()));
+            });
+        }
+        run_for(&mut pool, &state, 100, MS * 15).expect("no storm");
+        assert_eq!(*log.borrow(), [(4, ms(0)), (2, ms(10))]);
+        assert_eq!(state.borrow().now(), ms(15));
+        run_for(&mut pool, &state, 100, MS * 15).expect("no storm");
+        assert_eq!(log.borrow()[2..], [(1, ms(20)), (3, ms(20))]);
+        assert_eq!(state.borrow().now(), ms(30));
+    }
+
+    #[test]
+    fn a_wait_that_is_given_up_does_not_move_the_clock() {
+        let (mut pool, state, _) = world();
+        let patience = futures::future::select(
+            Box::pin(sleep_until(state.clone(), ms(5))),
+            Box::pin(sleep_until(state.clone(), ms(1_000_000))),
+        );
+        run_until(&mut pool, &state, 100, patience).expect("the first ends");
+        let stalled = run_until(&mut pool, &state, 100, std::future::pending::<()>());
+        assert_eq!(stalled, Err(Stalled::Idle { at: ms(5) }));
+    }
+
+    #[test]
+    fn a_program_may_start_others_and_wait_for_them() {
+        let (mut pool, state, _) = world();
+        let (sender, receiver) = futures::channel::oneshot::channel();
+        let result = run_until(&mut pool, &state, 100, async {
+            let sleep = sleep_until(state.clone(), ms(3));
+            state.borrow().spawn(async move {
+                sleep.await;
+                let _ = sender.send(7);
+            });
+            receiver.await
+        });
+        assert_eq!(result, Ok(Ok(7)));
+        assert_eq!(state.borrow().now(), ms(3));
+    }
+
+    #[test]
+    fn a_program_that_never_rests_ends_with_an_error() {
+        let (mut pool, state, _) = world();
+        let busy = async {
+            loop {
+                let next = state.borrow().now() + MS;
+                sleep_until(state.clone(), next).await;
+            }
+        };
+        let stalled: Result<(), Stalled> = run_until(&mut pool, &state, 100, busy);
+        assert_eq!(stalled, Err(Stalled::TooManyEvents { at: ms(100), limit: 100 }));
+    }
+
+    #[test]
+    fn the_end_of_time_never_comes() {
+        let (mut pool, state, _) = world();
+        let for_ever = sleep_until(state.clone(), Time::MAX);
+        assert_eq!(run_until(&mut pool, &state, 100, for_ever), Err(Stalled::Idle { at: Time::ZERO }));
+    }
+}

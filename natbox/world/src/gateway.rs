@@ -29,12 +29,12 @@ impl Gateway {
             return Step::silent(Outcome::Dropped(DropReason::NotForThisHost));
         }
         match through == self.inside {
-            true => self.from_inside(fabric, packet, now),
-            false => self.from_outside(fabric, packet, now),
+            true => self.outbound(fabric, packet, now),
+            false => self.inbound(fabric, packet, now),
         }
     }
 
-    fn from_inside(&mut self, fabric: &Fabric, packet: &mut Packet, now: Time) -> Step {
+    fn outbound(&mut self, fabric: &Fabric, packet: &mut Packet, now: Time) -> Step {
         if fabric.interface(self.inside).owns(packet.destination()) {
             return router::local(packet);
         }
@@ -63,7 +63,7 @@ impl Gateway {
         }
     }
 
-    fn from_outside(&mut self, fabric: &Fabric, packet: &mut Packet, now: Time) -> Step {
+    fn inbound(&mut self, fabric: &Fabric, packet: &mut Packet, now: Time) -> Step {
         let endpoints = Endpoints::of(packet);
         let outcome = match self.nat.inbound(packet, now) {
             Verdict::Pass => Outcome::Routed,

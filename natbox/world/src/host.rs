@@ -1,10 +1,28 @@
-//! A host of the world, as its programs see it. (The seam; the stack builder implements `natbox_host::Host` here.)
+//! A host of the world, as its programs see it: [`natbox_host::Host`] in virtual time.
+//!
+//! Every call borrows the world's state for itself alone and gives it back before it returns or waits. Knows sockets
+//! by their keys; what they do is the stack's business.
+
+mod tcp;
+mod udp;
 
 use std::cell::RefCell;
+use std::future::Future;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 
+use natbox_host::TcpOptions;
+use natbox_wire::Time;
+use rand_pcg::Pcg64Mcg;
+
+use crate::executor;
 use crate::note::NodeId;
+use crate::stack::Stack;
 use crate::state::State;
+
+pub use tcp::{VirtualListener, VirtualStream};
+pub use udp::{VirtualEcho, VirtualUdp};
 
 /// A virtual host.
 #[derive(Clone)]
@@ -21,5 +39,79 @@ impl VirtualHost {
     /// The node that this host is.
     pub fn node(&self) -> NodeId {
         self.node
+    }
+
+    /// Does something with this host's stack.
+    fn stack<R>(&self, f: impl FnOnce(&mut Stack, Time) -> R) -> R {
+        self.state.borrow_mut().stack(self.node, f)
+    }
+
+    /// As [`VirtualHost::stack`], when a socket is dropped: a world that is coming down has no more use for it.
+    fn close(&self, f: impl FnOnce(&mut Stack, Time)) {
+        if let Ok(mut state) = self.state.try_borrow_mut() {
+            state.stack(self.node, f);
+        }
+    }
+}
+
+impl std::fmt::Debug for VirtualHost {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("VirtualHost").field(&self.node).finish()
+    }
+}
+
+impl natbox_host::Host for VirtualHost {
+    type Udp = VirtualUdp;
+    type Tcp = VirtualStream;
+    type Listener = VirtualListener;
+    type Echo = VirtualEcho;
+    type Random = Pcg64Mcg;
+
+    fn name(&self) -> String {
+        self.state.borrow().node(self.node).name.to_string()
+    }
+
+    fn addresses(&self) -> Vec<IpAddr> {
+        self.stack(|stack, _| stack.addresses())
+    }
+
+    fn default_gateway(&self, ipv6: bool) -> Option<IpAddr> {
+        self.stack(|stack, _| stack.default_gateway(ipv6))
+    }
+
+    fn source_for(&self, destination: IpAddr) -> io::Result<IpAddr> {
+        Ok(self.stack(|stack, _| stack.source_for(destination))?)
+    }
+
+    fn now(&self) -> Time {
+        self.state.borrow().now()
+    }
+
+    fn sleep_until(&self, deadline: Time) -> impl Future<Output = ()> {
+        executor::sleep_until(self.state.clone(), deadline)
+    }
+
+    fn spawn(&self, program: impl Future<Output = ()> + 'static) {
+        self.state.borrow().spawn(program);
+    }
+
+    fn random(&self) -> Pcg64Mcg {
+        self.state.borrow_mut().random(self.node)
+    }
+
+    async fn udp_bind(&self, local: SocketAddr) -> io::Result<VirtualUdp> {
+        VirtualUdp::bind(self, local)
+    }
+
+    async fn tcp_connect(&self, remote: SocketAddr, options: TcpOptions) -> io::Result<VirtualStream> {
+        VirtualStream::connect(self, remote, options).await
+    }
+
+    async fn tcp_listen(&self, local: SocketAddr, options: TcpOptions) -> io::Result<VirtualListener> {
+        VirtualListener::listen(self, local, options)
+    }
+
+    async fn echo_socket(&self, local: IpAddr) -> io::Result<VirtualEcho> {
+        VirtualEcho::open(self, local)
     }
 }

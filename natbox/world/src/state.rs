@@ -13,7 +13,6 @@ use futures::executor::LocalSpawner;
 use natbox_wire::Time;
 use rand_pcg::Pcg64Mcg;
 
-use crate::attach::NetworkId;
 use crate::gateway::Gateway;
 use crate::network::Fabric;
 use crate::note::{InterfaceId, NodeId, Observer, PacketId, PacketRef};
@@ -62,8 +61,8 @@ pub(crate) struct Node {
 
 /// What a node is.
 pub(crate) enum Body {
-    /// The router of this network.
-    Core(NetworkId),
+    /// The router of a public network.
+    Core,
     /// A host.
     Host(Box<Host>),
     /// A gateway.
@@ -231,7 +230,7 @@ impl State {
         let due = match &self.node(node).body {
             Body::Host(host) => host.stack.poll_timeout(),
             Body::Gateway(gateway) => gateway.nat.poll_timeout(),
-            Body::Core(_) => None,
+            Body::Core => None,
         };
         if due.is_none_or(|due| due > at) {
             self.set_timer(node);

@@ -62,8 +62,7 @@ impl World {
     /// its ICMP errors from them.
     pub fn internet(&mut self, name: &str, addresses: &[IpAddr]) -> NetworkId {
         let state = &mut *self.state.borrow_mut();
-        let network = NetworkId(state.fabric.networks.len() as u32);
-        let node = state.add_node(name, &[], Body::Core(network));
+        let node = state.add_node(name, &[], Body::Core);
         state.fabric.add_network(Kind::Core { node, addresses: addresses.into() })
     }
 

@@ -73,6 +73,11 @@ impl Stack {
         self.udp.get(key).ok_or(Errno::BADF)
     }
 
+    pub(crate) fn udp_set_ttl(&mut self, key: u32, ttl: u8) -> Result<(), Errno> {
+        self.udp_socket(key)?.ttl = check_ttl(ttl)?;
+        Ok(())
+    }
+
     /// Connects a UDP socket; a socket on all addresses gets the one that it will send from, as in Linux.
     pub(crate) fn udp_connect(&mut self, key: u32, remote: SocketAddr) -> Result<(), Errno> {
         let local = self.udp_socket(key)?.local;

@@ -72,10 +72,9 @@ struct Rare {
     groups: Vec<(usize, IpAddr, u32)>,
 }
 
-/// A packet on its way up, and where it came from.
+/// How a packet came.
 #[derive(Clone, Copy, Debug)]
 struct Arrival {
-    uplink: usize,
     id: Option<PacketId>,
     /// Whether it was sent to a group or to everybody: then nothing may be answered.
     to_many: bool,
@@ -107,7 +106,7 @@ impl Stack {
             Reach::Many if self.is_member(uplink, destination) => true,
             Reach::Many | Reach::Foreign => return Outcome::Dropped(DropReason::NotForThisHost),
         };
-        let outcome = self.accept(packet, Arrival { uplink, id: Some(id), to_many, now });
+        let outcome = self.accept(packet, Arrival { id: Some(id), to_many, now });
         self.settle(now);
         outcome
     }
@@ -147,7 +146,7 @@ impl Stack {
     /// Delivers what the host sent to itself, until nothing is left.
     fn settle(&mut self, now: Time) {
         while let Some(packet) = self.loopback.pop_front() {
-            let arrival = Arrival { uplink: 0, id: None, to_many: false, now };
+            let arrival = Arrival { id: None, to_many: false, now };
             let copy = packet.clone();
             if let Outcome::Dropped(reason) = self.accept(packet, arrival) {
                 self.drops.push_back((copy, None, reason));
@@ -203,8 +202,7 @@ impl Stack {
         let Some(rare) = &mut self.rare else { return };
         for abandoned in rare.reassembly.take_abandoned() {
             if abandoned.timed_out_first {
-                let uplink = self.routes.uplink_of(abandoned.packet.destination()).unwrap_or(0);
-                let arrival = Arrival { uplink, id: abandoned.id, to_many: false, now };
+                let arrival = Arrival { id: abandoned.id, to_many: false, now };
                 self.send_icmp_error(IcmpError::ReassemblyTimeExceeded, &abandoned.packet, arrival);
             }
             self.drops.push_back((abandoned.packet, abandoned.id, abandoned.reason));
@@ -263,7 +261,7 @@ impl Stack {
     /// A free port for `local`'s address: from a random one on upwards, in Linux's range.
     fn ephemeral_port(&mut self, is_free: impl Fn(&Stack, u16) -> bool) -> Option<u16> {
         let count = EPHEMERAL_LAST - EPHEMERAL_FIRST + 1;
-        let start = (u64::from(self.random.next_u32()) * u64::from(count) >> 32) as u16;
+        let start = ((u64::from(self.random.next_u32()) * u64::from(count)) >> 32) as u16;
         (0..count)
             .map(|step| EPHEMERAL_FIRST + ((u32::from(start) + u32::from(step)) % u32::from(count)) as u16)
             .find(|port| is_free(self, *port))

@@ -90,6 +90,7 @@ impl Routes {
         Routes { uplinks, path_mtus: PathMtus::default() }
     }
 
+    #[cfg(test)]
     pub(crate) fn uplinks(&self) -> &[UplinkConfig] {
         &self.uplinks
     }

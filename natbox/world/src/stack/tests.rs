@@ -2,4 +2,5 @@
 
 mod fragments;
 mod support;
+mod tcp;
 mod udp;

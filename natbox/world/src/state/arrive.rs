@@ -37,7 +37,7 @@ impl State {
 
     fn receive(&mut self, arrival: Arrival, packet: Packet) {
         match self.node(arrival.node).body {
-            Body::Core(_) => self.core_receives(arrival, packet),
+            Body::Core => self.core_receives(arrival, packet),
             Body::Gateway(_) => self.gateway_receives(arrival, packet),
             Body::Host(_) => self.host_receives(arrival, packet),
         }

@@ -91,7 +91,7 @@ impl State {
         self.expire(node, self.now);
         match &self.node(node).body {
             Body::Gateway(gateway) => gateway.nat.mappings(),
-            Body::Core(_) | Body::Host(_) => Vec::new(),
+            Body::Core | Body::Host(_) => Vec::new(),
         }
     }
 

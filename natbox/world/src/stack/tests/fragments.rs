@@ -65,7 +65,7 @@ fn overlapping_fragments_kill_the_whole_datagram_and_what_comes_later() {
         let (from, to) = if ipv6 { (B6, A6) } else { (B, A) };
         let whole = build::udp(end(from, 5000), end(to, PORT), fields, &[9; 2000]).unwrap();
         let other = build::fragments(whole, 400, 7).unwrap();
-        let mut receive = |a: &mut Stack, packet| a.receive(0, packet, PacketId(1), Time::ZERO);
+        let receive = |a: &mut Stack, packet| a.receive(0, packet, PacketId(1), Time::ZERO);
         assert_eq!(receive(&mut a, small.remove(0)), Outcome::Held);
         assert_eq!(receive(&mut a, other[1].clone()), Outcome::Dropped(DropReason::BadFragment));
         assert_eq!(all_drops(&mut a), [DropReason::BadFragment]);

@@ -146,16 +146,14 @@ pub(super) fn payload(stack: &mut Stack, key: u32) -> Option<Vec<u8>> {
 }
 
 /// A waker with an identity of its own (the no-op waker is not always equal to itself).
-pub(super) struct NamedWaker;
+struct NamedWaker;
 
 impl std::task::Wake for NamedWaker {
     fn wake(self: std::sync::Arc<Self>) {}
 }
 
-impl NamedWaker {
-    pub(super) fn new() -> Waker {
-        std::sync::Arc::new(NamedWaker).into()
-    }
+pub(super) fn named_waker() -> Waker {
+    std::sync::Arc::new(NamedWaker).into()
 }
 
 pub(super) fn all_drops(stack: &mut Stack) -> Vec<DropReason> {

@@ -203,7 +203,7 @@ fn too_big_teaches_the_path_mtu_and_only_dont_fragment_sockets_are_told() {
         let key = a.udp_bind(end(local, 5000)).unwrap();
         a.udp_socket(key).unwrap().dont_fragment = true;
         a.udp_connect(key, end(remote, 9)).unwrap();
-        let mut send = |a: &mut Stack, length: usize| a.udp_send(key, &vec![1; length], end(remote, 9), Time::ZERO);
+        let send = |a: &mut Stack, length: usize| a.udp_send(key, &vec![1; length], end(remote, 9), Time::ZERO);
         send(&mut a, 1400).unwrap();
         assert_eq!(router_says(&mut a, IcmpError::PacketTooBig { mtu: 1000 }, Time::ZERO), Outcome::Delivered);
         assert_eq!(send(&mut a, 1400), Err(Errno::MSGSIZE), "the pending error");
@@ -264,7 +264,7 @@ fn multicast_is_taken_by_members_alone_and_never_answered() {
     let group = end("239.255.255.250", 1900);
     let datagram = || build::udp(end(A, 5000), group, build::IpFields::default(), b"search").unwrap();
     let mut b = host(&[B], 1);
-    let mut receive = |b: &mut Stack| b.receive(0, datagram(), PacketId(1), Time::ZERO);
+    let receive = |b: &mut Stack| b.receive(0, datagram(), PacketId(1), Time::ZERO);
     assert_eq!(receive(&mut b), Outcome::Dropped(DropReason::NotForThisHost));
     let key = b.udp_bind(end("0.0.0.0", 1900)).unwrap();
     assert_eq!(b.udp_join(key, ip(A), ip(B)), Err(Errno::INVAL));
@@ -329,7 +329,7 @@ fn echo_is_answered_and_replies_and_errors_find_their_socket() {
 fn a_datagram_wakes_its_reader_once() {
     let mut pair = Pair::new();
     let server = pair.b.udp_bind(end(B, 9)).unwrap();
-    let waker = NamedWaker::new();
+    let waker = named_waker();
     for _ in 0..3 {
         assert!(pair.b.udp_receive(server, &mut [], &waker).is_none());
     }

@@ -1,0 +1,91 @@
+//! What is done to a world while it runs.
+
+use std::time::Duration;
+
+use natbox_wire::{DropReason, Time};
+use natbox_world::note::{LinkFate, Outcome};
+
+use crate::support::*;
+
+#[test]
+fn a_cut_link_takes_nothing_and_what_is_under_way_arrives() {
+    let mut home = home(1, Links { server: link(10), ..Links::default() }, open_behavior());
+    let under_way = home.world.inject(home.server_interface, ping("198.18.0.9", "198.18.0.1", 64));
+    home.world.cut(home.server_interface);
+    let refused = home.send(home.server_interface, ping("198.18.0.9", "198.18.0.1", 64));
+    assert_eq!(home.notes.way(under_way), [(ms(10), home.core, Outcome::Delivered)]);
+    assert_eq!(home.notes.fates(refused), [LinkFate::Dropped(DropReason::LinkCut)]);
+    let (reply, ..) = home.notes.answer_to(under_way).expect("a reply");
+    assert_eq!(home.notes.fates(reply), [LinkFate::Dropped(DropReason::LinkCut)], "from the other end too");
+
+    home.world.mend(home.server_interface);
+    let id = home.send(home.server_interface, ping("198.18.0.9", "198.18.0.1", 64));
+    assert_eq!(home.notes.outcomes(id), [(home.core, Outcome::Delivered)]);
+    let told: Vec<_> = home.notes.all().into_iter().filter(|seen| matches!(seen, Seen::Other(..))).collect();
+    assert_eq!(told.len(), 2, "cut and mended: {told:?}");
+}
+
+#[test]
+fn a_reboot_forgets_the_mappings_and_says_so() {
+    let mut home = home(1, Links::default(), open_behavior());
+    home.send(home.alice_interface, udp("10.0.0.2:5000", "198.18.0.9:9", Default::default(), 4));
+    let external = home.world.mappings(home.home)[0].external.to_string();
+    home.world.reboot(home.home).expect("a gateway");
+    assert_eq!(home.world.mappings(home.home), []);
+    let id = home.send(home.server_interface, udp("198.18.0.9:9", &external, Default::default(), 4));
+    assert!(
+        matches!(home.notes.outcomes(id)[1].1, Outcome::Refused(refusal) if refusal.reason == DropReason::NoMapping)
+    );
+    let told: Vec<String> = home
+        .notes
+        .all()
+        .into_iter()
+        .filter_map(|seen| match seen {
+            Seen::Other(_, _, told) => Some(told),
+            _ => None,
+        })
+        .collect();
+    assert!(told[0].starts_with("MappingEnded") && told[0].contains("Rebooted"), "{told:?}");
+    assert_eq!(told[1], "Rebooted");
+}
+
+#[test]
+fn only_a_gateway_reboots_or_is_readdressed() {
+    let mut home = home(1, Links::default(), open_behavior());
+    let error = home.world.reboot(home.alice).expect_err("alice is a host");
+    assert_eq!(error.to_string(), "expected a gateway, but \"alice\" is not one: name a NAT");
+    assert!(home.world.readdress(home.core, &[ip("198.18.0.5")]).is_err());
+}
+
+#[test]
+fn a_readdressed_gateway_is_reached_at_the_new_address_only() {
+    let mut home = home(1, Links::default(), open_behavior());
+    home.send(home.alice_interface, udp("10.0.0.2:5000", "198.18.0.9:9", Default::default(), 4));
+    let old = home.world.mappings(home.home)[0].external.to_string();
+    home.world.readdress(home.home, &[ip("198.18.0.5")]).expect("a gateway");
+    assert_eq!(home.world.mappings(home.home), []);
+    let id = home.send(home.server_interface, udp("198.18.0.9:9", &old, Default::default(), 4));
+    assert_eq!(home.notes.outcomes(id), [(home.core, Outcome::Dropped(DropReason::NoRoute))]);
+    home.send(home.alice_interface, udp("10.0.0.2:5000", "198.18.0.9:9", Default::default(), 4));
+    let new = home.world.mappings(home.home)[0].external;
+    assert_eq!(new.ip(), ip("198.18.0.5"));
+    let id = home.send(home.server_interface, udp("198.18.0.9:9", &new.to_string(), Default::default(), 4));
+    assert_eq!(home.notes.outcomes(id).last().expect("a way").0, home.alice);
+}
+
+#[test]
+fn a_mapping_ends_in_its_own_moment_and_is_told_then() {
+    let mut home = home(1, Links::default(), open_behavior());
+    home.send(home.alice_interface, udp("10.0.0.2:5000", "198.18.0.9:9", Default::default(), 4));
+    home.world.run_for(Duration::from_secs(600)).expect("no storm");
+    let ended: Vec<Time> = home
+        .notes
+        .all()
+        .into_iter()
+        .filter_map(|seen| match seen {
+            Seen::Other(at, _, told) if told.starts_with("MappingEnded") => Some(at),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(ended, [Time::ZERO + Duration::from_secs(300)]);
+}

@@ -1,0 +1,12 @@
+//! The world from outside: topologies of a few parts, packets injected or sent by hosts, and the notes that result.
+
+mod changes;
+mod determinism;
+mod gateways;
+mod links;
+mod malformed;
+mod mtu;
+mod programs;
+mod routers;
+mod scenario;
+mod support;
