@@ -3,30 +3,6 @@
 use natbox_wire::words;
 
 words! {
-    /// How two hosts came to talk, best first.
-    pub enum Path: "path" {
-        Local = "local", "on the same network";
-        Direct = "direct", "no NAT in the way";
-        Reversed = "reversed", "the reachable side was asked to connect, and did";
-        Hairpinned = "hairpinned", "through the external endpoint of a NAT that both are behind";
-        Punched = "punched", "through a hole that both sides opened";
-        Relayed = "relayed", "through a relay";
-        None = "none", "not at all";
-    }
-}
-
-words! {
-    /// What `connect` and `call` may try.
-    pub enum Technique: "technique" {
-        Local = "local", "the peer's private addresses";
-        Direct = "direct", "the peer's public address";
-        Reversal = "reversal", "asking the peer to connect";
-        Punch = "punch", "UDP hole punching";
-        Relay = "relay", "a TURN relay";
-    }
-}
-
-words! {
     /// A server that a host runs.
     pub enum Service: "service" {
         Stun = "stun", "STUN with two addresses and two ports (RFC 8489, RFC 5780)";

@@ -250,7 +250,7 @@ fn check_count(claim: &mut Claim<'_>, mistakes: &mut Collector<'_>) {
     let fixed = claim.uplinks.iter().map(|uplink| count4(uplink)).max().unwrap_or(0);
     match claim.entry.get("addresses").zip(number(claim.entry, "addresses")) {
         Some((node, wanted)) if wanted < fixed => {
-            mistakes.at(node.place, format!("{wanted} addresses, of which {fixed} are fixed by `address`")).expected(format!("{fixed} or more"));
+            mistakes.at(node.place, format!("`addresses: {wanted}`, but `address` fixes {fixed}")).expected(format!("{fixed} or more"));
         }
         Some((_, wanted)) => claim.wanted.0 = wanted,
         None => {}

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use natbox_probes::{Path, Paths};
 use natbox_wire::Word;
 
 use super::behavior::{parsed, word};
@@ -15,11 +16,11 @@ use super::step::{
 };
 use super::{Network, Nat};
 use crate::topology::mistake::Collector;
-use crate::topology::schema::ACTIONS;
+use crate::topology::schema::{ACTIONS, ways};
 use crate::topology::shape::{STEP_EXPECT, STEP_NAME};
 use crate::topology::tree::Node;
 use crate::topology::units::{self, Spot};
-use crate::words::{Path, Service, Technique};
+use crate::words::Service;
 
 /// Most datagrams of one call, each way.
 const CALL_DATAGRAMS: u128 = 1_000_000;
@@ -225,7 +226,8 @@ impl Reader<'_, '_> {
         let expect = expect.map(|expect| ExpectDiscover {
             mapping: word(expect, "mapping"),
             filtering: word(expect, "filtering"),
-            hairpin: switch(expect, "hairpin"),
+            hairpin: word(expect, "hairpin"),
+            classic: word(expect, "classic"),
             lifetime: parsed(expect, "lifetime", units::durations),
         });
         Some(Discover { host: host?, via: via?, lifetime, expect })
@@ -239,22 +241,25 @@ impl Reader<'_, '_> {
     }
 
     fn connect(&mut self, node: &Node, expect: Option<&Node>) -> Option<Connect> {
-        let allowed = node.get("allow").map(|allow| allow.items().iter().filter_map(Node::text).filter_map(Technique::from_word).collect());
+        let allowed = allowed(node);
         let relay_first = switch(node, "relay_first").unwrap_or(false);
-        let relay: bool = allowed.as_ref().is_none_or(|allowed: &Vec<Technique>| allowed.contains(&Technique::Relay));
-        if relay_first && !relay {
-            let place = node.get("relay_first")?.place;
-            self.mistakes.at(place, "`relay_first: on`, but `allow` does not name `relay`");
+        let relayed = allowed.is_none_or(|allowed| allowed.contains(Path::Relayed));
+        if let Some(place) = node.get("relay_first").map(|node| node.place)
+            && relay_first
+            && !relayed
+        {
+            self.mistakes.at(place, "`relay_first: on`, but `allow` does not name `relayed`").hint("allow `relayed`");
         }
         let pair = self.pair(node);
-        let needs_turn = relay_first || (allowed.is_some() && relay);
+        let needs_turn = relayed && (relay_first || allowed.is_some());
         let via = self.via(node, needs_turn);
-        let expect = expect.map(|expect| self.expect_path(expect, allowed.as_deref()));
+        let expect = expect.map(|expect| self.expect_path(expect, allowed));
         let ((from, to), via) = (pair?, via?);
-        Some(Connect { from, to, via, allow: allowed.unwrap_or_else(|| Technique::ALL.to_vec()), relay_first, expect })
+        let allow = allowed.unwrap_or_else(|| Paths::of(&ways().collect::<Vec<_>>()));
+        Some(Connect { from, to, via, allow, relay_first, expect })
     }
 
-    fn expect_path(&mut self, node: &Node, allowed: Option<&[Technique]>) -> ExpectPath {
+    fn expect_path(&mut self, node: &Node, allowed: Option<Paths>) -> ExpectPath {
         let place = node.get("path").unwrap_or(node).place;
         let path = node.text().and_then(Path::from_word).or_else(|| word(node, "path"));
         self.possible(path, allowed, place);
@@ -265,11 +270,11 @@ impl Reader<'_, '_> {
         ExpectPath { path, within }
     }
 
-    /// Notes a path that no allowed technique can bring about.
-    fn possible(&mut self, path: Option<Path>, allowed: Option<&[Technique]>, place: crate::topology::mistake::Place) {
-        let Some((path, technique, allowed)) = path.and_then(|path| Some((path, technique(path)?, allowed?))) else { return };
-        if !allowed.contains(&technique) {
-            self.mistakes.at(place, format!("`{path}` cannot come of what `allow` names")).hint(format!("allow `{technique}`"));
+    /// Notes a path that is not allowed to come about.
+    fn possible(&mut self, path: Option<Path>, allowed: Option<Paths>, place: crate::topology::mistake::Place) {
+        let (Some(path), Some(allowed)) = (path.filter(|path| *path != Path::None), allowed) else { return };
+        if !allowed.contains(path) {
+            self.mistakes.at(place, format!("`{path}` is expected but not allowed")).hint(format!("allow `{path}`"));
         }
     }
 
@@ -291,7 +296,7 @@ impl Reader<'_, '_> {
         let expect = expect.map(|expect| {
             let path = word(expect, "path");
             if let Some(place) = expect.get("path").map(|node| node.place) {
-                self.possible(path, node.get("allow").and(connect.as_ref()).map(|connect| connect.allow.as_slice()), place);
+                self.possible(path, allowed(node), place);
             }
             ExpectCall { path, loss: parsed(expect, "loss", units::percents), delay: parsed(expect, "delay", units::durations) }
         });
@@ -399,14 +404,8 @@ impl Reader<'_, '_> {
     }
 }
 
-/// The technique that brings a path about.
-fn technique(path: Path) -> Option<Technique> {
-    match path {
-        Path::Local => Some(Technique::Local),
-        Path::Direct => Some(Technique::Direct),
-        Path::Reversed => Some(Technique::Reversal),
-        Path::Hairpinned | Path::Punched => Some(Technique::Punch),
-        Path::Relayed => Some(Technique::Relay),
-        Path::None => None,
-    }
+/// The paths that a step allows, if it says.
+fn allowed(node: &Node) -> Option<Paths> {
+    let words = node.get("allow")?.items().iter().filter_map(Node::text);
+    Some(Paths::of(&words.filter_map(Path::from_word).collect::<Vec<_>>()))
 }

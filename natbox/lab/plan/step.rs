@@ -3,11 +3,12 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use natbox_nat::behavior::{Filtering, Mapping};
+use natbox_probes::discovery::{Classic, Filtering, Hairpin, Mapping};
+use natbox_probes::{Path, Paths};
 use natbox_wire::DropReason;
 
 use crate::topology::Allowed;
-use crate::words::{Path, Rejection, Technique};
+use crate::words::Rejection;
 
 /// One step.
 #[derive(Clone, Debug, PartialEq)]
@@ -199,8 +200,10 @@ pub struct ExpectDiscover {
     pub mapping: Option<Mapping>,
     /// Filtering behaviour.
     pub filtering: Option<Filtering>,
-    /// Whether packets to the own external endpoint come back.
-    pub hairpin: Option<bool>,
+    /// Hairpinning.
+    pub hairpin: Option<Hairpin>,
+    /// The name that RFC 3489 has for it.
+    pub classic: Option<Classic>,
     /// Lifetime of an idle mapping.
     pub lifetime: Option<Allowed<Duration>>,
 }
@@ -241,7 +244,7 @@ pub struct Connect {
     /// How they meet.
     pub via: Via,
     /// What may be tried.
-    pub allow: Vec<Technique>,
+    pub allow: Paths,
     /// Whether talk begins over the relay.
     pub relay_first: bool,
     /// What is expected.

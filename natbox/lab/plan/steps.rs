@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use natbox_probes::Path;
+
 use super::describe::Shown;
 use super::step::{
     Action, Cable, Call, Connect, Discover, EndpointPattern, ExpectCall, ExpectDiscover, ExpectMapped, ExpectPath,
@@ -10,7 +12,6 @@ use super::step::{
 };
 use crate::topology::Allowed;
 use crate::topology::units::{show_duration, show_percent};
-use crate::words::Technique;
 
 type Entries = Vec<(&'static str, Shown)>;
 
@@ -177,7 +178,8 @@ fn expect_discover(expect: &ExpectDiscover) -> Entries {
     let mut entries = Vec::new();
     entries.extend(expect.mapping.map(|mapping| ("mapping", Shown::word(mapping))));
     entries.extend(expect.filtering.map(|filtering| ("filtering", Shown::word(filtering))));
-    entries.extend(expect.hairpin.map(|hairpin| ("hairpin", switch(hairpin))));
+    entries.extend(expect.hairpin.map(|hairpin| ("hairpin", Shown::word(hairpin))));
+    entries.extend(expect.classic.map(|classic| ("classic", Shown::word(classic))));
     entries.extend(expect.lifetime.as_ref().map(|lifetime| ("lifetime", times(lifetime))));
     entries
 }
@@ -205,10 +207,9 @@ fn punch(punch: &Punch) -> Shown {
 fn connect(connect: &Connect) -> Entries {
     let mut entries =
         vec![("from", Shown::word(&connect.from)), ("to", Shown::word(&connect.to)), ("via", via(&connect.via))];
-    let mut allow = connect.allow.clone();
-    // Without a relay at hand, `relay` is allowed and cannot be had: a file that names it would be mistaken.
-    allow.retain(|technique| *technique != Technique::Relay || connect.via.turn.is_some());
-    entries.extend((!allow.is_empty()).then(|| ("allow", Shown::words(allow))));
+    // Without a relay at hand, `relayed` is allowed and cannot be had: a file that names it would be mistaken.
+    let usable = connect.allow.iter().filter(|path| *path != Path::Relayed || connect.via.turn.is_some());
+    entries.push(("allow", Shown::words(usable)));
     entries.push(("relay_first", switch(connect.relay_first)));
     entries
 }

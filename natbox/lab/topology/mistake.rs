@@ -4,6 +4,8 @@
 
 use std::fmt;
 
+use crate::suggest::did_you_mean;
+
 /// Mistakes beyond this number are counted, not kept.
 const KEPT: usize = 200;
 /// Names beyond this number are not searched for a near miss.
@@ -56,7 +58,7 @@ impl Mistake {
 
     /// Proposes the candidate that `word` is probably a misspelling of.
     pub(crate) fn suggest<'a>(&mut self, word: &str, candidates: impl IntoIterator<Item = &'a str>) -> &mut Mistake {
-        if let Some(near) = nearest(word, candidates) {
+        if let Some(near) = did_you_mean(word, candidates.into_iter().take(SEARCHED)).filter(|near| *near != word) {
             self.hint = Some(format!("did you mean `{near}`?"));
         }
         self
@@ -186,28 +188,9 @@ impl<'a> Collector<'a> {
     }
 }
 
-/// The candidate nearest to `word`, if one is near enough to be meant.
-fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    if word.len() > 64 {
-        return None;
-    }
-    let allowed = (word.chars().count() / 3).max(1);
-    let distance = |candidate: &'a str| (strsim::damerau_levenshtein(word, candidate), candidate);
-    let near = candidates.into_iter().take(SEARCHED).map(distance).min_by_key(|(distance, _)| *distance)?;
-    (near.0 > 0 && near.0 <= allowed).then_some(near.1)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_near_miss_is_suggested_and_a_far_one_is_not() {
-        assert_eq!(nearest("filterring", ["mapping", "filtering"]), Some("filtering"));
-        assert_eq!(nearest("symetric", ["symmetric", "full-cone"]), Some("symmetric"));
-        assert_eq!(nearest("banana", ["symmetric", "full-cone"]), None);
-        assert_eq!(nearest("x", []), None);
-    }
 
     #[test]
     fn a_mistake_underlines_the_text_even_far_out_in_a_long_line() {

@@ -8,7 +8,8 @@ use natbox_wire::{DropReason, Word};
 
 use super::shape::{Action, Choice, Field, Shape, words};
 use super::units;
-use crate::words::{Path, Rejection, Service, Switch, Technique};
+use crate::words::{Rejection, Service, Switch};
+use natbox_probes::{Path, discovery};
 
 const fn optional(key: &'static str, shape: &'static Shape, doc: &'static str) -> Field {
     Field { key, doc, shape, required: false }
@@ -26,6 +27,17 @@ fn presets() -> Vec<Choice> {
     natbox_nat::preset::all().iter().map(|preset| Choice { word: preset.name, meaning: preset.summary }).collect()
 }
 
+/// Every way in which hosts of a lab can come to talk. Nobody asks NATs for port mappings here.
+pub(crate) fn ways() -> impl Iterator<Item = Path> {
+    Path::ALL.iter().copied().filter(|path| !matches!(path, Path::Mapped | Path::None))
+}
+
+fn choice(path: Path) -> Choice {
+    Choice { word: path.as_str(), meaning: path.meaning() }
+}
+
+static WAY: Shape = Shape::Word { kind: "path", choices: || ways().map(choice).collect() };
+static PATH: Shape = Shape::Word { kind: "path", choices: || ways().chain([Path::None]).map(choice).collect() };
 static NAME: Shape = Shape::Leaf(&units::NAME);
 static TEXT: Shape = Shape::Leaf(&units::TEXT);
 static DURATION: Shape = Shape::Leaf(&units::DURATION);
@@ -42,10 +54,10 @@ static NAMES: Shape = Shape::OneOrMany(&NAME);
 static ADDRESSES: Shape = Shape::OneOrMany(&ADDRESS);
 static SWITCH: Shape = word::<Switch>();
 static PORT: Shape = Shape::Count { what: "a port", min: 1, max: 65_535 };
-static SEED: Shape = Shape::Count { what: "the seed", min: 0, max: u64::MAX };
-static ADDRESS_COUNT: Shape = Shape::Count { what: "addresses", min: 1, max: 256 };
-static MTU: Shape = Shape::Count { what: "bytes", min: 68, max: 65_535 };
-static QUEUE: Shape = Shape::Count { what: "packets", min: 1, max: 1_000_000 };
+static SEED: Shape = Shape::Count { what: "a whole number", min: 0, max: u64::MAX };
+static ADDRESS_COUNT: Shape = Shape::Count { what: "a whole number of addresses", min: 1, max: 256 };
+static MTU: Shape = Shape::Count { what: "a whole number of bytes", min: 68, max: 65_535 };
+static QUEUE: Shape = Shape::Count { what: "a whole number of packets", min: 1, max: 1_000_000 };
 
 /// The whole file.
 pub(crate) static TOPOLOGY: Shape = Shape::Object(&[
@@ -143,7 +155,7 @@ static SEND: Shape = Shape::Object(&[
     required("to", &Shape::Leaf(&units::TARGET), "`NAME:PORT`, `ADDRESS:PORT`, or `LABEL.mapped` for the external endpoint that an earlier packet was given."),
     optional("as", &NAME, "A label by which later steps mean this packet."),
     optional("payload", &TEXT, "What it carries."),
-    optional("ttl", &Shape::Count { what: "hops", min: 1, max: 255 }, "Its time to live, or hop limit; 64 if absent."),
+    optional("ttl", &Shape::Count { what: "a whole number of hops", min: 1, max: 255 }, "Its time to live, or hop limit; 64 if absent."),
 ]);
 
 static EXPECT_SEND: Shape = Shape::Object(&[
@@ -165,9 +177,9 @@ static EXPECT_MAPPED: Shape = Shape::Object(&[
 static PING: Shape = Shape::Object(&[
     required("from", &NAME, "The host that asks."),
     required("to", &PLACE, "The host, NAT or address that is asked."),
-    optional("count", &Shape::Count { what: "requests", min: 1, max: 65_535 }, "How many requests; 4 if absent."),
+    optional("count", &Shape::Count { what: "a whole number of requests", min: 1, max: 65_535 }, "How many requests; 4 if absent."),
     optional("interval", &POSITIVE, "Time from one request to the next; 1s if absent."),
-    optional("size", &Shape::Count { what: "bytes", min: 0, max: 65_000 }, "Payload of a request; 56 if absent."),
+    optional("size", &Shape::Count { what: "a whole number of bytes", min: 0, max: 65_000 }, "Payload of a request; 56 if absent."),
 ]);
 
 static EXPECT_PING: Shape = Shape::Object(&[
@@ -185,9 +197,10 @@ static DISCOVER: Shape = Shape::Either(
 );
 
 static EXPECT_DISCOVER: Shape = Shape::Object(&[
-    optional("mapping", &word::<Mapping>(), "Mapping behaviour."),
-    optional("filtering", &word::<Filtering>(), "Filtering behaviour."),
-    optional("hairpin", &SWITCH, "Whether packets to the own external endpoint come back."),
+    optional("mapping", &word::<discovery::Mapping>(), "What is found of the mapping behaviour."),
+    optional("filtering", &word::<discovery::Filtering>(), "What is found of the filtering behaviour."),
+    optional("hairpin", &word::<discovery::Hairpin>(), "What is found of hairpinning."),
+    optional("classic", &word::<discovery::Classic>(), "The name that RFC 3489 has for it."),
     optional("lifetime", &DURATIONS, "Lifetime of an idle UDP mapping."),
 ]);
 
@@ -202,14 +215,14 @@ static CONNECT: Shape = Shape::Object(&[
     required("from", &NAME, "The host that begins."),
     required("to", &NAME, "The host that it wants to talk to."),
     optional("via", &NAMES, "The hosts whose `stun`, `rendezvous` and `turn` are used. The only ones there are, if absent."),
-    optional("allow", &Shape::OneOrMany(&word::<Technique>()), "What may be tried; everything if absent."),
+    optional("allow", &Shape::OneOrMany(&WAY), "The paths that may be tried; every one if absent."),
     optional("relay_first", &SWITCH, "Whether talk begins over the relay and moves when a better path is found; `off` if absent."),
 ]);
 
 static EXPECT_PATH: Shape = Shape::Either(
-    &word::<Path>(),
+    &PATH,
     &Shape::Object(&[
-        optional("path", &word::<Path>(), "How the hosts come to talk."),
+        optional("path", &PATH, "How the hosts come to talk."),
         optional("within", &POSITIVE, "How soon, at most."),
     ]),
 );
@@ -218,16 +231,16 @@ static CALL: Shape = Shape::Object(&[
     required("from", &NAME, "The host that calls."),
     required("to", &NAME, "The host that is called."),
     optional("via", &NAMES, "The hosts whose services are used. The only ones there are, if absent."),
-    optional("allow", &Shape::OneOrMany(&word::<Technique>()), "What may be tried; everything if absent."),
+    optional("allow", &Shape::OneOrMany(&WAY), "The paths that may be tried; every one if absent."),
     optional("for", &POSITIVE, "How long the datagrams flow; 10s if absent."),
     optional("interval", &POSITIVE, "Time from one datagram to the next, each way; 20ms if absent."),
     optional("rate", &RATE, "Payload bits a second, each way, instead of `interval`."),
-    optional("size", &Shape::Count { what: "bytes", min: 16, max: 1_400 }, "Payload of a datagram; 160 if absent."),
+    optional("size", &Shape::Count { what: "a whole number of bytes", min: 16, max: 1_400 }, "Payload of a datagram; 160 if absent."),
     optional("relay_first", &SWITCH, "Whether talk begins over the relay and moves when a better path is found; `off` if absent."),
 ]);
 
 static EXPECT_CALL: Shape = Shape::Object(&[
-    optional("path", &word::<Path>(), "The path at the end of the call."),
+    optional("path", &PATH, "The path at the end of the call."),
     optional("loss", &PERCENTS, "Share of datagrams that do not arrive, both ways together."),
     optional("delay", &DURATIONS, "One-way delays, every one of them, both ways."),
 ]);

@@ -15,9 +15,9 @@ use super::units::{Leaf, NAME, TEXT};
 pub(crate) enum Shape {
     /// A text of one kind.
     Leaf(&'static Leaf),
-    /// A whole number without a unit: a count of `what`.
+    /// A whole number without a unit.
     Count {
-        /// What is counted.
+        /// What it is: `a whole number of ...`.
         what: &'static str,
         /// The least.
         min: u64,
@@ -105,16 +105,16 @@ pub(crate) fn check(node: &Node, shape: &'static Shape, mistakes: &mut Collector
 fn check_leaf(node: &Node, leaf: &Leaf, mistakes: &mut Collector<'_>) {
     let Some(text) = node.text() else { return wrong(node, leaf.expected, mistakes) };
     if let Err(why) = (leaf.check)(text) {
-        let message = if why.is_empty() { format!("`{}` will not do", crop(text)) } else { format!("`{}`: {why}", crop(text)) };
+        let message = if why.is_empty() { format!("`{}` is not allowed here", crop(text)) } else { format!("`{}`: {why}", crop(text)) };
         mistakes.at(node.place, message).expected(leaf.expected);
     }
 }
 
 fn check_count(node: &Node, what: &str, min: u64, max: u64, mistakes: &mut Collector<'_>) {
-    let expected = format!("a whole number of {what}, {min} to {max}");
+    let expected = format!("{what}, {min} to {max}");
     let Some(text) = node.text() else { return wrong(node, &expected, mistakes) };
     if count(text).is_none_or(|number| !(min..=max).contains(&number)) {
-        mistakes.at(node.place, format!("`{}` will not do", crop(text))).expected(expected);
+        mistakes.at(node.place, format!("`{}` is not allowed here", crop(text))).expected(expected);
     }
 }
 
@@ -217,6 +217,7 @@ fn check_step(step: &Node, actions: &'static [Action], mistakes: &mut Collector<
     }
     duplicates(step, mistakes);
     let mut chosen: Option<&Action> = None;
+    let mut misspelt = false;
     for (key, value) in step.entries() {
         match actions.iter().find(|action| action.key == key.text) {
             Some(action) => {
@@ -229,19 +230,29 @@ fn check_step(step: &Node, actions: &'static [Action], mistakes: &mut Collector<
             }
             None if key.text == STEP_NAME => check(value, &STEP_TEXT, mistakes),
             None if key.text == STEP_EXPECT => {}
-            None => unknown_key(key.place, &key.text, || verbs().chain([STEP_EXPECT, STEP_NAME]), mistakes),
+            None => {
+                misspelt = true;
+                unknown_key(key.place, &key.text, || verbs().chain([STEP_EXPECT, STEP_NAME]), mistakes);
+            }
         }
     }
-    let expectation = step.entries().iter().find(|(key, _)| key.text == STEP_EXPECT);
-    match (chosen, expectation) {
-        (None, _) => {
+    match chosen {
+        Some(action) => check_expectation(step, action, mistakes),
+        None if misspelt => {}
+        None => {
             mistakes.at(step.place, "a step without an action").expected(format!("one of {}", list_of(verbs())));
         }
-        (Some(Action { expect: Some(shape), .. }), Some((_, value))) => check(value, shape, mistakes),
-        (Some(action), Some((key, _))) => {
-            mistakes.at(key.place, format!("`expect` beside `{}`, of which nothing can be expected", action.key));
+    }
+}
+
+fn check_expectation(step: &Node, action: &Action, mistakes: &mut Collector<'_>) {
+    let Some((key, value)) = step.entries().iter().find(|(key, _)| key.text == STEP_EXPECT) else { return };
+    match action.expect {
+        Some(shape) => check(value, shape, mistakes),
+        None => {
+            let message = format!("`expect` beside `{}`, of which nothing can be expected", action.key);
+            mistakes.at(key.place, message).expected("no `expect` here");
         }
-        (Some(_), None) => {}
     }
 }
 
@@ -261,14 +272,14 @@ fn wrong(node: &Node, expected: &str, mistakes: &mut Collector<'_>) {
         Value::List(_) => "a list".to_owned(),
         Value::Map(_) => "a mapping".to_owned(),
     };
-    mistakes.at(node.place, format!("{found} will not do")).expected(expected);
+    mistakes.at(node.place, format!("{found} is not allowed here")).expected(expected);
 }
 
 /// What is expected where this form is due.
 fn describe(shape: &Shape) -> String {
     match shape {
         Shape::Leaf(leaf) => leaf.expected.to_owned(),
-        Shape::Count { what, min, max } => format!("a whole number of {what}, {min} to {max}"),
+        Shape::Count { what, min, max } => format!("{what}, {min} to {max}"),
         Shape::Word { kind, choices } => format!("a {kind}: {}", list_of(choices().iter().map(|choice| choice.word))),
         Shape::Object(fields) => format!("a mapping with {}", list_of(fields.iter().map(|field| field.key))),
         Shape::Named(_) => "a mapping from names".to_owned(),
