@@ -5,8 +5,12 @@
 
 pub mod discovery;
 pub mod error;
+pub mod path;
+pub mod punch;
+pub mod rendezvous;
 pub mod stun;
 pub mod turn;
 mod wait;
 
 pub use error::ProbeError;
+pub use path::{Path, Paths};

@@ -16,10 +16,12 @@ pub mod reason;
 mod rewrite;
 mod summary;
 pub mod time;
+pub mod transport;
 pub mod word;
 
 pub use icmp::IcmpError;
-pub use packet::{Fragment, Malformed, Packet, Protocol, Quoted, TcpFlags, Transport};
+pub use packet::{Fragment, Malformed, Packet, Quoted};
 pub use reason::DropReason;
 pub use time::Time;
+pub use transport::{Protocol, TcpFlags, Transport};
 pub use word::Word;

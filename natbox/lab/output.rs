@@ -1,0 +1,48 @@
+//! Output files that are whole or not there: written beside their place, then renamed into it.
+
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+/// Writes a file. A failure, in `fill` or of the disk, leaves what was there before.
+///
+/// What is no regular file (`/dev/null`, a pipe) is written directly. The directory must exist.
+pub fn write_file<T, E>(path: &Path, fill: impl FnOnce(&mut dyn Write) -> Result<T, E>) -> Result<T, E>
+where
+    E: From<io::Error>,
+{
+    // A link keeps pointing at its file: what is replaced is the file.
+    let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    if fs::metadata(&target).is_ok_and(|there| !there.is_file()) {
+        return filled(File::options().write(true).open(&target)?, fill);
+    }
+    let (scratch, file) = scratch_beside(&target)?;
+    let written = filled(file, fill).and_then(|done| Ok(fs::rename(&scratch, &target).map(|()| done)?));
+    if written.is_err() {
+        // The failure itself is what is reported.
+        fs::remove_file(&scratch).ok();
+    }
+    written
+}
+
+fn filled<T, E: From<io::Error>>(file: File, fill: impl FnOnce(&mut dyn Write) -> Result<T, E>) -> Result<T, E> {
+    let mut file = BufWriter::new(file);
+    let done = fill(&mut file)?;
+    file.flush()?;
+    Ok(done)
+}
+
+/// A new file in the same directory, so that renaming stays on one disk.
+fn scratch_beside(target: &Path) -> io::Result<(PathBuf, File)> {
+    let name = target.file_name().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "not a file name"))?;
+    for attempt in 0..100_u32 {
+        let mut scratch = name.to_owned();
+        scratch.push(format!(".{}-{attempt}.part", std::process::id()));
+        let scratch = target.with_file_name(scratch);
+        match File::options().write(true).create_new(true).open(&scratch) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            opened => return opened.map(|file| (scratch, file)),
+        }
+    }
+    Err(io::Error::new(io::ErrorKind::AlreadyExists, "too many unfinished files beside it"))
+}

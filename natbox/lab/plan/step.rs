@@ -1,0 +1,298 @@
+//! The steps of a scenario, with every name looked up.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use natbox_probes::discovery::{Classic, Filtering, Hairpin, Mapping};
+use natbox_probes::{Path, Paths};
+use natbox_wire::DropReason;
+
+use crate::topology::Allowed;
+use crate::words::Rejection;
+
+/// One step.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Step {
+    /// Its line in the topology file.
+    pub line: u32,
+    /// What it is called, if it is.
+    pub name: Option<String>,
+    /// What it does, and what is expected of it.
+    pub action: Action,
+}
+
+/// What a step does.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// Sends a datagram and follows it.
+    Send(Send),
+    /// Sends echo requests.
+    Ping(Ping),
+    /// Finds out the behaviour of the NATs in front of a host.
+    Discover(Discover),
+    /// Punches a UDP hole.
+    Punch(Punch),
+    /// Tries everything that is allowed.
+    Connect(Connect),
+    /// Connects, and sends at a constant rate.
+    Call(Call),
+    /// Lets time pass.
+    Wait(Duration),
+    /// Makes the NAT of this name lose its state.
+    Reboot(String),
+    /// Gives a NAT other external addresses.
+    Readdress {
+        /// The NAT.
+        nat: String,
+        /// Its new external addresses.
+        addresses: Vec<IpAddr>,
+    },
+    /// Cuts links.
+    Cut(Cable),
+    /// Mends links.
+    Mend(Cable),
+}
+
+impl Action {
+    /// The action's key in topology files.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Action::Send(_) => "send",
+            Action::Ping(_) => "ping",
+            Action::Discover(_) => "discover",
+            Action::Punch(_) => "punch",
+            Action::Connect(_) => "connect",
+            Action::Call(_) => "call",
+            Action::Wait(_) => "wait",
+            Action::Reboot(_) => "reboot",
+            Action::Readdress { .. } => "readdress",
+            Action::Cut(_) => "cut",
+            Action::Mend(_) => "mend",
+        }
+    }
+}
+
+/// A datagram.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Send {
+    /// The host that sends it.
+    pub host: String,
+    /// The address that it is sent from; by the host's routing if absent.
+    pub address: Option<IpAddr>,
+    /// The port that it is sent from.
+    pub port: u16,
+    /// Where it goes.
+    pub to: Goal,
+    /// The destination as the file writes it.
+    pub to_text: String,
+    /// Its label, for later steps.
+    pub label: Option<String>,
+    /// What it carries.
+    pub payload: Vec<u8>,
+    /// Its time to live, or hop limit.
+    pub ttl: u8,
+    /// What is expected.
+    pub expect: Option<ExpectSend>,
+}
+
+/// Where a datagram goes.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Goal {
+    /// To a port of a machine.
+    Endpoint(Place, u16),
+    /// To the external endpoint that the packet with this label was given.
+    Mapped(String),
+}
+
+/// What is expected of a datagram.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ExpectSend {
+    /// The host that receives it.
+    pub delivered: Option<String>,
+    /// The source that the receiver sees: one of these addresses, and this port if it matters.
+    pub from: Option<EndpointPattern>,
+    /// Why it dies.
+    pub dropped: Option<DropReason>,
+    /// The host, NAT or `internet` where it dies.
+    pub at: Option<String>,
+    /// The ICMP error that comes back.
+    pub rejected: Option<Rejection>,
+    /// The external endpoint that it is given.
+    pub mapped: Option<ExpectMapped>,
+}
+
+/// What an endpoint may be. The owner is named so that addresses are looked up when they matter: they may change.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EndpointPattern {
+    /// Whose address, or which.
+    pub place: Place,
+    /// Its port; any if absent.
+    pub port: Option<u16>,
+}
+
+/// A machine by its name or its address.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Place {
+    /// A host or NAT.
+    Name(String),
+    /// An address.
+    Address(IpAddr),
+}
+
+/// What is expected of an external endpoint.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ExpectMapped {
+    /// As that of the packet with this label.
+    pub same_as: Option<String>,
+    /// Another than that of the packet with this label.
+    pub different_from: Option<String>,
+    /// Its port.
+    pub port: Option<u16>,
+    /// Its address.
+    pub address: Option<Place>,
+}
+
+/// Echo requests.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ping {
+    /// The host that asks.
+    pub from: String,
+    /// Who is asked.
+    pub to: Place,
+    /// As the file writes it.
+    pub to_text: String,
+    /// How many requests.
+    pub count: u16,
+    /// From one request to the next.
+    pub interval: Duration,
+    /// Payload, in bytes.
+    pub size_bytes: usize,
+    /// What is expected.
+    pub expect: Option<ExpectPing>,
+}
+
+/// What is expected of echo requests.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct ExpectPing {
+    /// Every round-trip time.
+    pub rtt: Option<Allowed<Duration>>,
+    /// Share without a reply.
+    pub loss: Option<Allowed<f64>>,
+}
+
+/// A discovery.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Discover {
+    /// The host that wants to know.
+    pub host: String,
+    /// The STUN server.
+    pub via: String,
+    /// Whether the lifetime is searched for.
+    pub lifetime: bool,
+    /// What is expected.
+    pub expect: Option<ExpectDiscover>,
+}
+
+/// What is expected of a discovery.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct ExpectDiscover {
+    /// Mapping behaviour.
+    pub mapping: Option<Mapping>,
+    /// Filtering behaviour.
+    pub filtering: Option<Filtering>,
+    /// Hairpinning.
+    pub hairpin: Option<Hairpin>,
+    /// The name that RFC 3489 has for it.
+    pub classic: Option<Classic>,
+    /// Lifetime of an idle mapping.
+    pub lifetime: Option<Allowed<Duration>>,
+}
+
+/// The hosts whose services two hosts use to meet.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Via {
+    /// Where STUN runs.
+    pub stun: String,
+    /// Where the rendezvous runs.
+    pub rendezvous: String,
+    /// Where TURN runs, if anywhere.
+    pub turn: Option<String>,
+}
+
+/// A punch.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Punch {
+    /// The host that begins.
+    pub from: String,
+    /// The host that it wants to talk to.
+    pub to: String,
+    /// How they meet.
+    pub via: Via,
+    /// Whether endpoints are learned from packets that come from them.
+    pub peer_reflexive: bool,
+    /// What is expected.
+    pub expect: Option<ExpectPath>,
+}
+
+/// A connection.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Connect {
+    /// The host that begins.
+    pub from: String,
+    /// The host that it wants to talk to.
+    pub to: String,
+    /// How they meet.
+    pub via: Via,
+    /// What may be tried.
+    pub allow: Paths,
+    /// Whether talk begins over the relay.
+    pub relay_first: bool,
+    /// What is expected.
+    pub expect: Option<ExpectPath>,
+}
+
+/// What is expected of a punch or a connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct ExpectPath {
+    /// How the hosts come to talk.
+    pub path: Option<Path>,
+    /// How soon, at most.
+    pub within: Option<Duration>,
+}
+
+/// A call.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Call {
+    /// How the hosts connect; nothing is expected of that alone.
+    pub connect: Connect,
+    /// How long the datagrams flow.
+    pub length: Duration,
+    /// From one datagram to the next, each way.
+    pub interval: Duration,
+    /// Payload, in bytes.
+    pub size_bytes: usize,
+    /// What is expected.
+    pub expect: Option<ExpectCall>,
+}
+
+/// What is expected of a call.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct ExpectCall {
+    /// The path at its end.
+    pub path: Option<Path>,
+    /// Share of datagrams that did not arrive.
+    pub loss: Option<Allowed<f64>>,
+    /// Every one-way delay.
+    pub delay: Option<Allowed<Duration>>,
+}
+
+/// Uplinks of one node.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Cable {
+    /// The host or NAT.
+    pub node: String,
+    /// The indices of its uplinks.
+    pub uplinks: Vec<usize>,
+    /// As the file writes it.
+    pub text: String,
+}

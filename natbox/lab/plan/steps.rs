@@ -1,0 +1,245 @@
+//! Steps as topology files write them, with nothing left to default.
+
+use std::fmt;
+use std::time::Duration;
+
+use natbox_probes::Path;
+
+use super::describe::Shown;
+use super::step::{
+    Action, Cable, Call, Connect, Discover, EndpointPattern, ExpectCall, ExpectDiscover, ExpectMapped, ExpectPath,
+    ExpectPing, ExpectSend, Ping, Place, Punch, Send, Step, Via,
+};
+use crate::topology::Allowed;
+use crate::topology::units::{show_duration, show_percent};
+
+type Entries = Vec<(&'static str, Shown)>;
+
+/// One step, as an entry of `scenario`.
+pub(super) fn show(step: &Step) -> Shown {
+    let (action, expect) = action(&step.action);
+    let mut entries = vec![(step.action.word(), action)];
+    entries.extend(expect.map(|expect| ("expect", Shown::Map(expect))));
+    entries.extend(step.name.as_ref().map(|name| ("name", Shown::text(name))));
+    Shown::Map(entries)
+}
+
+fn action(action: &Action) -> (Shown, Option<Entries>) {
+    match action {
+        Action::Send(send) => (self::send(send), send.expect.as_ref().map(expect_send)),
+        Action::Ping(ping) => (self::ping(ping), ping.expect.as_ref().map(expect_ping)),
+        Action::Discover(discover) => (self::discover(discover), discover.expect.as_ref().map(expect_discover)),
+        Action::Punch(punch) => (self::punch(punch), punch.expect.as_ref().map(expect_path)),
+        Action::Connect(connect) => (Shown::Map(self::connect(connect)), connect.expect.as_ref().map(expect_path)),
+        Action::Call(call) => (self::call(call), call.expect.as_ref().map(expect_call)),
+        Action::Wait(duration) => (time(duration), None),
+        Action::Reboot(nat) => (Shown::word(nat), None),
+        Action::Readdress { nat, addresses } => {
+            let addresses = Shown::List(addresses.iter().map(Shown::text).collect());
+            (Shown::Map(vec![("nat", Shown::word(nat)), ("address", addresses)]), None)
+        }
+        Action::Cut(cable) | Action::Mend(cable) => (self::cable(cable), None),
+    }
+}
+
+/// What a step does, in a line: `connect alice to bob`.
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Action::Send(send) => write!(f, "send {}:{} -> {}", send.host, send.port, send.to_text),
+            Action::Ping(ping) => write!(f, "ping {} from {}", ping.to_text, ping.from),
+            Action::Discover(discover) => write!(f, "discover the NAT of {}", discover.host),
+            Action::Punch(punch) => write!(f, "punch {} to {}", punch.from, punch.to),
+            Action::Connect(connect) => write!(f, "connect {} to {}", connect.from, connect.to),
+            Action::Call(call) => {
+                write!(f, "call {} from {} for {}", call.connect.to, call.connect.from, show_duration(&call.length))
+            }
+            Action::Wait(duration) => write!(f, "wait {}", show_duration(duration)),
+            Action::Reboot(nat) => write!(f, "reboot {nat}"),
+            Action::Readdress { nat, addresses } => {
+                let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+                write!(f, "readdress {nat} to {}", addresses.join(", "))
+            }
+            Action::Cut(cable) => write!(f, "cut {}", cable.text),
+            Action::Mend(cable) => write!(f, "mend {}", cable.text),
+        }
+    }
+}
+
+impl Action {
+    /// What is expected of it, in a line; `None` where nothing is.
+    pub fn expected(&self) -> Option<String> {
+        let (_, expect) = action(self);
+        let words = expect?.iter().map(|(key, value)| format!("{key} {}", plain(value))).collect::<Vec<_>>();
+        Some(words.join(", "))
+    }
+}
+
+fn plain(value: &Shown) -> String {
+    match value {
+        Shown::Word(text) | Shown::Text(text) => text.clone(),
+        Shown::Count(number) => number.to_string(),
+        Shown::List(items) => items.iter().map(plain).collect::<Vec<_>>().join(" "),
+        Shown::Map(entries) => entries.iter().map(|(key, value)| format!("{key} {}", plain(value))).collect::<Vec<_>>().join(" "),
+        Shown::Named(_) => String::new(),
+    }
+}
+
+fn time(duration: &Duration) -> Shown {
+    Shown::word(show_duration(duration))
+}
+
+fn times(allowed: &Allowed<Duration>) -> Shown {
+    Shown::word(allowed.show(show_duration))
+}
+
+fn shares(allowed: &Allowed<f64>) -> Shown {
+    Shown::word(allowed.show(show_percent))
+}
+
+fn switch(on: bool) -> Shown {
+    Shown::word(if on { "on" } else { "off" })
+}
+
+fn place(place: &Place) -> Shown {
+    match place {
+        Place::Name(name) => Shown::word(name),
+        Place::Address(address) => Shown::text(address),
+    }
+}
+
+fn send(send: &Send) -> Shown {
+    let from = match send.address {
+        Some(address) => std::net::SocketAddr::new(address, send.port).to_string(),
+        None => format!("{}:{}", send.host, send.port),
+    };
+    let mut entries = vec![("from", Shown::Text(from)), ("to", Shown::text(&send.to_text))];
+    entries.extend(send.label.as_ref().map(|label| ("as", Shown::word(label))));
+    entries.push(("payload", Shown::text(String::from_utf8_lossy(&send.payload))));
+    entries.push(("ttl", Shown::Count(send.ttl.into())));
+    Shown::Map(entries)
+}
+
+fn expect_send(expect: &ExpectSend) -> Entries {
+    let mut entries = Vec::new();
+    entries.extend(expect.delivered.as_ref().map(|host| ("delivered", Shown::word(host))));
+    entries.extend(expect.from.as_ref().map(|from| ("from", Shown::Text(pattern(from)))));
+    entries.extend(expect.dropped.map(|reason| ("dropped", Shown::word(reason))));
+    entries.extend(expect.at.as_ref().map(|at| ("at", Shown::word(at))));
+    entries.extend(expect.rejected.map(|error| ("rejected", Shown::word(error))));
+    entries.extend(expect.mapped.as_ref().map(|mapped| ("mapped", Shown::Map(expect_mapped(mapped)))));
+    entries
+}
+
+fn pattern(pattern: &EndpointPattern) -> String {
+    let port = pattern.port.map_or_else(|| "*".to_owned(), |port| port.to_string());
+    match &pattern.place {
+        Place::Address(address) if address.is_ipv6() => format!("[{address}]:{port}"),
+        Place::Address(address) => format!("{address}:{port}"),
+        Place::Name(name) => format!("{name}:{port}"),
+    }
+}
+
+fn expect_mapped(expect: &ExpectMapped) -> Entries {
+    let mut entries = Vec::new();
+    entries.extend(expect.same_as.as_ref().map(|label| ("same-as", Shown::word(label))));
+    entries.extend(expect.different_from.as_ref().map(|label| ("different-from", Shown::word(label))));
+    entries.extend(expect.port.map(|port| ("port", Shown::Count(port.into()))));
+    entries.extend(expect.address.as_ref().map(|address| ("address", place(address))));
+    entries
+}
+
+fn ping(ping: &Ping) -> Shown {
+    Shown::Map(vec![
+        ("from", Shown::word(&ping.from)),
+        ("to", Shown::text(&ping.to_text)),
+        ("count", Shown::Count(ping.count.into())),
+        ("interval", time(&ping.interval)),
+        ("size", Shown::Count(ping.size_bytes as u64)),
+    ])
+}
+
+fn expect_ping(expect: &ExpectPing) -> Entries {
+    let mut entries = Vec::new();
+    entries.extend(expect.rtt.as_ref().map(|rtt| ("rtt", times(rtt))));
+    entries.extend(expect.loss.as_ref().map(|loss| ("loss", shares(loss))));
+    entries
+}
+
+fn discover(discover: &Discover) -> Shown {
+    Shown::Map(vec![
+        ("host", Shown::word(&discover.host)),
+        ("via", Shown::word(&discover.via)),
+        ("lifetime", switch(discover.lifetime)),
+    ])
+}
+
+fn expect_discover(expect: &ExpectDiscover) -> Entries {
+    let mut entries = Vec::new();
+    entries.extend(expect.mapping.map(|mapping| ("mapping", Shown::word(mapping))));
+    entries.extend(expect.filtering.map(|filtering| ("filtering", Shown::word(filtering))));
+    entries.extend(expect.hairpin.map(|hairpin| ("hairpin", Shown::word(hairpin))));
+    entries.extend(expect.classic.map(|classic| ("classic", Shown::word(classic))));
+    entries.extend(expect.lifetime.as_ref().map(|lifetime| ("lifetime", times(lifetime))));
+    entries
+}
+
+/// The hosts whose services are used, each once.
+fn via(via: &Via) -> Shown {
+    let mut hosts: Vec<&String> = Vec::new();
+    for host in [Some(&via.stun), Some(&via.rendezvous), via.turn.as_ref()].into_iter().flatten() {
+        if !hosts.contains(&host) {
+            hosts.push(host);
+        }
+    }
+    Shown::words(hosts)
+}
+
+fn punch(punch: &Punch) -> Shown {
+    Shown::Map(vec![
+        ("from", Shown::word(&punch.from)),
+        ("to", Shown::word(&punch.to)),
+        ("via", via(&punch.via)),
+        ("peer_reflexive", switch(punch.peer_reflexive)),
+    ])
+}
+
+fn connect(connect: &Connect) -> Entries {
+    let mut entries =
+        vec![("from", Shown::word(&connect.from)), ("to", Shown::word(&connect.to)), ("via", via(&connect.via))];
+    // Without a relay at hand, `relayed` is allowed and cannot be had: a file that names it would be mistaken.
+    let usable = connect.allow.iter().filter(|path| *path != Path::Relayed || connect.via.turn.is_some());
+    entries.push(("allow", Shown::words(usable)));
+    entries.push(("relay_first", switch(connect.relay_first)));
+    entries
+}
+
+fn expect_path(expect: &ExpectPath) -> Entries {
+    let mut entries = Vec::new();
+    entries.extend(expect.path.map(|path| ("path", Shown::word(path))));
+    entries.extend(expect.within.as_ref().map(|within| ("within", time(within))));
+    entries
+}
+
+fn call(call: &Call) -> Shown {
+    let mut entries = connect(&call.connect);
+    entries.push(("for", time(&call.length)));
+    entries.push(("interval", time(&call.interval)));
+    entries.push(("size", Shown::Count(call.size_bytes as u64)));
+    Shown::Map(entries)
+}
+
+fn expect_call(expect: &ExpectCall) -> Entries {
+    let mut entries = Vec::new();
+    entries.extend(expect.path.map(|path| ("path", Shown::word(path))));
+    entries.extend(expect.loss.as_ref().map(|loss| ("loss", shares(loss))));
+    entries.extend(expect.delay.as_ref().map(|delay| ("delay", times(delay))));
+    entries
+}
+
+fn cable(cable: &Cable) -> Shown {
+    match cable.text.split_once(" behind ") {
+        Some((node, behind)) => Shown::Map(vec![("node", Shown::word(node)), ("behind", Shown::word(behind))]),
+        None => Shown::word(&cable.node),
+    }
+}

@@ -1,0 +1,233 @@
+//! The records themselves: kept in order, tied together by packet, and asked questions.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use natbox_nat::{Ended, MappingId};
+use natbox_wire::{DropReason, Protocol, Time};
+use natbox_world::note::{Event, InterfaceId, NodeId, Note, Outcome, PacketId, PacketRef};
+
+use super::{Beyond, Drop, Facts, History, Limits, Missed, Record, Sighting, Step, What};
+
+/// The records of a run, in order.
+#[derive(Debug)]
+pub struct Log {
+    limits: Limits,
+    records: Vec<Record>,
+    /// For each record about a packet, the one before about the same packet, plus one; 0 if there is none.
+    previous: Vec<u32>,
+    /// Each packet's last record.
+    last: BTreeMap<PacketId, u32>,
+    /// Each packet that was caused by another, under that other.
+    effects: BTreeMap<PacketId, Vec<PacketId>>,
+    ended: BTreeMap<(NodeId, Protocol, SocketAddr), History>,
+    contacted: BTreeMap<(NodeId, MappingId, SocketAddr), Time>,
+    kept_bytes: usize,
+    missed: Missed,
+}
+
+impl Log {
+    /// An empty log.
+    pub fn new(limits: Limits) -> Log {
+        // The chain of a packet's records is kept in 32 bits.
+        let limits = Limits { records: limits.records.min(u32::MAX as usize - 1), ..limits };
+        Log {
+            limits,
+            records: Vec::new(),
+            previous: Vec::new(),
+            last: BTreeMap::new(),
+            effects: BTreeMap::new(),
+            ended: BTreeMap::new(),
+            contacted: BTreeMap::new(),
+            kept_bytes: 0,
+            missed: Missed::default(),
+        }
+    }
+
+    /// How much is kept.
+    pub fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    /// Every record, in order.
+    pub fn records(&self) -> &[Record] {
+        &self.records
+    }
+
+    /// What there was no room for.
+    pub fn missed(&self) -> Missed {
+        self.missed
+    }
+
+    /// Whether there was no room for something.
+    pub fn truncated(&self) -> bool {
+        self.missed != Missed::default()
+    }
+
+    /// The records of one packet, in order.
+    pub fn packet(&self, id: PacketId) -> Vec<&Record> {
+        let mut chain =
+            self.back_from(self.last.get(&id).copied()).map(|index| &self.records[index]).collect::<Vec<_>>();
+        chain.reverse();
+        chain
+    }
+
+    /// The packets that this one caused: ICMP errors about it, the reply to an echo request, a RST.
+    pub fn effects(&self, id: PacketId) -> &[PacketId] {
+        self.effects.get(&id).map_or(&[], Vec::as_slice)
+    }
+
+    /// The drops, in order; `reason` and `node` narrow them down.
+    pub fn drops(
+        &self,
+        reason: Option<DropReason>,
+        node: Option<NodeId>,
+    ) -> impl Iterator<Item = (&Record, &Sighting, Drop)> {
+        let here = self.records.iter().filter(move |record| node.is_none_or(|node| record.node == node));
+        here.filter_map(|record| {
+            let sighting = record.sighting()?;
+            Some((record, sighting, sighting.dropped()?))
+        })
+        .filter(move |(_, _, drop)| reason.is_none_or(|reason| drop.reason == reason))
+    }
+
+    /// What is not about packets: mappings that ended, reboots, new addresses, links cut and mended; and the
+    /// packets that made a mapping. In order.
+    pub fn milestones(&self) -> impl Iterator<Item = &Record> {
+        self.records.iter().filter(|record| record.sighting().is_none_or(made_mapping))
+    }
+
+    fn back_from(&self, last: Option<u32>) -> impl Iterator<Item = usize> {
+        std::iter::successors(last.map(|index| index as usize), |&index| (self.previous[index] as usize).checked_sub(1))
+    }
+
+    pub(super) fn add(&mut self, note: &Note<'_>) {
+        if self.records.len() >= self.limits.records {
+            self.missed.records += 1;
+            return;
+        }
+        let what = match note.event {
+            Event::Sent { interface, packet, fate } => self.sight(note, packet, Some(interface), Step::Sent(fate)),
+            Event::Received { interface, packet, outcome } => {
+                self.sight(note, packet, Some(interface), Step::Received(outcome))
+            }
+            Event::Dropped { packet, reason } => self.sight(note, packet, None, Step::Dropped(reason)),
+            Event::MappingEnded(ended) => {
+                self.remember_end(note, ended);
+                What::MappingEnded(ended)
+            }
+            Event::Rebooted => What::Rebooted,
+            Event::Readdressed => What::Readdressed,
+            Event::Cut(interface) => What::Cut(interface),
+            Event::Mended(interface) => What::Mended(interface),
+        };
+        self.push(Record { at: note.at, node: note.node, what });
+    }
+
+    fn push(&mut self, record: Record) {
+        let index = self.records.len() as u32;
+        let previous = match record.sighting() {
+            Some(sighting) => self.last.insert(sighting.id, index).map_or(0, |before| before + 1),
+            None => 0,
+        };
+        self.previous.push(previous);
+        self.records.push(record);
+    }
+
+    fn sight(&mut self, note: &Note<'_>, packet: PacketRef<'_>, interface: Option<InterfaceId>, step: Step) -> What {
+        if let Some(cause) = packet.cause
+            && !self.last.contains_key(&packet.id)
+        {
+            self.effects.entry(cause).or_default().push(packet.id);
+        }
+        let facts = Facts::of(packet.bytes, self.limits.summaries);
+        let (mut beyond, mut history) = (None, None);
+        if let Ok(facts) = &facts {
+            match step {
+                Step::Sent(_) => beyond = self.join(note.node, packet.id, facts),
+                Step::Received(outcome) => {
+                    self.remember_contact(note, outcome, facts);
+                    history = self.explain(note.node, outcome, facts);
+                }
+                Step::Dropped(_) => {}
+            }
+        }
+        let bytes = self.keep(packet.bytes);
+        What::Packet(Box::new(Sighting {
+            id: packet.id,
+            cause: packet.cause,
+            interface,
+            step,
+            facts,
+            beyond,
+            history,
+            bytes,
+        }))
+    }
+
+    /// Ties a packet that is sent on to its arrival at the same node, and the arrival to it.
+    fn join(&mut self, node: NodeId, id: PacketId, sent: &Facts) -> Option<Beyond> {
+        let last = self.last.get(&id).copied();
+        let arrival = self.back_from(last).find(|&index| {
+            let record = &self.records[index];
+            record.node == node && record.sighting().is_some_and(|sighting| !sighting.sent())
+        })?;
+        let What::Packet(came) = &mut self.records[arrival].what else { return None };
+        let (Step::Received(outcome), Ok(facts)) = (came.step, &came.facts) else { return None };
+        let back = Beyond { source: facts.source, destination: facts.destination, outcome };
+        came.beyond.get_or_insert(Beyond { source: sent.source, destination: sent.destination, outcome });
+        Some(back)
+    }
+
+    fn remember_end(&mut self, note: &Note<'_>, ended: Ended) {
+        let key = (note.node, ended.mapping.protocol, ended.mapping.external);
+        self.ended.insert(key, History::Ended { mapping: ended.mapping.id, at: note.at, why: ended.why });
+    }
+
+    fn remember_contact(&mut self, note: &Note<'_>, outcome: Outcome, facts: &Facts) {
+        let mapping = match outcome {
+            Outcome::Translated(translation) if !translation.quoted => translation.mapping,
+            Outcome::Hairpinned { source, .. } => source.mapping,
+            _ => return,
+        };
+        self.contacted.insert((note.node, mapping, facts.destination), note.at);
+    }
+
+    fn explain(&self, node: NodeId, outcome: Outcome, facts: &Facts) -> Option<History> {
+        let Outcome::Refused(refusal) = outcome else { return None };
+        match refusal.reason {
+            DropReason::NoMapping => self.ended.get(&(node, facts.protocol()?, facts.destination)).copied(),
+            DropReason::Filtered => self.contact(node, refusal.mapping?, facts.source),
+            _ => None,
+        }
+    }
+
+    fn contact(&self, node: NodeId, mapping: MappingId, remote: SocketAddr) -> Option<History> {
+        if let Some(&at) = self.contacted.get(&(node, mapping, remote)) {
+            return Some(History::Contacted { at, exactly: true });
+        }
+        let port = |port| (node, mapping, SocketAddr::new(remote.ip(), port));
+        let same_address = self.contacted.range(port(0)..=port(u16::MAX));
+        same_address.map(|(_, &at)| History::Contacted { at, exactly: false }).next_back()
+    }
+
+    fn keep(&mut self, bytes: &[u8]) -> Option<Box<[u8]>> {
+        if self.limits.bytes == 0 {
+            return None;
+        }
+        if self.kept_bytes + bytes.len() > self.limits.bytes {
+            self.missed.packets += 1;
+            return None;
+        }
+        self.kept_bytes += bytes.len();
+        Some(bytes.into())
+    }
+}
+
+fn made_mapping(sighting: &Sighting) -> bool {
+    match sighting.step {
+        Step::Received(Outcome::Translated(translation)) => translation.new_mapping,
+        Step::Received(Outcome::Hairpinned { source, destination }) => source.new_mapping || destination.new_mapping,
+        _ => false,
+    }
+}

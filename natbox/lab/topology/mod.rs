@@ -1,0 +1,12 @@
+//! Topology files: text in, a checked tree out, or every mistake with its place.
+
+pub(crate) mod json_schema;
+pub(crate) mod mistake;
+pub(crate) mod schema;
+pub(crate) mod shape;
+pub(crate) mod tree;
+pub(crate) mod units;
+
+pub use json_schema::json_schema;
+pub use mistake::{Mistake, Mistakes};
+pub use units::Allowed;

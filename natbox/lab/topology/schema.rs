@@ -1,0 +1,262 @@
+//! The topology file, key by key: the one table that the checker, the readers and `natbox schema` share.
+
+use natbox_nat::behavior::{
+    FilterScope, Filtering, Hairpin, HairpinFilter, Ipv6, Mapping, Pooling, PortAllocation, Refresh, SessionAffinity,
+    TranslationKind,
+};
+use natbox_wire::{DropReason, Word};
+
+use super::shape::{Action, Choice, Field, Shape, words};
+use super::units;
+use crate::words::{Rejection, Service, Switch};
+use natbox_probes::{Path, discovery};
+
+const fn optional(key: &'static str, shape: &'static Shape, doc: &'static str) -> Field {
+    Field { key, doc, shape, required: false }
+}
+
+const fn required(key: &'static str, shape: &'static Shape, doc: &'static str) -> Field {
+    Field { key, doc, shape, required: true }
+}
+
+const fn word<W: Word>() -> Shape {
+    Shape::Word { kind: W::KIND, choices: words::<W> }
+}
+
+fn presets() -> Vec<Choice> {
+    natbox_nat::preset::all().iter().map(|preset| Choice { word: preset.name, meaning: preset.summary }).collect()
+}
+
+/// Every way in which hosts of a lab can come to talk. Nobody asks NATs for port mappings here.
+pub(crate) fn ways() -> impl Iterator<Item = Path> {
+    Path::ALL.iter().copied().filter(|path| !matches!(path, Path::Mapped | Path::None))
+}
+
+fn choice(path: Path) -> Choice {
+    Choice { word: path.as_str(), meaning: path.meaning() }
+}
+
+static WAY: Shape = Shape::Word { kind: "path", choices: || ways().map(choice).collect() };
+static PATH: Shape = Shape::Word { kind: "path", choices: || ways().chain([Path::None]).map(choice).collect() };
+static NAME: Shape = Shape::Leaf(&units::NAME);
+static TEXT: Shape = Shape::Leaf(&units::TEXT);
+static DURATION: Shape = Shape::Leaf(&units::DURATION);
+static POSITIVE: Shape = Shape::Leaf(&units::POSITIVE);
+static DURATIONS: Shape = Shape::Leaf(&units::DURATIONS);
+static RATE: Shape = Shape::Leaf(&units::RATE);
+static PERCENT: Shape = Shape::Leaf(&units::PERCENT);
+static PERCENTS: Shape = Shape::Leaf(&units::PERCENTS);
+static PREFIX4: Shape = Shape::Leaf(&units::PREFIX4);
+static PREFIX6: Shape = Shape::Leaf(&units::PREFIX6);
+static ADDRESS: Shape = Shape::Leaf(&units::ADDRESS);
+static PLACE: Shape = Shape::Leaf(&units::PLACE);
+static NAMES: Shape = Shape::OneOrMany(&NAME);
+static ADDRESSES: Shape = Shape::OneOrMany(&ADDRESS);
+static SWITCH: Shape = word::<Switch>();
+static PORT: Shape = Shape::Count { what: "a port", min: 1, max: 65_535 };
+static SEED: Shape = Shape::Count { what: "a whole number", min: 0, max: u64::MAX };
+static ADDRESS_COUNT: Shape = Shape::Count { what: "a whole number of addresses", min: 1, max: 256 };
+static MTU: Shape = Shape::Count { what: "a whole number of bytes", min: 68, max: 65_535 };
+static QUEUE: Shape = Shape::Count { what: "a whole number of packets", min: 1, max: 1_000_000 };
+
+/// The whole file.
+pub(crate) static TOPOLOGY: Shape = Shape::Object(&[
+    optional("name", &TEXT, "What the lab is called. The file's name if absent."),
+    optional("seed", &SEED, "Where all chance begins: two runs of one seed are alike to the byte. 0 if absent."),
+    optional("internet", &INTERNET, "The public network in the middle."),
+    optional("nats", &NATS, "The NATs, by name."),
+    optional("hosts", &HOSTS, "The hosts, by name."),
+    optional("scenario", &SCENARIO, "What happens, step by step, in order."),
+]);
+
+static INTERNET: Shape = Shape::Object(&[
+    optional("prefix", &PREFIX4, "IPv4 addresses of the public network; 198.18.0.0/15 if absent. The router in its middle takes the first."),
+    optional("prefix6", &PREFIX6, "IPv6 addresses of the public network, at most a /56. Makes the lab dual-stack."),
+    optional("latency", &DURATION, "One-way delay of every attachment to the public network whose own link says nothing else; 10ms if absent."),
+]);
+
+static NATS: Shape = Shape::Named(&NAT);
+static PRESET: Shape = Shape::Word { kind: "preset", choices: presets };
+static NAT: Shape = Shape::Either(
+    &PRESET,
+    &Shape::Object(&[
+        optional("type", &PRESET, "The preset to begin with. What RFC 4787, 5382 and 5508 ask for, if absent."),
+        optional("behind", &NAME, "The NAT that this one is behind. The public network if absent."),
+        optional("address", &ADDRESSES, "Its external addresses, as far as they are fixed. The next free ones if absent."),
+        optional("addresses", &ADDRESS_COUNT, "How many external IPv4 addresses it has; 1 if absent."),
+        optional("inside", &PREFIX4, "IPv4 addresses of the network behind it; 10.0.0.0/24 for the first NAT, and so on. The NAT takes the first."),
+        optional("inside6", &PREFIX6, "IPv6 addresses (a /64) of the network behind it. From the public prefix if absent, or fd00::/64 where IPv6 is translated."),
+        optional("link", &LINK, "Its link to the network that it is attached to."),
+        optional("translation", &word::<TranslationKind>(), "Whether IPv4 addresses are rewritten at all."),
+        optional("ipv6", &word::<Ipv6>(), "What happens to IPv6."),
+        optional("mapping", &word::<Mapping>(), "When an internal endpoint keeps its external endpoint (RFC 4787 section 4.1)."),
+        optional("filtering", &word::<Filtering>(), "Which remotes may send to an external endpoint (RFC 4787 section 5)."),
+        optional("filter_scope", &word::<FilterScope>(), "What permissions are tied to."),
+        optional("session_affinity", &word::<SessionAffinity>(), "Whether replies use the mapping that let the packet in."),
+        optional("ports", &PORTS, "How external ports are chosen (RFC 4787 section 4.2)."),
+        optional("pooling", &word::<Pooling>(), "How external addresses are chosen where there are several (RFC 4787 section 4.1)."),
+        optional("hairpin", &word::<Hairpin>(), "Packets from inside to an external address of this NAT (RFC 4787 section 6)."),
+        optional("hairpin_filter", &word::<HairpinFilter>(), "Whether hairpinned packets are filtered."),
+        optional("refresh", &word::<Refresh>(), "Which packets restart idle timers (RFC 4787 section 4.3)."),
+        optional("timeouts", &TIMEOUTS, "How long idle sessions live."),
+    ]),
+);
+
+static PORTS: Shape = Shape::Object(&[
+    optional("allocation", &word::<PortAllocation>(), "The rule."),
+    optional("range", &Shape::Leaf(&units::PORTS), "The external ports that may be given out."),
+]);
+
+static TIMEOUTS: Shape = Shape::Object(&[
+    optional("udp", &POSITIVE, "UDP sessions (RFC 4787 REQ-5)."),
+    optional("icmp", &POSITIVE, "ICMP echo sessions (RFC 5508 REQ-2)."),
+    optional("tcp_opening", &POSITIVE, "TCP during its handshake (RFC 5382 REQ-5)."),
+    optional("tcp_established", &POSITIVE, "Established TCP (RFC 5382 REQ-5)."),
+    optional("tcp_closing", &POSITIVE, "TCP after FINs both ways or a RST (RFC 5382 REQ-5)."),
+]);
+
+static LINK: Shape = Shape::Object(&[
+    optional("latency", &DURATION, "One-way delay. On the public network its latency if absent, elsewhere none."),
+    optional("jitter", &DURATION, "Each packet is delayed by up to this much more."),
+    optional("loss", &PERCENT, "Share of packets lost."),
+    optional("duplicate", &PERCENT, "Share of packets delivered twice."),
+    optional("reorder", &PERCENT, "Share of packets that may overtake others."),
+    optional("rate", &RATE, "Bits a second. Without limit if absent."),
+    optional("queue", &QUEUE, "Packets that may wait where there is a rate; 1000 if absent."),
+    optional("mtu", &MTU, "Largest packet, in bytes; 1500 if absent."),
+]);
+
+static HOSTS: Shape = Shape::Named(&Shape::Object(&[
+    optional("behind", &NAMES, "The NAT that the host is behind, or several: one uplink each. The public network if absent."),
+    optional("address", &ADDRESSES, "Its addresses, as far as they are fixed. The next free ones if absent."),
+    optional("addresses", &ADDRESS_COUNT, "How many IPv4 addresses each of its uplinks has; 1 if absent, 2 for a host that runs `stun`."),
+    optional("link", &LINK, "Its link; where it has several, each of them."),
+    optional("services", &Shape::OneOrMany(&word::<Service>()), "Servers that run on it from the beginning."),
+]));
+
+/// The actions of a scenario.
+pub(crate) static ACTIONS: &[Action] = &[
+    Action { key: "send", doc: "Sends one UDP datagram and follows it until it is delivered or dropped.", shape: &SEND, expect: Some(&EXPECT_SEND) },
+    Action { key: "ping", doc: "Sends ICMP echo requests.", shape: &PING, expect: Some(&EXPECT_PING) },
+    Action { key: "discover", doc: "Finds out the behaviour of the NATs in front of a host (RFC 5780).", shape: &DISCOVER, expect: Some(&EXPECT_DISCOVER) },
+    Action { key: "punch", doc: "Punches a UDP hole between two hosts.", shape: &PUNCH, expect: Some(&EXPECT_PATH) },
+    Action { key: "connect", doc: "Tries every technique that is allowed; the best path wins.", shape: &CONNECT, expect: Some(&EXPECT_PATH) },
+    Action { key: "call", doc: "Connects two hosts and sends datagrams both ways at a constant rate.", shape: &CALL, expect: Some(&EXPECT_CALL) },
+    Action { key: "wait", doc: "Lets time pass.", shape: &DURATION, expect: None },
+    Action { key: "reboot", doc: "Makes a NAT lose all its state.", shape: &NAME, expect: None },
+    Action { key: "readdress", doc: "Gives a NAT other external addresses, the next free ones if none are named.", shape: &READDRESS, expect: None },
+    Action { key: "cut", doc: "Cuts the link of a host or NAT.", shape: &CABLE, expect: None },
+    Action { key: "mend", doc: "Mends a link that was cut.", shape: &CABLE, expect: None },
+];
+static SCENARIO: Shape = Shape::Steps(ACTIONS);
+
+static SEND: Shape = Shape::Object(&[
+    required("from", &Shape::Leaf(&units::SOURCE), "The host's endpoint, `HOST:PORT` or `ADDRESS:PORT`."),
+    required("to", &Shape::Leaf(&units::TARGET), "`NAME:PORT`, `ADDRESS:PORT`, or `LABEL.mapped` for the external endpoint that an earlier packet was given."),
+    optional("as", &NAME, "A label by which later steps mean this packet."),
+    optional("payload", &TEXT, "What it carries."),
+    optional("ttl", &Shape::Count { what: "a whole number of hops", min: 1, max: 255 }, "Its time to live, or hop limit; 64 if absent."),
+]);
+
+static EXPECT_SEND: Shape = Shape::Object(&[
+    optional("delivered", &NAME, "The host that receives it."),
+    optional("from", &Shape::Leaf(&units::SEEN), "The source that the receiver sees, `NAME:PORT` or `ADDRESS:PORT`; the port may be `*`."),
+    optional("dropped", &word::<DropReason>(), "Why it dies."),
+    optional("at", &NAME, "Where it dies: a host, a NAT, or `internet`."),
+    optional("rejected", &word::<Rejection>(), "The ICMP error that comes back to the sender."),
+    optional("mapped", &EXPECT_MAPPED, "The external endpoint that it is given."),
+]);
+
+static EXPECT_MAPPED: Shape = Shape::Object(&[
+    optional("same-as", &NAME, "As that of the packet with this label."),
+    optional("different-from", &NAME, "Another than that of the packet with this label."),
+    optional("port", &PORT, "Its port."),
+    optional("address", &PLACE, "Its address, or the NAT or host that has it."),
+]);
+
+static PING: Shape = Shape::Object(&[
+    required("from", &NAME, "The host that asks."),
+    required("to", &PLACE, "The host, NAT or address that is asked."),
+    optional("count", &Shape::Count { what: "a whole number of requests", min: 1, max: 65_535 }, "How many requests; 4 if absent."),
+    optional("interval", &POSITIVE, "Time from one request to the next; 1s if absent."),
+    optional("size", &Shape::Count { what: "a whole number of bytes", min: 0, max: 65_000 }, "Payload of a request; 56 if absent."),
+]);
+
+static EXPECT_PING: Shape = Shape::Object(&[
+    optional("rtt", &DURATIONS, "Round-trip times, every one of them."),
+    optional("loss", &PERCENTS, "Share of requests without a reply."),
+]);
+
+static DISCOVER: Shape = Shape::Either(
+    &NAME,
+    &Shape::Object(&[
+        required("host", &NAME, "The host that wants to know."),
+        optional("via", &NAME, "The STUN server. The only one there is, if absent."),
+        optional("lifetime", &SWITCH, "Whether the lifetime of a mapping is searched for too; `off` if absent."),
+    ]),
+);
+
+static EXPECT_DISCOVER: Shape = Shape::Object(&[
+    optional("mapping", &word::<discovery::Mapping>(), "What is found of the mapping behaviour."),
+    optional("filtering", &word::<discovery::Filtering>(), "What is found of the filtering behaviour."),
+    optional("hairpin", &word::<discovery::Hairpin>(), "What is found of hairpinning."),
+    optional("classic", &word::<discovery::Classic>(), "The name that RFC 3489 has for it."),
+    optional("lifetime", &DURATIONS, "Lifetime of an idle UDP mapping."),
+]);
+
+static PUNCH: Shape = Shape::Object(&[
+    required("from", &NAME, "The host that begins."),
+    required("to", &NAME, "The host that it wants to talk to."),
+    optional("via", &NAMES, "The hosts whose `stun` and `rendezvous` are used. The only ones there are, if absent."),
+    optional("peer_reflexive", &SWITCH, "Whether a host also answers to endpoints that it first hears of by a packet from there; `on` if absent."),
+]);
+
+static CONNECT: Shape = Shape::Object(&[
+    required("from", &NAME, "The host that begins."),
+    required("to", &NAME, "The host that it wants to talk to."),
+    optional("via", &NAMES, "The hosts whose `stun`, `rendezvous` and `turn` are used. The only ones there are, if absent."),
+    optional("allow", &Shape::OneOrMany(&WAY), "The paths that may be tried; every one if absent."),
+    optional("relay_first", &SWITCH, "Whether talk begins over the relay and moves when a better path is found; `off` if absent."),
+]);
+
+static EXPECT_PATH: Shape = Shape::Either(
+    &PATH,
+    &Shape::Object(&[
+        optional("path", &PATH, "How the hosts come to talk."),
+        optional("within", &POSITIVE, "How soon, at most."),
+    ]),
+);
+
+static CALL: Shape = Shape::Object(&[
+    required("from", &NAME, "The host that calls."),
+    required("to", &NAME, "The host that is called."),
+    optional("via", &NAMES, "The hosts whose services are used. The only ones there are, if absent."),
+    optional("allow", &Shape::OneOrMany(&WAY), "The paths that may be tried; every one if absent."),
+    optional("for", &POSITIVE, "How long the datagrams flow; 10s if absent."),
+    optional("interval", &POSITIVE, "Time from one datagram to the next, each way; 20ms if absent."),
+    optional("rate", &RATE, "Payload bits a second, each way, instead of `interval`."),
+    optional("size", &Shape::Count { what: "a whole number of bytes", min: 16, max: 1_400 }, "Payload of a datagram; 160 if absent."),
+    optional("relay_first", &SWITCH, "Whether talk begins over the relay and moves when a better path is found; `off` if absent."),
+]);
+
+static EXPECT_CALL: Shape = Shape::Object(&[
+    optional("path", &PATH, "The path at the end of the call."),
+    optional("loss", &PERCENTS, "Share of datagrams that do not arrive, both ways together."),
+    optional("delay", &DURATIONS, "One-way delays, every one of them, both ways."),
+]);
+
+static READDRESS: Shape = Shape::Either(
+    &NAME,
+    &Shape::Object(&[
+        required("nat", &NAME, "The NAT."),
+        optional("address", &ADDRESSES, "Its new external addresses. The next free ones if absent."),
+    ]),
+);
+
+static CABLE: Shape = Shape::Either(
+    &NAME,
+    &Shape::Object(&[
+        required("node", &NAME, "The host or NAT."),
+        optional("behind", &NAME, "Which of its uplinks: the NAT behind which it lies. All of them if absent."),
+    ]),
+);

@@ -1,0 +1,387 @@
+//! Text with units, and other words that topology files are made of: one parser a kind, and what it expects.
+//!
+//! Knows text and values; knows no file, no place and no topology.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use ipnet::{Ipv4Net, Ipv6Net};
+
+/// A kind of text: what it is called, what it looks like, and whether a text is one.
+#[derive(Debug)]
+pub(crate) struct Leaf {
+    /// What is expected, for messages: `a duration such as ...`.
+    pub(crate) expected: &'static str,
+    /// A regular expression (ECMA 262) that every such text matches, for editors.
+    pub(crate) pattern: &'static str,
+    /// Whether a text is one; what is wrong with it beyond its form, if that can be said.
+    pub(crate) check: fn(&str) -> Result<(), String>,
+}
+
+macro_rules! leaf {
+    ($(#[$meta:meta])* $name:ident, $parse:path, $expected:literal, $pattern:literal) => {
+        $(#[$meta])*
+        pub(crate) static $name: Leaf =
+            Leaf { expected: $expected, pattern: $pattern, check: |text| $parse(text).map(drop) };
+    };
+}
+
+leaf!(NAME, name, "a name: lower-case letters, digits and hyphens, beginning with a letter, at most 63", "^[a-z][a-z0-9-]{0,62}$");
+leaf!(TEXT, text, "a text of at most 200 characters", "^.{0,200}$");
+leaf!(DURATION, duration, "a duration with its unit, such as `30s`, `10ms`, `2min` (ns, us, ms, s, m, min, h)",
+    r"^[0-9]+(\.[0-9]+)?(ns|us|ms|s|m|min|h)$");
+leaf!(POSITIVE, positive_duration, "a duration above zero with its unit, such as `30s`, `10ms`, `2min` (ns, us, ms, s, m, min, h)",
+    r"^[0-9]+(\.[0-9]+)?(ns|us|ms|s|m|min|h)$");
+leaf!(DURATIONS, durations, "a duration such as `40ms`, or a range such as `40ms..45ms`, `..45ms`, `40ms..`",
+    r"^([0-9]+(\.[0-9]+)?(ns|us|ms|s|m|min|h))?(\.\.)?([0-9]+(\.[0-9]+)?(ns|us|ms|s|m|min|h))?$");
+leaf!(RATE, rate, "a rate with its unit, such as `20mbit` (bit, kbit, mbit, gbit a second)", r"^[0-9]+(\.[0-9]+)?(bit|kbit|mbit|gbit)$");
+leaf!(PERCENT, percent, "a percentage from `0%` to `100%`, such as `0.5%`", r"^[0-9]+(\.[0-9]+)?%$");
+leaf!(PERCENTS, percents, "a percentage such as `0%`, or a range such as `1%..3%`, `..5%`",
+    r"^([0-9]+(\.[0-9]+)?%)?(\.\.)?([0-9]+(\.[0-9]+)?%)?$");
+leaf!(PREFIX4, prefix4, "an IPv4 prefix of /29 or shorter, such as `198.18.0.0/15`", r"^[0-9.]+/[0-9]+$");
+leaf!(PREFIX6, prefix6, "an IPv6 prefix of /64 or shorter, such as `2001:db8::/32`", "^[0-9a-fA-F:.]+/[0-9]+$");
+leaf!(ADDRESS, address, "an IPv4 or IPv6 address, such as `198.18.0.9`", "^[0-9a-fA-F:.]+$");
+leaf!(PORTS, port_range, "a range of ports such as `32768-65535`, 1 at least", "^[0-9]+-[0-9]+$");
+leaf!(SOURCE, endpoint, "an endpoint to send from: `HOST:PORT` or `ADDRESS:PORT`, such as `alice:1234`", r"^.+:[0-9]+$");
+leaf!(TARGET, target, "an endpoint to send to: `NAME:PORT`, `ADDRESS:PORT` or `LABEL.mapped`, such as `server:5678`", r"^(.+:[0-9]+|[a-z][a-z0-9-]*\.mapped)$");
+leaf!(SEEN, seen, "an endpoint as the receiver sees it: `NAME:PORT` or `ADDRESS:PORT`, with `*` for any port, such as `home-a:*`", r"^.+:([0-9]+|\*)$");
+leaf!(PLACE, place, "a name or an address", "^[0-9a-zA-Z:.-]+$");
+
+/// A name: `[a-z][a-z0-9-]*`, at most 63 characters.
+pub(crate) fn name(text: &str) -> Result<String, String> {
+    let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    let begins = text.starts_with(|c: char| c.is_ascii_lowercase());
+    if begins && text.len() <= 63 && text.chars().all(good) { Ok(text.to_owned()) } else { Err(String::new()) }
+}
+
+fn text(text: &str) -> Result<String, String> {
+    if text.chars().count() <= 200 { Ok(text.to_owned()) } else { Err(String::new()) }
+}
+
+/// A duration: decimal number and unit, exact to the nanosecond, a century at most.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    const UNITS: &[(&str, u64)] = &[
+        ("ns", 1),
+        ("us", 1_000),
+        ("ms", 1_000_000),
+        ("min", 60_000_000_000),
+        ("m", 60_000_000_000),
+        ("h", 3_600_000_000_000),
+        ("s", 1_000_000_000),
+    ];
+    let nanos = quantity(text, UNITS)?;
+    let century = 876_600 * 3_600_000_000_000;
+    if nanos > century {
+        return Err("longer than a century".to_owned());
+    }
+    Ok(Duration::from_nanos(nanos))
+}
+
+/// A duration above zero.
+pub(crate) fn positive_duration(text: &str) -> Result<Duration, String> {
+    duration(text).and_then(|duration| if duration.is_zero() { Err(String::new()) } else { Ok(duration) })
+}
+
+/// A rate in bits a second, a terabit at most.
+pub(crate) fn rate(text: &str) -> Result<u64, String> {
+    const UNITS: &[(&str, u64)] = &[("gbit", 1_000_000_000), ("mbit", 1_000_000), ("kbit", 1_000), ("bit", 1)];
+    match quantity(text, UNITS)? {
+        0 => Err("a rate of zero: cut the link instead".to_owned()),
+        rate if rate > 1_000_000_000_000 => Err("more than 1000gbit".to_owned()),
+        rate => Ok(rate),
+    }
+}
+
+/// A share from 0 to 1, written as a percentage.
+pub(crate) fn percent(text: &str) -> Result<f64, String> {
+    let millionths = quantity(text, &[("%", 1_000_000)])?;
+    if millionths > 100_000_000 {
+        return Err("more than `100%`".to_owned());
+    }
+    Ok(millionths as f64 / 1e8)
+}
+
+/// A decimal number and a unit, in the smallest unit; digits that it cannot hold are an error.
+fn quantity(text: &str, units: &[(&str, u64)]) -> Result<u64, String> {
+    let unit = units.iter().find_map(|(unit, size)| text.strip_suffix(unit).map(|number| (number, *size)));
+    let Some((number, size)) = unit else {
+        let bare = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+        return Err(if bare { "a number without a unit".to_owned() } else { String::new() });
+    };
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
+    let digits = |text: &str| !text.is_empty() && text.len() <= 18 && text.bytes().all(|byte| byte.is_ascii_digit());
+    if !digits(whole) || !digits(fraction) {
+        return Err(String::new());
+    }
+    let parse = |text: &str| text.parse::<u128>().map_err(|_| String::new());
+    let scale = 10u128.pow(u32::try_from(fraction.len()).unwrap_or(18));
+    let parts = parse(fraction)? * u128::from(size);
+    if !parts.is_multiple_of(scale) {
+        return Err("finer than its unit can be counted".to_owned());
+    }
+    u64::try_from(parse(whole)? * u128::from(size) + parts / scale).map_err(|_| "too large".to_owned())
+}
+
+/// What an expectation allows: from `low` to `high`, both included; open where absent.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Allowed<T> {
+    /// The least that is allowed.
+    pub low: Option<T>,
+    /// The most that is allowed.
+    pub high: Option<T>,
+}
+
+impl<T: PartialOrd> Allowed<T> {
+    /// Whether `value` is allowed.
+    pub fn contains(&self, value: &T) -> bool {
+        self.low.as_ref().is_none_or(|low| value >= low) && self.high.as_ref().is_none_or(|high| value <= high)
+    }
+}
+
+impl<T> Allowed<T> {
+    /// As topology files write it, each bound shown by `show`.
+    pub(crate) fn show(&self, show: impl Fn(&T) -> String) -> String
+    where
+        T: PartialEq,
+    {
+        let bound = |bound: &Option<T>| bound.as_ref().map(&show).unwrap_or_default();
+        if self.low == self.high { bound(&self.low) } else { format!("{}..{}", bound(&self.low), bound(&self.high)) }
+    }
+}
+
+/// A duration, or a range of durations.
+pub(crate) fn durations(text: &str) -> Result<Allowed<Duration>, String> {
+    allowed(text, duration)
+}
+
+/// A share, or a range of shares, written as percentages.
+pub(crate) fn percents(text: &str) -> Result<Allowed<f64>, String> {
+    allowed(text, percent)
+}
+
+fn allowed<T: PartialOrd + Copy>(text: &str, parse: fn(&str) -> Result<T, String>) -> Result<Allowed<T>, String> {
+    let bound = |text: &str| if text.is_empty() { Ok(None) } else { parse(text).map(Some) };
+    let Some((low, high)) = text.split_once("..") else {
+        let only = parse(text)?;
+        return Ok(Allowed { low: Some(only), high: Some(only) });
+    };
+    match (bound(low)?, bound(high)?) {
+        (None, None) => Err(String::new()),
+        (Some(low), Some(high)) if low > high => Err("the range ends before it begins".to_owned()),
+        (low, high) => Ok(Allowed { low, high }),
+    }
+}
+
+/// A prefix with room for a router and four more.
+pub(crate) fn prefix4(text: &str) -> Result<Ipv4Net, String> {
+    let prefix: Ipv4Net = text.parse().map_err(|_| String::new())?;
+    if prefix.addr() != prefix.network() {
+        return Err(format!("bits behind the prefix are set: write `{}`", prefix.trunc()));
+    }
+    if prefix.prefix_len() > 29 {
+        return Err("no room for hosts".to_owned());
+    }
+    if refused4(prefix.network()) || refused4(prefix.broadcast()) {
+        return Err("hosts cannot have loopback, multicast or unspecified addresses".to_owned());
+    }
+    Ok(prefix)
+}
+
+/// A prefix of /64 or shorter.
+pub(crate) fn prefix6(text: &str) -> Result<Ipv6Net, String> {
+    let prefix: Ipv6Net = text.parse().map_err(|_| String::new())?;
+    if prefix.addr() != prefix.network() {
+        return Err(format!("bits behind the prefix are set: write `{}`", prefix.trunc()));
+    }
+    if prefix.prefix_len() > 64 {
+        return Err("longer than /64".to_owned());
+    }
+    if prefix.prefix_len() < 3 || refused6(prefix.network()) {
+        return Err("hosts cannot have loopback, multicast, link-local or unspecified addresses".to_owned());
+    }
+    Ok(prefix)
+}
+
+/// An address that a host may have.
+pub(crate) fn address(text: &str) -> Result<IpAddr, String> {
+    let address: IpAddr = text.parse().map_err(|_| String::new())?;
+    let refused = match address {
+        IpAddr::V4(address) => refused4(address),
+        IpAddr::V6(address) => refused6(address),
+    };
+    if refused { Err("an address that no host may have".to_owned()) } else { Ok(address) }
+}
+
+fn refused4(address: Ipv4Addr) -> bool {
+    address.octets()[0] == 0 || address.is_loopback() || address.octets()[0] >= 224
+}
+
+fn refused6(address: Ipv6Addr) -> bool {
+    let first = address.segments()[0];
+    let low = address.segments()[..5].iter().all(|segment| *segment == 0);
+    low || address.is_multicast() || (0xfe80..=0xfebf).contains(&first)
+}
+
+/// A range of ports, without port 0.
+pub(crate) fn port_range(text: &str) -> Result<RangeInclusive<u16>, String> {
+    let (low, high) = text.split_once('-').ok_or_else(String::new)?;
+    let (low, high) = (port(low)?, port(high)?);
+    if low > high {
+        return Err("the range ends before it begins".to_owned());
+    }
+    Ok(low..=high)
+}
+
+fn port(text: &str) -> Result<u16, String> {
+    let digits = !text.is_empty() && text.len() <= 5 && text.bytes().all(|byte| byte.is_ascii_digit());
+    match text.parse::<u16>() {
+        Ok(0) => Err("port 0 cannot be used".to_owned()),
+        Ok(port) if digits => Ok(port),
+        _ if digits => Err("a port above 65535".to_owned()),
+        _ => Err(String::new()),
+    }
+}
+
+/// A machine by its name or by its address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Spot {
+    /// A name.
+    Name(String),
+    /// An address.
+    Address(IpAddr),
+}
+
+/// A name or an address.
+pub(crate) fn place(text: &str) -> Result<Spot, String> {
+    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+    bare.parse().map(Spot::Address).or_else(|_| name(text).map(Spot::Name))
+}
+
+/// `NAME:PORT`, `ADDRESS:PORT` or `[ADDRESS]:PORT`.
+pub(crate) fn endpoint(text: &str) -> Result<(Spot, u16), String> {
+    let (at, number) = text.rsplit_once(':').ok_or_else(|| "no port".to_owned())?;
+    if let Ok(endpoint) = text.parse::<SocketAddr>() {
+        return port(number).map(|port| (Spot::Address(endpoint.ip()), port));
+    }
+    if at.contains(':') {
+        return Err("an IPv6 address with a port stands in brackets: `[2001:db8::2]:5000`".to_owned());
+    }
+    Ok((Spot::Name(name(at)?), port(number)?))
+}
+
+/// Where a packet goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Goal {
+    /// To a port of a machine.
+    Endpoint(Spot, u16),
+    /// To the external endpoint that an earlier packet was given.
+    Mapped(String),
+}
+
+/// An [`endpoint`], or `LABEL.mapped`.
+pub(crate) fn target(text: &str) -> Result<Goal, String> {
+    match text.strip_suffix(".mapped") {
+        Some(label) => name(label).map(Goal::Mapped),
+        None => endpoint(text).map(|(at, port)| Goal::Endpoint(at, port)),
+    }
+}
+
+/// An [`endpoint`] whose port may be `*`.
+pub(crate) fn seen(text: &str) -> Result<(Spot, Option<u16>), String> {
+    match text.strip_suffix(":*") {
+        Some(at) => place(at).map(|at| (at, None)),
+        None => endpoint(text).map(|(at, port)| (at, Some(port))),
+    }
+}
+
+/// A duration as topology files write it: whole, in the largest unit that fits.
+pub(crate) fn show_duration(duration: &Duration) -> String {
+    struct Shown(u128);
+    impl fmt::Display for Shown {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            let units = [("h", 3_600_000_000_000u128), ("min", 60_000_000_000), ("s", 1_000_000_000), ("ms", 1_000_000), ("us", 1_000)];
+            let fitting = units.iter().find(|(_, size)| self.0 >= *size && self.0.is_multiple_of(*size));
+            match fitting {
+                Some((unit, size)) => write!(f, "{}{unit}", self.0 / size),
+                None if self.0 == 0 => f.write_str("0s"),
+                None => write!(f, "{}ns", self.0),
+            }
+        }
+    }
+    Shown(duration.as_nanos()).to_string()
+}
+
+/// A share as topology files write it.
+pub(crate) fn show_percent(share: &f64) -> String {
+    format!("{}%", (share * 1e8).round() / 1e6)
+}
+
+/// A rate as topology files write it.
+pub(crate) fn show_rate(bits_per_second: u64) -> String {
+    let units = [("gbit", 1_000_000_000), ("mbit", 1_000_000), ("kbit", 1_000)];
+    match units.iter().find(|(_, size)| bits_per_second.is_multiple_of(*size)) {
+        Some((unit, size)) => format!("{}{unit}", bits_per_second / size),
+        None => format!("{bits_per_second}bit"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn durations_are_exact_and_need_a_unit() {
+        assert_eq!(duration("30s"), Ok(Duration::from_secs(30)));
+        assert_eq!(duration("1.5ms"), Ok(Duration::from_micros(1500)));
+        assert_eq!(duration("2min"), duration("2m"));
+        assert_eq!(duration("30"), Err("a number without a unit".to_owned()));
+        for bad in ["", "s", "-1s", "1 s", "1.s", "0.5ns", "1e3s", "99999999h", ".5s"] {
+            assert!(duration(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn shares_rates_ranges_and_ports_have_their_limits() {
+        assert_eq!(percent("0.5%"), Ok(0.005));
+        assert!(percent("100.1%").is_err() && percent("5").is_err());
+        assert_eq!(rate("20mbit"), Ok(20_000_000));
+        assert!(rate("0kbit").is_err() && rate("20").is_err());
+        assert_eq!(port_range("32768-65535"), Ok(32768..=65535));
+        assert!(port_range("5-4").is_err() && port_range("0-9").is_err() && port_range("1-65536").is_err());
+        assert!(durations("40ms..45ms").unwrap().contains(&Duration::from_millis(45)));
+        assert!(!durations("..45ms").unwrap().contains(&Duration::from_millis(46)));
+        assert!(durations("..").is_err() && durations("2s..1s").is_err());
+    }
+
+    #[test]
+    fn endpoints_name_a_machine_or_an_address() {
+        assert_eq!(endpoint("alice:1234"), Ok((Spot::Name("alice".into()), 1234)));
+        assert_eq!(endpoint("[2001:db8::2]:9"), Ok((Spot::Address("2001:db8::2".parse().unwrap()), 9)));
+        assert_eq!(target("p1.mapped"), Ok(Goal::Mapped("p1".into())));
+        assert_eq!(seen("home-a:*"), Ok((Spot::Name("home-a".into()), None)));
+        for bad in ["alice", "alice:0", "alice:70000", "2001:db8::2:9", "Alice:1", ":1", "a b:1"] {
+            assert!(endpoint(bad).is_err(), "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_shown_reads_back(nanos in 0u64..u64::MAX / 1000, rate_shown in 1u64..=1_000_000_000_000, share in 0u32..=100_000_000) {
+            let shown = Duration::from_nanos(nanos / 1000);
+            prop_assert_eq!(duration(&show_duration(&shown)), Ok(shown));
+            prop_assert_eq!(rate(&show_rate(rate_shown)), Ok(rate_shown));
+            let share = f64::from(share) / 1e8;
+            prop_assert_eq!(percent(&show_percent(&share)), Ok(share));
+        }
+
+        #[test]
+        fn no_text_panics(text in ".{0,40}") {
+            for leaf in [&NAME, &TEXT, &DURATION, &DURATIONS, &RATE, &PERCENT, &PERCENTS, &PREFIX4, &PREFIX6, &ADDRESS, &PORTS, &SOURCE, &TARGET, &SEEN, &PLACE] {
+                let _ = (leaf.check)(&text);
+            }
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! Captures and the record behind them, on notes made by hand.
+
+#![allow(missing_docs, reason = "tests")]
+
+mod comments;
+mod foreign;
+mod inspect;
+mod malformed;
+mod record;
+mod round_trip;
+mod scene;
+mod tshark;

@@ -1,0 +1,72 @@
+//! Wireshark's command line opens natbox's captures without a complaint.
+
+use std::path::Path;
+use std::process::Command;
+
+use natbox::capture::save;
+use natbox::record::Limits;
+
+use super::scene::*;
+
+/// tshark's standard output for a capture; `None`, said aloud, where there is no tshark.
+fn tshark(path: &Path, arguments: &[&str]) -> Option<String> {
+    match Command::new("tshark").arg("-r").arg(path).args(arguments).output() {
+        Ok(output) => {
+            let complaints = String::from_utf8(output.stderr).unwrap();
+            assert!(output.status.success(), "{complaints}");
+            Some(String::from_utf8(output.stdout).unwrap())
+        }
+        Err(error) => {
+            eprintln!("SKIPPED: tshark cannot be run ({error}); captures are not checked against it");
+            None
+        }
+    }
+}
+
+fn with_capture(check: impl FnOnce(&Path)) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("walk.pcapng");
+    save(&path, &walk(Limits::CAPTURE), &names()).unwrap();
+    check(&path);
+}
+
+#[test]
+fn tshark_has_no_expert_complaint() {
+    with_capture(|path| {
+        let Some(complaints) =
+            tshark(path, &["-q", "-z", "expert", "-o", "ip.check_checksum:TRUE", "-o", "udp.check_checksum:TRUE"])
+        else {
+            return;
+        };
+        assert!(!complaints.contains("Errors") && !complaints.contains("Warns"), "{complaints}");
+    });
+}
+
+#[test]
+fn tshark_shows_comments_interfaces_and_times() {
+    with_capture(|path| {
+        let fields = ["frame.time_relative", "frame.interface_name", "frame.packet_id", "frame.comment"];
+        let mut arguments = vec!["-T", "fields"];
+        arguments.extend(fields.iter().flat_map(|field| ["-e", *field]));
+        let Some(shown) = tshark(path, &arguments) else { return };
+        let lines = shown.lines().collect::<Vec<_>>();
+        assert_eq!(lines.len(), 12);
+        assert_eq!(lines[0], "0.000000000\talice\t1\tsent by alice");
+        let second = "0.005000000\thome-a:inside\t1\t10.0.0.2:5000 -> 198.18.0.3:40001, new mapping #4";
+        assert_eq!(lines[1], second);
+        assert!(lines[9].starts_with("0.040000000\tinternet\t4\tdropped at internet: private-destination"));
+    });
+}
+
+#[test]
+fn tshark_shows_names_and_directions() {
+    with_capture(|path| {
+        let arguments =
+            ["-N", "n", "-T", "fields", "-e", "ip.src_host", "-e", "ip.dst_host", "-e", "frame.packet_flags_direction"];
+        let Some(shown) = tshark(path, &arguments) else { return };
+        let lines = shown.lines().collect::<Vec<_>>();
+        assert_eq!(lines[0], "alice\trelay\t0x00000002");
+        assert_eq!(lines[2], "home-a\trelay\t0x00000002");
+        assert_eq!(lines[3], "home-a\trelay\t0x00000001");
+    });
+}

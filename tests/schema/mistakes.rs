@@ -1,0 +1,64 @@
+//! Every mistake at once, each with its place. The golden texts lie beside this file.
+
+use natbox::plan::Plan;
+
+const BAD: &str = include_str!("bad.yaml");
+const BAD_TOLD: &str = include_str!("bad.txt");
+
+/// The mistakes of a text as `line:column message`.
+fn told(text: &str) -> Vec<String> {
+    let mistakes = Plan::from_yaml("lab.yaml", text).expect_err("a mistake");
+    mistakes.list.iter().map(|mistake| format!("{}:{} {}", mistake.line, mistake.column, mistake.message)).collect()
+}
+
+#[test]
+fn one_bad_file_tells_all_its_mistakes_as_the_golden_text_has_them() {
+    let told = Plan::from_yaml("bad.yaml", BAD).expect_err("mistakes").to_string();
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/schema/bad.txt"), &told).unwrap();
+    }
+    assert_eq!(told, BAD_TOLD);
+}
+
+#[test]
+fn every_line_of_the_bad_file_that_says_so_has_a_mistake_and_no_other_has() {
+    let mistakes = Plan::from_yaml("bad.yaml", BAD).expect_err("mistakes");
+    let marked: Vec<u32> = (1..).zip(BAD.lines()).filter(|(_, line)| line.contains("# bad")).map(|(number, _)| number).collect();
+    let mut told: Vec<u32> = mistakes.list.iter().map(|mistake| mistake.line).collect();
+    told.dedup();
+    assert_eq!(told, marked);
+}
+
+#[test]
+fn text_that_is_no_yaml_is_one_mistake_with_its_place() {
+    for (text, place) in [("nats: [1\nhosts: {}\n", "2:6"), ("nats: {a: b\n", "1:7"), ("a: 'x\n", "2:1")] {
+        let told = told(text);
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!(told[0].starts_with(place) && told[0].contains("not YAML"), "{told:?}");
+    }
+}
+
+#[test]
+fn a_file_beyond_the_limits_is_refused_for_that() {
+    let long = format!("name: {}", "x".repeat(2 << 20));
+    assert_eq!(told(&long), ["1:1 the file is too large: 2097158 bytes"]);
+    let deep = format!("{}{}", "a:\n".repeat(1), (1..50).map(|depth| format!("{}a:\n", " ".repeat(depth))).collect::<String>());
+    assert_eq!(told(&deep), ["33:33 nested too deeply"]);
+    let chain: String = (1..70).map(|index| format!("  n{index}: {{ behind: n{} }}\n", index - 1)).collect();
+    let told = told(&format!("nats:\n  n0: {{}}\n{chain}"));
+    assert_eq!(told, ["63:18 `n61` is more than 60 NATs deep"]);
+}
+
+#[test]
+fn a_file_full_of_mistakes_tells_the_first_two_hundred_and_counts_the_rest() {
+    let text: String = (0..1000).map(|index| format!("key{index}: 1\n")).collect();
+    let mistakes = Plan::from_yaml("lab.yaml", &text).expect_err("mistakes");
+    assert_eq!((mistakes.list.len(), mistakes.more), (200, 800));
+    assert!(mistakes.to_string().ends_with("and 800 more\n"));
+}
+
+#[test]
+fn a_key_of_yaml_one_point_one_is_an_unknown_key() {
+    let told = told("base: &base { behind: home }\nhosts: { a: { <<: *base } }\n");
+    assert_eq!(told, ["1:1 unknown key `base`", "2:15 unknown key `<<`"]);
+}
