@@ -58,15 +58,23 @@ fn attach(network: natbox_world::NetworkId, name: &str, address: &str, prefix_le
 impl Lab {
     /// Two homes behind symmetric NATs, and public hosts.
     fn new(seed: u64) -> Lab {
+        Lab::over(seed, LinkConfig { latency: millis(1), ..LinkConfig::default() })
+    }
+
+    /// The same, with this link between a home's host and its NAT.
+    fn over(seed: u64, link: LinkConfig) -> Lab {
         let behavior = Arc::new(preset::find("symmetric").unwrap().behavior);
         let mut world = World::new(seed);
+        // A client renews for ever: whoever waits for what never comes is stopped by this.
+        world.limit_events(200_000);
         let internet = world.internet("internet", &[ip("192.0.2.254")]);
         let mut home = |name: &str, external: &str, host: &str| {
             let lan = world.lan(name);
             let outside = attach(internet, &format!("{name}:outside"), external, 32, 10);
             let inside = attach(lan, &format!("{name}:inside"), "10.0.0.1", 24, 0);
             let gateway = world.gateway(name, outside, inside, behavior.clone());
-            (gateway, world.host(host, vec![attach(lan, host, "10.0.0.2", 24, 1)]))
+            let uplink = Attachment { link: link.clone(), ..attach(lan, host, "10.0.0.2", 24, 1) };
+            (gateway, world.host(host, vec![uplink]))
         };
         let (home_a, alice) = home("home-a", "192.0.2.1", "alice");
         let (_, bob) = home("home-b", "192.0.2.2", "bob");
@@ -378,6 +386,73 @@ fn a_server_that_is_cut_off_for_a_minute_is_waited_for() {
         socket.send_to(b"back", client.relayed_address()).await.unwrap();
         assert_eq!(receive_within(&alice, &client, SECOND).await.unwrap().0, b"back");
     });
+}
+
+#[test]
+fn lost_and_doubled_packets_cost_time_and_nothing_else() {
+    for link in [
+        LinkConfig { loss: 0.2, latency: millis(1), ..LinkConfig::default() },
+        LinkConfig { duplicate: 1.0, latency: millis(1), jitter: millis(3), ..LinkConfig::default() },
+    ] {
+        let mut lab = Lab::over(5, link).serving();
+        let (alice, carol) = (lab.alice.clone(), lab.carol.clone());
+        lab.run(async move {
+            let socket = carol.udp_bind(addr("203.0.113.9:7000")).await.unwrap();
+            let a = allocate(&alice).await;
+            a.channel_bind(addr("203.0.113.9:7000")).await.unwrap();
+            alice.sleep(2000 * SECOND).await;
+            let mut buffer = [0; 100];
+            let heard = loop {
+                a.send_to(b"knock", addr("203.0.113.9:7000")).await.unwrap();
+                if let Some(received) = within(&carol, SECOND, socket.recv_from(&mut buffer)).await {
+                    break received.unwrap().source;
+                }
+            };
+            assert_eq!(heard, a.relayed_address(), "the allocation is the one that was told to the client");
+        });
+    }
+}
+
+#[test]
+fn turn_works_over_ipv6_and_from_ipv6_to_ipv4() {
+    let mut world = World::new(1);
+    world.limit_events(200_000);
+    let internet = world.internet("internet", &[ip("2001:db8:ffff::1"), ip("192.0.2.254")]);
+    let mut public = |name: &str, ipv6: &str, ipv4: Option<&str>| {
+        let mut uplink = attach(internet, name, ipv6, 128, 10);
+        uplink.addresses.extend(ipv4.map(|ipv4| InterfaceAddress { address: ip(ipv4), prefix_len: 32 }));
+        world.host(name, vec![uplink])
+    };
+    let relay = public("relay", "2001:db8::1", Some("198.51.100.1"));
+    let alice = public("alice", "2001:db8::a", None);
+    let carol = public("carol", "2001:db8::c", Some("203.0.113.9"));
+    let server = addr("[2001:db8::1]:3478");
+    let users = vec![("alice".to_owned(), "secret".to_owned())];
+    let config = ServerConfig {
+        additional_relay_address: Some(ip("198.51.100.1")),
+        ..ServerConfig::new(server, server.ip(), users)
+    };
+    let host = relay.clone();
+    relay.spawn(async move {
+        let ended = serve(host, config).await;
+        panic!("the server ended: {ended:?}");
+    });
+    let program = async move {
+        for (ipv6, peer) in [(None, addr("[2001:db8::c]:7000")), (Some(false), addr("203.0.113.9:7000"))] {
+            let credentials = Credentials::new("alice", "secret");
+            let options = Options { ipv6, ..Options::default() };
+            let a = Client::allocate_with(&alice, server, &credentials, &options).await.unwrap();
+            assert_eq!(a.relayed_address().is_ipv6(), peer.is_ipv6());
+            let socket = carol.udp_bind(peer).await.unwrap();
+            a.create_permission(peer.ip()).await.unwrap();
+            a.send_to(b"six", peer).await.unwrap();
+            let mut buffer = [0; 100];
+            assert_eq!(socket.recv_from(&mut buffer).await.unwrap().source, a.relayed_address());
+            socket.send_to(b"back", a.relayed_address()).await.unwrap();
+            assert_eq!(receive(&a).await, (b"back".to_vec(), peer));
+        }
+    };
+    world.run_until(program).unwrap();
 }
 
 /// Hashes everything that happens.
