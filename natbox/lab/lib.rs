@@ -10,6 +10,8 @@ pub mod suggest;
 pub mod topology;
 pub mod words;
 
+pub use natbox_host as host;
 pub use natbox_nat as nat;
+pub use natbox_probes as probes;
 pub use natbox_wire as wire;
 pub use natbox_world as world;
