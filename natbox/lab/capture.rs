@@ -2,7 +2,8 @@
 //!
 //! One interface per attachment of a host or NAT to a network, raw IP, nanoseconds of virtual time from 0, names of
 //! addresses, a comment and a packet number on each packet. The router of a network has no interface of its own
-//! there; what it drops stands on one named after the network. Written captures depend on the record alone: no
+//! there; what it drops, sends and takes itself stands on one named after the network, and what it passes on shows on
+//! both sides of it. Written captures depend on the record alone: no
 //! clock, no machine's name, always little-endian.
 //!
 //! Everything that knows `pcap-file` is in this folder.

@@ -5,6 +5,7 @@ pub mod output;
 pub mod paint;
 pub mod plan;
 pub mod record;
+pub mod report;
 pub mod suggest;
 pub mod topology;
 pub mod words;

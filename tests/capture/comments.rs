@@ -178,3 +178,15 @@ fn a_capture_shows_each_packet_where_it_was_and_each_death_once() {
     let deaths = frames(&log, &names).filter(|frame| frame.dropped().is_some()).map(|frame| frame.packet.unwrap());
     assert_eq!(deaths.collect::<Vec<_>>(), [2, 3, 4, 5, 6]);
 }
+
+#[test]
+fn what_a_router_says_itself_is_in_the_capture() {
+    let mut diary = Diary::new(Limits::CAPTURE);
+    let bytes = udp(EXTERNAL, "10.1.0.2:7000");
+    diary.received(INTERNET, OUTSIDE, 1, &bytes, Outcome::Dropped(DropReason::PrivateDestination));
+    let fate = LinkFate::Carried { arrives: ms(1) };
+    diary.sent_with(INTERNET, OUTSIDE, (2, Some(1)), &udp("198.18.0.1:1", EXTERNAL), fate);
+    let (log, names) = (diary.log(), names());
+    let shown = frames(&log, &names).map(|frame| (frame.interface.clone(), frame.comment.unwrap())).collect::<Vec<_>>();
+    assert_eq!(shown[1], ("internet".to_owned(), "sent by internet because of packet 1".to_owned()));
+}

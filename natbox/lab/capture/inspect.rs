@@ -20,8 +20,10 @@ use crate::record::DropSite;
 /// How to show them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
-    /// One line a packet and interface.
+    /// One line a packet and interface, and how many died of what.
     Text,
+    /// The lines alone.
+    Lines,
     /// Columns are nodes, arrows are packets.
     Ladder,
     /// One JSON document.
@@ -79,7 +81,8 @@ pub fn inspect<R: Read>(
         Err(_) => true,
     });
     match format {
-        Format::Text => list(chosen, &survey, paint, out),
+        Format::Text => list(chosen, &survey, paint, true, out),
+        Format::Lines => list(chosen, &survey, paint, false, out),
         Format::Ladder => Ladder::new(&survey.columns()?, survey.start, paint).draw(chosen, out),
         Format::Json => json(chosen, &survey, out),
     }
@@ -87,11 +90,7 @@ pub fn inspect<R: Read>(
 
 /// The one-line-a-packet text of a whole capture: what stands beside a reference capture.
 pub fn text<R: Read>(open: &dyn Fn() -> io::Result<R>, out: &mut dyn Write) -> Result<(), InspectError> {
-    let survey = Survey::of(open)?;
-    for frame in read(open)? {
-        writeln!(out, "{}", survey.line(&frame?, Paint::PLAIN))?;
-    }
-    Ok(())
+    inspect(open, &Filter::default(), Format::Lines, Paint::PLAIN, out)
 }
 
 pub(super) fn read<R: Read>(open: &dyn Fn() -> io::Result<R>) -> Result<Reader<R>, CaptureError> {
@@ -220,6 +219,7 @@ fn list(
     frames: impl Iterator<Item = Numbered>,
     survey: &Survey,
     paint: Paint,
+    totals: bool,
     out: &mut dyn Write,
 ) -> Result<(), InspectError> {
     let (mut lines, mut reasons) = (0_u64, BTreeMap::<DropReason, u64>::new());
@@ -230,6 +230,9 @@ fn list(
         if let Some((_, reason)) = frame.dropped() {
             *reasons.entry(reason).or_default() += 1;
         }
+    }
+    if !totals {
+        return Ok(());
     }
     let drops = reasons.values().sum::<u64>();
     let reasons = reasons.iter().map(|(reason, count)| format!("{count} {reason}")).collect::<Vec<_>>().join(", ");

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use natbox_world::note::{InterfaceId, NodeId};
+use natbox_world::note::{InterfaceId, NodeId, Outcome};
 use pcap_file::pcapng::blocks::enhanced_packet::{EnhancedPacketBlock, EnhancedPacketOption};
 use pcap_file::pcapng::blocks::interface_description::{
     InterfaceDescriptionBlock, InterfaceDescriptionOption, InterfaceTsResolution,
@@ -118,7 +118,7 @@ impl Taps {
 
     /// Where a sighting stands in the capture; `None` for what routers merely pass on.
     fn tap(&self, record: &Record, sighting: &Sighting, names: &Names) -> Option<Tap> {
-        if names.is_network(record.node) && sighting.dropped().is_none() {
+        if names.is_network(record.node) && passed_on(sighting) {
             return None;
         }
         let own = sighting.interface.filter(|&id| names.owner(id).is_none_or(|owner| owner == record.node));
@@ -154,6 +154,15 @@ impl Taps {
     }
 }
 
+/// Whether a router merely passed a packet on: the nodes on both sides show that.
+fn passed_on(sighting: &Sighting) -> bool {
+    match sighting.step {
+        Step::Received(outcome) => outcome == Outcome::Routed,
+        Step::Sent(_) => sighting.beyond.is_some() && sighting.dropped().is_none(),
+        Step::Dropped(_) => false,
+    }
+}
+
 fn tap_name(tap: Tap, names: &Names) -> String {
     match tap {
         Tap::Interface(id) => names.interface(id),
@@ -168,7 +177,7 @@ fn description(tap: Tap, names: &Names) -> InterfaceDescriptionBlock<'static> {
     };
     let about = node.and_then(|id| Some((names.kind(id)?, names.node(id)))).map(|(kind, name)| match kind {
         NodeKind::Host => format!("host {name}"),
-        NodeKind::Network => format!("what the network {name} dropped"),
+        NodeKind::Network => format!("router of {name}: what it dropped, sent and took itself"),
         NodeKind::Nat(behavior) => {
             format!("NAT {name}: {} mapping, {} filtering", behavior.mapping, behavior.filtering)
         }

@@ -1,0 +1,178 @@
+//! What can be typed.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// A NAT emulator and NAT-traversal lab: any NAT behaviour, virtual time, captures that explain every packet.
+#[derive(Debug, Parser)]
+#[command(version, propagate_version = true, after_help = EXAMPLES)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  natbox check lab.yaml                 is the file right, and what do its defaults come to?
+  natbox inspect lab.pcapng             what happened to each packet, and why?
+  natbox nat list                       which NATs are there by name?
+
+Exit codes:
+  0  all expectations hold
+  1  some do not
+  2  it could not be run: a bad file, an output that cannot be written, wrong usage";
+
+#[derive(Debug, Args)]
+pub(crate) struct Global {
+    /// When to colour the output; NO_COLOR is respected
+    #[arg(long, value_name = "WHEN", default_value = "auto", global = true, help_heading = "Global options")]
+    pub(crate) color: Color,
+    /// Say less: `run` and `check` only what fails, `inspect` no totals, `nat list` only names
+    #[arg(short, long, global = true, conflicts_with = "verbose", help_heading = "Global options")]
+    pub(crate) quiet: bool,
+    /// Say more: `run` and `check` also tell every packet and mapping, every link and timer
+    #[arg(short, long, global = true, help_heading = "Global options")]
+    pub(crate) verbose: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Color {
+    /// On a terminal
+    Auto,
+    /// Also in files and pipes
+    Always,
+    /// Not at all
+    Never,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Check(Check),
+    Inspect(Inspect),
+    Nat(Nat),
+    /// Print the JSON Schema of topology files, for editors
+    #[command(after_help = SCHEMA_EXAMPLES)]
+    Schema,
+    Completions(Completions),
+}
+
+const SCHEMA_EXAMPLES: &str = "\
+Examples:
+  natbox schema > natbox.schema.json
+  # and as the first line of a topology file:
+  # yaml-language-server: $schema=natbox.schema.json";
+
+/// How to print.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people
+    Text,
+    /// For programs
+    Json,
+}
+
+/// Parse and check topology files, and print the resolved lab with all its defaults
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  natbox check topologies/two-homes.yaml
+  natbox check --quiet topologies/*.yaml          says only what is wrong
+  natbox check --format json lab.yaml | jq .nats")]
+pub(crate) struct Check {
+    /// Topology files
+    #[arg(required = true, value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+    /// How to print the lab
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub(crate) format: Format,
+}
+
+/// List the packets of a capture: what each NAT did, and why each dropped packet died
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  natbox inspect lab.pcapng
+  natbox inspect lab.pcapng --host alice                    alice's packets, all the way
+  natbox inspect lab.pcapng --nat home-a                    what home-a saw
+  natbox inspect lab.pcapng --reason filtered               what filters refused
+  natbox inspect lab.pcapng --flow alice-relay --ladder     a diagram of one flow
+  natbox inspect other.pcapng --flow 192.0.2.1:5000-198.51.100.7
+  natbox inspect lab.pcapng --format json | jq '.packets[] | select(.dropped)'
+
+Any pcapng file of raw IP or Ethernet can be listed; only natbox's own say what happened.")]
+pub(crate) struct Inspect {
+    /// A pcapng file
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// Only packets that this host sent or received, wherever they were seen (a name or an address)
+    #[arg(long, value_name = "NAME")]
+    pub(crate) host: Option<String>,
+    /// Only what this NAT saw
+    #[arg(long, value_name = "NAME")]
+    pub(crate) nat: Option<String>,
+    /// Only packets dropped for this reason
+    #[arg(long, value_name = "WORD")]
+    pub(crate) reason: Option<String>,
+    /// Only packets between two endpoints, either way, through all NATs (names, addresses, or with a port)
+    #[arg(long, value_name = "A-B")]
+    pub(crate) flow: Option<String>,
+    /// Draw a ladder diagram: columns are nodes, arrows are packets
+    #[arg(long, conflicts_with = "format")]
+    pub(crate) ladder: bool,
+    /// How to print
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub(crate) format: Format,
+}
+
+/// Show the NATs that have a name
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  natbox nat list
+  natbox nat show symmetric")]
+pub(crate) struct Nat {
+    #[command(subcommand)]
+    pub(crate) command: NatCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum NatCommand {
+    /// List the presets
+    #[command(after_help = "\
+Examples:
+  natbox nat list
+  natbox nat list --quiet                         only the names
+  natbox nat list --format json | jq '.presets[].name'")]
+    List {
+        /// How to print
+        #[arg(long, value_name = "FORMAT", default_value = "text")]
+        format: Format,
+    },
+    /// Show a preset: what it stands for, with its source and every axis
+    #[command(after_help = "\
+Examples:
+  natbox nat show port-restricted-cone
+  natbox nat show cgn --format json")]
+    Show {
+        /// A preset's name
+        name: String,
+        /// How to print
+        #[arg(long, value_name = "FORMAT", default_value = "text")]
+        format: Format,
+    },
+}
+
+/// Print a completion script for a shell
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  natbox completions bash > ~/.local/share/bash-completion/completions/natbox
+  natbox completions zsh > ~/.zfunc/_natbox
+  natbox completions fish > ~/.config/fish/completions/natbox.fish")]
+pub(crate) struct Completions {
+    /// The shell
+    pub(crate) shell: clap_complete::Shell,
+}

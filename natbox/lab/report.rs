@@ -1,0 +1,4 @@
+//! What people read: presets, labs, timelines and verdicts, as text and as JSON.
+
+pub mod lab;
+pub mod presets;
