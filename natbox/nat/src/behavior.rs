@@ -45,7 +45,7 @@ words! {
 words! {
     /// Whether a reply uses the mapping that let the packet in (RFC 6146's session table, RFC 6886 section 3.9).
     pub enum SessionAffinity: "session affinity" {
-        On = "on", "a session pins the mapping that its replies use";
+        On = "on", "a reply uses the mapping that let the packet in";
         Off = "off", "every outbound packet is keyed afresh by the mapping rule";
     }
 }

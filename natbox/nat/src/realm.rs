@@ -211,7 +211,16 @@ impl<A: Address> Realm<A> {
         if judged && !session.permits && !filter::admits(&self.table, &nat.behavior, session.mapping, remote) {
             return Err(Refusal { reason: DropReason::Filtered, mapping: Some(session.id) });
         }
+        self.pin(nat, index);
         Ok(self.pass(nat, index, Side::Outside, flow, now))
+    }
+
+    /// With affinity, replies use the mapping that let the packet in.
+    #[inline]
+    fn pin(&mut self, nat: &Shared, index: u32) {
+        if !self.table.session(index).leads && nat.behavior.session_affinity == SessionAffinity::On {
+            self.table.lead(index);
+        }
     }
 
     /// An inbound packet of no session: opens one, on the mapping that it is addressed to, if the filter admits it.
@@ -237,6 +246,7 @@ impl<A: Address> Realm<A> {
             return refuse(DropReason::SessionsExhausted);
         }
         let index = self.open_session(nat, mapping, remote, Side::Outside, now);
+        self.pin(nat, index);
         Ok(self.passage(index, Side::Outside, false))
     }
 

@@ -137,12 +137,14 @@ impl Model {
             return Err(Refusal { reason: DropReason::Filtered, mapping: Some(mapping.id) });
         }
         if let Some(index) = self.sessions.iter().position(|one| one.mapping == mapping.id && one.remote == remote) {
+            self.pin(index);
             return Ok(self.pass(index, Side::Outside, flow, now));
         }
         if flow.protocol == Protocol::Tcp && !opens(flow.flags) {
             return Err(Refusal { reason: DropReason::NoSession, mapping: Some(mapping.id) });
         }
         self.open_session(mapping.id, remote, Side::Outside, now);
+        self.pin(self.sessions.len() - 1);
         Ok((mapping.internal, Translation { mapping: mapping.id, new_mapping: false, quoted: false }))
     }
 
@@ -169,6 +171,16 @@ impl Model {
             Mapping::EndpointIndependent => None,
             Mapping::AddressDependent => Some(SocketAddr::new(remote.ip(), 0)),
             Mapping::AddressAndPortDependent => Some(remote),
+        }
+    }
+
+    /// With affinity, replies use the mapping that let the packet in.
+    fn pin(&mut self, index: usize) {
+        if self.behavior.session_affinity == SessionAffinity::On {
+            let mapping = self.mapping(self.sessions[index].mapping);
+            let leader = self.leader(mapping.protocol, mapping.internal, self.sessions[index].remote);
+            leader.into_iter().for_each(|former| self.sessions[former].leads = false);
+            self.sessions[index].leads = true;
         }
     }
 
