@@ -215,16 +215,22 @@ impl Behavior {
         let mut found = Vec::new();
         let translates = self.translation == TranslationKind::Napt || self.ipv6 == Ipv6::Napt;
         if translates && self.filtering == Filtering::Off {
-            found.push("filtering `off` needs a box that translates nothing: set `endpoint-independent` to admit all".into());
+            found.push(
+                "filtering `off` needs a box that translates nothing: set `endpoint-independent` to admit all".into(),
+            );
         }
         let (first, last) = (self.ports.range.start(), self.ports.range.end());
         if self.ports.range.is_empty() {
             found.push(format!("port range {first}-{last} is empty: its end is before its start"));
         } else if *first == 0 {
-            found.push(format!("port range {first}-{last} begins with port 0, which no packet may come from: begin at 1"));
+            found.push(format!(
+                "port range {first}-{last} begins with port 0, which no packet may come from: begin at 1"
+            ));
         }
         let timeouts = self.axes().into_iter().filter(|(axis, _)| axis.starts_with("timeouts."));
-        found.extend(timeouts.filter(|(_, time)| time == "0s").map(|(axis, _)| format!("{axis} is 0s: no session would live")));
+        found.extend(
+            timeouts.filter(|(_, time)| time == "0s").map(|(axis, _)| format!("{axis} is 0s: no session would live")),
+        );
         found
     }
 }

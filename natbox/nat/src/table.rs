@@ -96,7 +96,13 @@ pub(crate) struct Mapping<A> {
 }
 
 impl<A: Address> Mapping<A> {
-    pub(crate) fn new(protocol: Protocol, internal: Endpoint<A>, external: Endpoint<A>, id: MappingId, created: Time) -> Self {
+    pub(crate) fn new(
+        protocol: Protocol,
+        internal: Endpoint<A>,
+        external: Endpoint<A>,
+        id: MappingId,
+        created: Time,
+    ) -> Self {
         let towards = Endpoint::unspecified();
         Mapping { internal, external, towards, protocol, dependent: false, holders: 0, first: NONE, id, created }
     }
@@ -253,7 +259,8 @@ impl<A: Address> Table<A> {
     pub(crate) fn open_session(&mut self, opening: Opening<A>) -> u32 {
         let Opening { mapping: index, remote, tcp, permits, holds, leads, deadline } = opening;
         let mapping = &mut self.mappings[index as usize];
-        let (protocol, internal, external, next) = (mapping.protocol, mapping.internal, mapping.external, mapping.first);
+        let (protocol, internal, external, next) =
+            (mapping.protocol, mapping.internal, mapping.external, mapping.first);
         let session = Session {
             internal,
             remote,

@@ -58,17 +58,22 @@ impl World {
         self.event_limit = events;
     }
 
+    /// How many packets and timers may be pending at once.
+    pub fn limit_pending(&mut self, events: usize) {
+        self.state.borrow_mut().pending_limit = events;
+    }
+
     /// A public network: a router, and a link to it for everyone attached. The router answers to `addresses` and sends
     /// its ICMP errors from them.
     pub fn internet(&mut self, name: &str, addresses: &[IpAddr]) -> NetworkId {
         let state = &mut *self.state.borrow_mut();
         let node = state.add_node(name, &[], Body::Core);
-        state.fabric.add_network(Kind::Core { node, addresses: addresses.into() })
+        state.fabric.add_network(name, Kind::Core { node, addresses: addresses.into() })
     }
 
     /// A local network: a switch. It has no address, takes nothing from the TTL, and stands in no note.
-    pub fn lan(&mut self, _name: &str) -> NetworkId {
-        self.state.borrow_mut().fabric.add_network(Kind::Lan { gateway: None, attached: Vec::new() })
+    pub fn lan(&mut self, name: &str) -> NetworkId {
+        self.state.borrow_mut().fabric.add_network(name, Kind::Lan { gateway: None, attached: Vec::new() })
     }
 
     /// A gateway with a NAT. All addresses of `outside` are external addresses; the first gateway attached to a
@@ -114,7 +119,12 @@ impl World {
         self.state.borrow().spawn(program);
     }
 
-    /// Runs programs and lets events happen until `future` is done.
+    /// Runs programs and lets events happen until `future` is done. It need not outlive the call, and goes first
+    /// whenever it can go on.
+    ///
+    /// # Panics
+    ///
+    /// On a thread that is inside another of the `futures` crate's executors (`block_on` among them).
     pub fn run_until<F: Future>(&mut self, future: F) -> Result<F::Output, Stalled> {
         executor::run_until(&mut self.pool, &self.state, self.event_limit, future)
     }
@@ -135,7 +145,7 @@ impl World {
     }
 
     /// A gateway gets other external addresses; mappings on the old ones end. They keep the prefix length of the
-    /// first old one of their version.
+    /// first old one of their version; a version that is not spoken of keeps its addresses.
     pub fn readdress(&mut self, node: NodeId, external: &[IpAddr]) -> Result<(), NotAGateway> {
         self.state.borrow_mut().readdress(node, external)
     }
@@ -183,6 +193,11 @@ impl World {
     /// An interface's name.
     pub fn interface_name(&self, interface: InterfaceId) -> Ref<'_, str> {
         Ref::map(self.state.borrow(), |state| &*state.fabric.interface(interface).name)
+    }
+
+    /// A network's name.
+    pub fn network_name(&self, network: NetworkId) -> Ref<'_, str> {
+        Ref::map(self.state.borrow(), |state| &*state.fabric.network(network).name)
     }
 
     /// The node that an interface belongs to.
