@@ -32,6 +32,29 @@ const EVENT_LIMIT: u64 = 50_000_000;
 
 /// A simulated network and the programs on its hosts.
 ///
+/// ```
+/// use natbox_host::{Host, UdpSocket};
+/// use natbox_world::{Attachment, InterfaceAddress, LinkConfig, World};
+///
+/// let mut world = World::new(7);
+/// let internet = world.internet("internet", &["198.18.0.1".parse()?]);
+/// let mut host = |name: &str, address: &str| {
+///     let address = InterfaceAddress { address: address.parse().expect("an address"), prefix_len: 15 };
+///     let link = LinkConfig { latency: std::time::Duration::from_millis(10), ..LinkConfig::default() };
+///     world.host(name, vec![Attachment { network: internet, name: name.into(), addresses: vec![address], link }])
+/// };
+/// let (alice, server) = (host("alice", "198.18.0.2"), host("server", "198.18.0.9"));
+/// let received = world.run_until(async {
+///     let listener = server.udp_bind("198.18.0.9:53".parse().unwrap()).await?;
+///     let socket = alice.udp_bind("0.0.0.0:0".parse().unwrap()).await?;
+///     socket.send_to(b"hello", "198.18.0.9:53".parse().unwrap()).await?;
+///     listener.recv_from(&mut [0; 16]).await
+/// })??;
+/// assert_eq!((received.length, received.ttl), (5, 63));
+/// assert_eq!(world.now().to_string(), "0.020s");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
 /// Single-threaded; many worlds run beside one another on many threads, each built where it runs.
 pub struct World {
     // Dropped first: programs hold sockets, and closing those needs the state.
