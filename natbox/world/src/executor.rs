@@ -85,7 +85,7 @@ pub(crate) fn run_until<F: Future>(
             return Ok(result);
         }
         pool.run_until_stalled();
-        if !woken.is_set() && !state.borrow_mut().advance(Time::MAX, &mut budget) {
+        if !woken.is_set() && !state.borrow_mut().advance(Time::MAX, &mut budget, &|| woken.is_set()) {
             return Err(stalled(&state.borrow(), budget, limit));
         }
     }
@@ -102,7 +102,7 @@ pub(crate) fn run_for(
     let mut budget = limit;
     loop {
         pool.run_until_stalled();
-        if !state.borrow_mut().advance(deadline, &mut budget) {
+        if !state.borrow_mut().advance(deadline, &mut budget, &|| false) {
             break;
         }
     }

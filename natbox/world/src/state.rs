@@ -187,12 +187,12 @@ impl State {
 
 /// What comes next.
 impl State {
-    /// Lets events happen until a program has been woken, or `deadline` is past. Says whether any did; takes from
-    /// `budget` one for each.
-    pub(crate) fn advance(&mut self, deadline: Time, budget: &mut u64) -> bool {
+    /// Lets events happen until a program has been woken, by the world or (as `woken` says) by an observer, or
+    /// `deadline` is past. Says whether any did; takes from `budget` one for each.
+    pub(crate) fn advance(&mut self, deadline: Time, budget: &mut u64, woken: &dyn Fn() -> bool) -> bool {
         let before = self.statistics.events;
         self.woken = false;
-        while *budget > 0 && !self.woken && !self.queue.is_idle() && !self.is_overfull() {
+        while *budget > 0 && !self.woken && !woken() && !self.queue.is_idle() && !self.is_overfull() {
             let Some(at) = self.queue.next_time().filter(|at| *at <= deadline) else { break };
             let happened = self.queue.pop().is_some_and(|(_, pending)| self.happen(at, pending));
             *budget -= u64::from(happened);
