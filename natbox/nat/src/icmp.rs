@@ -1,4 +1,4 @@
-//! ICMP errors, translated by the session that they quote (RFC 5508 sections 4 and 5).
+//! ICMP errors, translated by the session that they quote (RFC 5508 REQ-3 to REQ-7).
 //!
 //! An error travels against the packet that it quotes. It moves no timer and ends nothing (RFC 4787 REQ-12,
 //! RFC 5508 REQ-6), and no filter judges it: the session that it speaks of is its permission. The source of the

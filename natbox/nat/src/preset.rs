@@ -84,7 +84,7 @@ fn symmetric() -> Preset {
         summary: "another external endpoint towards every remote endpoint, which alone may send to it",
         source: "RFC 3489 section 5 (Symmetric), in RFC 4787's words. Unknown, left at defaults: timeouts, refresh, \
                  pooling, TCP, ICMP. Chosen: random ports, hairpinning off. RFC 3489 lets any port of a remote \
-                 address answer; the stricter reading is the usual one (RFC 4787 section 5, RFC 5780 section 4.4).",
+                 address answer; here only the port that was sent to may, as in RFC 4787's words for such NATs.",
         behavior: rfc3489(
             Mapping::AddressAndPortDependent,
             Filtering::AddressAndPortDependent,
@@ -123,8 +123,8 @@ fn rfc4787() -> Preset {
     Preset {
         name: "rfc4787",
         summary: "what the RFCs require of a NAT, and recommend where they leave a choice",
-        source: "RFC 4787 section 11 (REQ-1 to REQ-9), RFC 5382 section 8, RFC 5508 section 9, RFC 7857 section 9 \
-                 (random ports). Not modelled: port parity (REQ-4).",
+        source: "RFC 4787 section 12 (REQ-1 to REQ-12), RFC 5382 section 8 (REQ-1 to REQ-10), RFC 5508 (REQ-1 to REQ-7), \
+                 RFC 7857 section 9 (random ports). Not modelled: port parity (REQ-4).",
         behavior: Behavior::default(),
     }
 }

@@ -10,7 +10,7 @@
 //!
 //! Hairpinned echo has a single identifier for both ends. It leaves with the sender's external identifier, and that
 //! is what the second half looks up: behind one external address a host that pings it reaches itself (RFC 5508
-//! section 6.2 asks no more of a NAT that rewrites identifiers).
+//! REQ-7 asks no more of a NAT that rewrites identifiers).
 
 use std::sync::Arc;
 

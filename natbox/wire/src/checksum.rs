@@ -6,6 +6,7 @@ use std::net::IpAddr;
 
 /// The one's complement sum of big-endian 16-bit words, not complemented. An odd last byte counts as the upper half
 /// of a word. Bytes whose checksum field is right sum to 0xFFFF.
+#[inline]
 pub fn sum(bytes: &[u8]) -> u16 {
     // Summed in the machine's byte order and swapped at the end, which RFC 1071 section 2(B) shows to be the same.
     let mut words = bytes.chunks_exact(4);

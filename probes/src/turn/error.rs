@@ -5,6 +5,8 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use crate::ProbeError;
+
 /// Why a TURN client could not do what it was asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -70,6 +72,22 @@ pub enum Error {
 impl Error {
     pub(crate) fn io(doing: &'static str, error: &io::Error) -> Error {
         Error::Io { doing, kind: error.kind(), message: error.to_string() }
+    }
+
+    /// The same as a probe's error, about this server.
+    pub fn into_probe_error(self, server: SocketAddr) -> ProbeError {
+        let expected = "a relayed address that works";
+        match self {
+            Error::Io { doing, kind, message } => ProbeError::Io { doing, kind, message },
+            Error::TimedOut { after, .. } => {
+                ProbeError::Silence { expected, from: server, waited: after, sent: super::client::SENDS }
+            }
+            Error::Refused { code, reason, .. } => ProbeError::Refused { expected, from: server, code, reason },
+            Error::BadCredentials { .. } => {
+                ProbeError::Refused { expected, from: server, code: 401, reason: self.to_string() }
+            }
+            _ => ProbeError::Unexpected { expected, from: server, came: self.to_string() },
+        }
     }
 
     /// The TURN error code, if it is the server that refused.

@@ -1,7 +1,8 @@
 //! TURN over UDP (RFC 8656): a relay that lends a client an address, and the client that borrows it.
 //!
-//! [`server`] is the relay: a state machine without sockets ([`server::Server`]) and the program that drives it on a
-//! host ([`server::serve`], [`server::Service`]). [`Client`] is the other side.
+//! [`server`] is the relay: a state machine without sockets ([`server::Server`]), and the programs that run it on a
+//! host: [`server::serve`], [`server::serve_with_stun`] where a STUN server has the same port, and [`server::Service`]
+//! for a socket that another program reads. [`Client`] is the other side.
 //!
 //! Supported: Allocate with long-term credentials (MD5 key, MESSAGE-INTEGRITY with SHA-1) and nonces that expire,
 //! Refresh, CreatePermission, ChannelBind, Send and Data indications, ChannelData, EVEN-PORT, RESERVATION-TOKEN,
@@ -10,7 +11,7 @@
 //!
 //! **Not** supported: TURN over TCP, TLS or DTLS; TCP allocations (RFC 6062); mobility (RFC 8016); SHA-256 passwords,
 //! USERHASH and third-party authorization; 300 Try Alternate (a client reports it as a refusal); copying of DSCP, ECN
-//! and TTL between the two sides.
+//! and TTL between the two sides; SASLprep and OpaqueString (usernames, realms and passwords are taken as they are).
 
 pub mod client;
 mod error;

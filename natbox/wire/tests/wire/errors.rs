@@ -100,6 +100,7 @@ proptest! {
         prop_assert_eq!((packet.source(), packet.destination()), (router.ip(), offender.source()));
         prop_assert_eq!(packet.payload(), offender.bytes());
         prop_assert_eq!(packet.traffic_class(), offender.traffic_class() & 0xFC);
+        prop_assert_eq!(packet.identification(), offender.identification());
         prop_assert_eq!(&packet, &recomputed(packet.clone()));
         prop_assert_eq!(build::icmp_error(error, router.ip(), &packet), None, "no error about an error");
     }
@@ -117,6 +118,16 @@ fn a_packet_too_big_is_built_byte_for_byte() {
     assert_eq!(&error.bytes()[20..22], [3, 4]);
     assert_eq!(&error.bytes()[24..28], [0, 0, 0x05, 0x78]);
     assert_eq!(&error.bytes()[28..], offender.bytes());
+}
+
+#[test]
+fn an_mtu_fills_two_bytes_in_icmp_and_four_in_icmpv6() {
+    let error = IcmpError::PacketTooBig { mtu: 70_000 };
+    let too_big =
+        |from: &str, offender: &Packet| build::icmp_error(error, address(from), offender).unwrap().transport();
+    let cut = IcmpError::PacketTooBig { mtu: 65_535 };
+    assert_eq!(too_big("10.0.0.1", &udp("10.0.0.2:1", "10.0.0.3:2", 0)), Transport::IcmpError(cut));
+    assert_eq!(too_big("2001:db8::1", &udp("[2001:db8::2]:1", "[2001:db8::3]:2", 0)), Transport::IcmpError(error));
 }
 
 #[test]
@@ -152,6 +163,14 @@ fn some_packets_are_owed_no_error() {
     assert_eq!(build::icmp_error(error, address("2001:db8::1"), &echo), None, "another version");
     assert_eq!(build::icmp_error(error, address("127.0.0.1"), &echo), None, "from nobody");
     assert_eq!(build::icmp_error(IcmpError::Other { kind: 8, code: 0 }, router, &echo), None, "no error at all");
+}
+
+#[test]
+fn an_icmpv6_redirect_is_owed_no_error() {
+    let (router, host) = (address("2001:db8::1"), address("2001:db8::2"));
+    let message = |kind: u8| build::ip(router, host, 58, IpFields::default(), &[kind, 0, 0, 0, 0, 0, 0, 0]).unwrap();
+    assert_eq!(build::icmp_error(IcmpError::TtlExceeded, host, &message(137)), None);
+    assert!(build::icmp_error(IcmpError::TtlExceeded, host, &message(136)).is_some());
 }
 
 #[test]
@@ -204,6 +223,30 @@ fn extension_bytes_are_not_taken_for_a_quoted_checksum() {
     assert_eq!(&packet.payload()[28..], extension);
     assert_eq!(packet.quoted().unwrap().source, endpoint("198.51.100.1:20000"));
     assert_eq!(packet, recomputed(packet.clone()));
+}
+
+#[test]
+fn icmpv6_counts_the_quote_before_an_extension_in_eight_bytes() {
+    let offender = build::ip(address("2001:db8::2"), address("2001:db8::3"), 6, IpFields::default(), &{
+        let mut segment = [7; 40];
+        segment[12] = 0x50;
+        segment
+    });
+    let offender = offender.unwrap();
+    let error = build::icmp_error(IcmpError::TtlExceeded, address("2001:db8::1"), &offender).unwrap();
+    let quote = |bytes: usize| {
+        let mut packet = with_quote(&error, &[&offender.bytes()[..bytes], &[0xEE; 32]].concat()).into_bytes();
+        packet[44] = (bytes / 8) as u8;
+        let mut packet = recomputed(parsed(packet));
+        packet.rewrite_quoted_source(endpoint("[2001:db8::99]:99"));
+        packet
+    };
+    assert_eq!(quote(40).quoted(), None, "the extension is not taken for ports");
+    assert_eq!(&quote(48).payload()[48..], [0xEE; 32], "nor for a TCP checksum");
+    assert_eq!(quote(48).quoted().unwrap().source, endpoint("[2001:db8::99]:99"));
+    let long = quote(64);
+    assert_ne!(long.payload()[56..58], offender.bytes()[56..58], "this checksum is in the quote");
+    assert_eq!(long, recomputed(long.clone()));
 }
 
 #[test]

@@ -105,10 +105,18 @@ fn with_body(source: SocketAddr, destination: SocketAddr, ip: IpFields, body: Bo
 /// A packet of any protocol, with or without options or extension headers, its checksums right.
 pub(crate) fn packet(ipv6: bool) -> impl Strategy<Value = Packet> {
     let payload = vec(prop_oneof![3 => any::<u8>(), 1 => Just(0), 1 => Just(0xFF)], 0..90);
-    (host(ipv6), host(ipv6), ip_fields(), body(), payload, vec(0_usize..4, 0..3)).prop_map(
-        |(source, destination, ip, body, payload, extras)| {
+    (host(ipv6), host(ipv6), ip_fields(), body(), payload, vec(0_usize..4, 0..3), any::<u8>()).prop_map(
+        |(source, destination, ip, body, payload, extras, traffic_class)| {
             let packet = with_body(source, destination, ip, body, &payload);
-            let bytes = if packet.is_ipv6() { with_extensions(packet, &extras) } else { with_options(packet, &extras) };
+            let mut bytes =
+                if packet.is_ipv6() { with_extensions(packet, &extras) } else { with_options(packet, &extras) };
+            if bytes[0] == 0x60 {
+                bytes[0] |= traffic_class >> 4;
+                bytes[1] |= traffic_class << 4;
+            } else {
+                bytes[1] = traffic_class;
+                Ipv4Packet::new_unchecked(&mut bytes).fill_checksum();
+            }
             recomputed(parsed(bytes))
         },
     )

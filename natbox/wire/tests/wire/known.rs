@@ -59,3 +59,12 @@ fn packets_read_aloud_in_one_line() {
     let error = build::icmp_error(IcmpError::PortUnreachable, "192.0.2.1".parse().unwrap(), &offender).unwrap();
     assert_eq!(error.summary(), "ICMP port-unreachable 192.0.2.1 > 10.0.0.2, about UDP 10.0.0.2:5000 > 192.0.2.1:3478");
 }
+
+#[test]
+fn a_checksum_is_right_whichever_zero_its_sums_come_to() {
+    // The pseudo-header alone sums to 0xFFFF: 0A00 + 0001 + C612 + 2FD3 + 0011 + 0008.
+    let (source, destination) = (endpoint("10.0.0.1:5000"), endpoint("198.18.47.211:53"));
+    let packet = build::udp(source, destination, IpFields::default(), &[]).unwrap();
+    assert_eq!(&packet.bytes()[26..28], &(!(5000_u16 + 53 + 8)).to_be_bytes());
+    assert!(packet.transport_checksum_ok());
+}

@@ -230,7 +230,7 @@ impl Stack {
         }
         let mtu_bytes = self.routes.mtu_bytes(uplink, destination, now);
         if packet.bytes().len() <= mtu_bytes {
-            self.outbox.push_back(Outgoing { uplink, packet, cause });
+            push(&mut self.outbox, Outgoing { uplink, packet, cause });
             return Ok(());
         }
         let identification = self.next_identification();
@@ -275,6 +275,14 @@ const EPHEMERAL_LAST: u16 = 60_999;
 /// The same endpoint with another address.
 fn with_address(endpoint: SocketAddr, address: IpAddr) -> SocketAddr {
     SocketAddr::new(address, endpoint.port())
+}
+
+/// Appends to a queue. The first place is the only one at first: most queues of most hosts never hold two.
+fn push<T>(queue: &mut VecDeque<T>, item: T) {
+    if queue.capacity() == 0 {
+        queue.reserve_exact(1);
+    }
+    queue.push_back(item);
 }
 
 /// Adds a task to those waiting, once.

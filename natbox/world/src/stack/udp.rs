@@ -92,7 +92,7 @@ impl UdpSocket {
             return false;
         }
         self.queued_bytes += cost;
-        self.queue.push_back(datagram);
+        super::push(&mut self.queue, datagram);
         wakes.append(&mut self.readers);
         true
     }
@@ -231,7 +231,11 @@ impl UdpSockets {
 impl UdpSockets {
     pub(super) fn heap_bytes(&self) -> usize {
         let slots = self.sockets.capacity() * (size_of::<Box<UdpSocket>>() + size_of::<usize>());
-        slots + self.sockets.len() * size_of::<UdpSocket>() + self.by_local.allocation_size()
+        let queued = |(_, socket): (usize, &Box<UdpSocket>)| {
+            socket.queue.capacity() * size_of::<Datagram>() + socket.readers.capacity() * size_of::<Waker>()
+        };
+        let queues: usize = self.sockets.iter().map(queued).sum();
+        slots + self.sockets.len() * size_of::<UdpSocket>() + self.by_local.allocation_size() + queues
     }
 }
 

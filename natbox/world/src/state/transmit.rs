@@ -22,6 +22,7 @@ impl State {
             let id = id.unwrap_or_else(|| self.new_packet());
             self.note_dropped(node, PacketRef { id, cause: None, bytes: packet.bytes() }, reason);
         }
+        // An executor's waker only marks its task as ready: no program runs here.
         for waker in self.host(node).stack.take_wakes() {
             self.woken = true;
             waker.wake();

@@ -31,7 +31,7 @@ use crate::turn::notify::Notify;
 
 /// RFC 8489 section 6.2.1: RTO 500 ms, doubled each time; Rc = 7 sends; the last waits Rm = 16 RTOs.
 const RTO: Duration = Duration::from_millis(500);
-const SENDS: u32 = 7;
+pub(in crate::turn) const SENDS: u32 = 7;
 const LAST_WAIT: Duration = Duration::from_secs(8);
 /// A nonce that goes stale again and again is the server's fault.
 const MAX_STALE: u32 = 3;
@@ -78,6 +78,10 @@ impl<H: Host> Link<H> {
         credentials: &Credentials,
         options: &Options,
     ) -> Result<Rc<Link<H>>, Error> {
+        if let Err(error) = Username::new(&credentials.username) {
+            let error = io::Error::new(io::ErrorKind::InvalidInput, error);
+            return Err(Error::io("use this username (at most 508 bytes)", &error));
+        }
         let local = options.local.unwrap_or_else(|| any_address(server));
         let socket = host.udp_bind(local).await.map_err(|error| Error::io("bind a UDP socket", &error))?;
         // ICMP errors end a transaction early where the host tells of them.
@@ -189,7 +193,11 @@ impl<H: Host> Link<H> {
     }
 
     pub(super) async fn send(&self, datagram: &[u8]) -> Result<(), Error> {
-        let sent = self.socket.send_to(datagram, self.server).await;
+        let mut sent = self.socket.send_to(datagram, self.server).await;
+        if sent.is_err() {
+            // A send may report the ICMP error of an earlier one instead.
+            sent = self.socket.send_to(datagram, self.server).await;
+        }
         sent.map(drop).map_err(|error| Error::io("send to the TURN server", &error))
     }
 

@@ -26,6 +26,7 @@ use turn_types::message::{ALLOCATE, CHANNEL_BIND, CREATE_PERMISSION, SEND};
 
 use self::lease::{Lease, Term};
 use self::link::Link;
+pub(super) use self::link::SENDS;
 use super::message::{Writer, channel_data, parse};
 use super::{CHANNEL_LIFETIME, Error, MAX_DATAGRAM_BYTES, PERMISSION_LIFETIME};
 

@@ -1,8 +1,8 @@
-//! The TURN server as a program on a host: sockets and timers for the state machine, nothing else.
+//! What the state machine needs of a host: sockets for the relayed addresses, and timers. Knows nothing of who reads
+//! the listening socket.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -13,31 +13,13 @@ use futures::future::{Either, select};
 use natbox_host::{Host, Received, UdpSocket};
 
 use super::{Discard, FiveTuple, Output, Server, ServerConfig};
+use crate::ProbeError;
 use crate::turn::notify::Notify;
 
 /// The longest datagram that a socket can hand over, in bytes.
-const BUFFER_BYTES: usize = 65_535;
+pub(super) const BUFFER_BYTES: usize = 65_535;
 /// Errors in a row, without an ICMP report to explain them, after which a socket counts as broken.
 const MAX_ERRORS: u32 = 16;
-
-/// Runs a TURN server on this host; ends only if the listening socket cannot be bound or breaks.
-pub async fn serve<H: Host>(host: H, config: ServerConfig) -> io::Result<Infallible> {
-    let listening = Rc::new(host.udp_bind(config.listen).await?);
-    let service = Service::new(host, listening.clone(), config)?;
-    let mut buffer = vec![0; BUFFER_BYTES];
-    let mut errors = 0;
-    loop {
-        match listening.recv_from(&mut buffer).await {
-            Ok(received) => {
-                errors = 0;
-                // What is discarded is discarded silently, as the RFC wants it.
-                let _ = service.receive(buffer.get(..received.length).unwrap_or_default(), &received).await;
-            }
-            Err(error) if errors == MAX_ERRORS => return Err(error),
-            Err(_) => errors += 1,
-        }
-    }
-}
 
 /// A TURN server on a listening socket that its owner reads: for a port that is shared with other protocols.
 ///
@@ -70,10 +52,13 @@ struct RelaySocket<U> {
 impl<H: Host> Service<H> {
     /// A server that answers from `listening`; `config.listen` is not bound again.
     ///
-    /// `InvalidInput` if the configuration makes no sense.
-    pub fn new(host: H, listening: Rc<H::Udp>, mut config: ServerConfig) -> io::Result<Service<H>> {
+    /// # Errors
+    /// [`ProbeError::Io`] with `InvalidInput` if the configuration makes no sense.
+    pub fn new(host: H, listening: Rc<H::Udp>, mut config: ServerConfig) -> Result<Service<H>, ProbeError> {
         config.dont_fragment &= listening.set_dont_fragment(false).is_ok();
-        let server = Server::new(config, host.random()).map_err(|e| io::Error::new(io::ErrorKind::InvalidInput, e))?;
+        let server = Server::new(config, host.random())
+            .map_err(|invalid| io::Error::new(io::ErrorKind::InvalidInput, invalid))
+            .map_err(ProbeError::io("start a TURN server"))?;
         let shared = Rc::new(Shared {
             host: host.clone(),
             listening,
@@ -149,8 +134,10 @@ impl<H: Host> Shared<H> {
         if dont_fragment && socket.set_dont_fragment(true).is_err() {
             return;
         }
-        // Lost like any datagram, if the host cannot send it.
-        let _ = socket.send_to(payload, peer).await;
+        // A send may report the ICMP error of an earlier one instead; what fails twice is lost like any datagram.
+        if socket.send_to(payload, peer).await.is_err() && self.pass_on_errors(relay, &socket) {
+            let _ = socket.send_to(payload, peer).await;
+        }
         if dont_fragment {
             let _ = socket.set_dont_fragment(false);
         }

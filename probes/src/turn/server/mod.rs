@@ -1,4 +1,5 @@
-//! The TURN server: `state` is the machine without sockets, `driver` runs it on a host.
+//! The TURN server: `state` is the machine without sockets, `driver` gives it sockets and timers, `serve`
+//! makes it a program.
 //!
 //! ```text
 //!  client --- datagram ---> Server::receive ----------> Output::Relay --> peer
@@ -21,12 +22,14 @@ mod config;
 mod data;
 mod driver;
 mod requests;
+mod serve;
 mod state;
 #[cfg(test)]
 mod tests;
 
 pub use config::{InvalidConfig, Quotas, ServerConfig};
-pub use driver::{Service, serve};
+pub use driver::Service;
+pub use serve::{serve, serve_with_stun};
 pub use state::{Discard, FiveTuple, Output, Server};
 
 /// Whether a datagram that came to a port shared with other protocols is for a TURN server: ChannelData, or a STUN

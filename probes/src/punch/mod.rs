@@ -1,0 +1,313 @@
+//! UDP hole punching (Ford, Srisuresh and Kegel 2005; RFC 5128 section 3.3).
+//!
+//! ```text
+//! caller                    directory                    callee
+//!   |                           | <----- register --------- |     from the socket that will be punched
+//!   | ------ introduce -------> |                           |     likewise
+//!   | <----- introduced ------- | ------ invitation ------> |     to each the other's endpoints, and one token
+//!   | check --------------------X                           |     opens the caller's NAT
+//!   |                           | <------------------ check |     opens the callee's NAT, and gets in
+//!   | <----------- authenticated answers and data --------> |
+//! ```
+//!
+//! Both sides run the checks that [`session`] describes, and keep the mapping alive afterwards. The caller runs
+//! [`punch`], the callee [`answer`]. For "whatever works, relays included", see [`connect`](crate::connect).
+
+mod link;
+pub(crate) mod session;
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use natbox_host::{Host, UdpSocket};
+use natbox_wire::Time;
+use rand_core::Rng;
+
+pub(crate) use link::{DATA, Link, READ_BYTES, Step, accepted};
+pub use session::{Attempt, CheckPlan, Outcome, PairKind, Role, Via};
+
+use crate::ProbeError;
+use crate::path::{Path, Paths};
+use crate::rendezvous::{self, Body, Candidate, CandidateKind, Introduction, Message, RequestId};
+use crate::stun::client::{BindingRequest, Client, Retransmission};
+use crate::wait::receive;
+use session::{Introduced, Session, Status};
+
+/// How to meet a peer, and how to check the ways to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PunchConfig {
+    /// The directory.
+    pub directory: SocketAddr,
+    /// This host's name there.
+    pub me: String,
+    /// A STUN server whose view of the socket becomes one more candidate.
+    pub stun: Option<SocketAddr>,
+    /// Whether the peer is told this host's own addresses, and tries them.
+    pub host_candidates: bool,
+    /// How pairs are checked.
+    pub checks: CheckPlan,
+    /// When requests to servers are sent again.
+    pub retransmission: Retransmission,
+    /// The time between two keep-alives (RFC 8445 section 11: 15 s at least).
+    pub keep_alive: Duration,
+}
+
+impl PunchConfig {
+    /// The usual checks, as `me`, through `directory`.
+    pub fn new(directory: SocketAddr, me: impl Into<String>) -> PunchConfig {
+        PunchConfig {
+            directory,
+            me: me.into(),
+            stun: None,
+            host_candidates: true,
+            checks: CheckPlan::default(),
+            retransmission: Retransmission::PROBE,
+            keep_alive: Duration::from_secs(15),
+        }
+    }
+}
+
+/// Why two hosts did not come together, and what was tried.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// The step that failed; `None` if every pair of endpoints was checked in vain.
+    pub error: Option<ProbeError>,
+    /// How long it took.
+    pub elapsed: Duration,
+    /// The pairs that were tried.
+    pub attempts: Vec<Attempt>,
+    /// What else went wrong on the way, without ending it.
+    pub remarks: Vec<String>,
+}
+
+impl Failure {
+    pub(crate) fn early(error: ProbeError, elapsed: Duration) -> Failure {
+        Failure { error: Some(error), elapsed, attempts: Vec::new(), remarks: Vec::new() }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.error {
+            Some(error) => write!(f, "{error}")?,
+            None => write!(f, "no path after {:?}", self.elapsed)?,
+        }
+        self.attempts.iter().try_for_each(|attempt| write!(f, "; {attempt}"))?;
+        self.remarks.iter().try_for_each(|remark| write!(f, "; {remark}"))
+    }
+}
+
+impl std::error::Error for Failure {}
+
+/// Two hosts that talk through punched holes.
+pub struct Punched<H: Host> {
+    link: Link<H>,
+    elapsed: Duration,
+}
+
+impl<H: Host> Punched<H> {
+    /// The peer's endpoint.
+    pub fn remote(&self) -> SocketAddr {
+        self.link.selected().map_or(self.link.session.introduced().peer.reflexive, |(_, remote)| remote)
+    }
+
+    /// The path that it is: punching also finds the shorter ones.
+    pub fn path(&self) -> Path {
+        self.link.history.last().map_or(Path::None, |(_, path)| *path)
+    }
+
+    /// The peer's name.
+    pub fn peer(&self) -> &str {
+        &self.link.session.introduced().peer.name
+    }
+
+    /// From the beginning of [`punch`], or the coming of the invitation, to the selected pair.
+    pub fn elapsed(&self) -> Duration {
+        self.elapsed
+    }
+
+    /// What was tried.
+    pub fn attempts(&self) -> Vec<Attempt> {
+        self.link.session.attempts()
+    }
+
+    /// Sends a datagram to the peer.
+    ///
+    /// # Errors
+    /// What the machine's socket says.
+    pub async fn send(&mut self, payload: &[u8]) -> io::Result<()> {
+        self.link.send(payload).await
+    }
+
+    /// The next datagram from the peer, or `None` at `deadline`. Answers checks and keeps the holes open meanwhile.
+    ///
+    /// # Errors
+    /// What the machine's socket says.
+    pub async fn recv(&mut self, deadline: Time) -> io::Result<Option<&[u8]>> {
+        loop {
+            match self.link.step(deadline).await? {
+                Step::Data { length, .. } => return Ok(Some(self.link.data(length))),
+                Step::Progress => {}
+                Step::Deadline => return Ok(None),
+            }
+        }
+    }
+
+    /// The socket and the peer's endpoint, for a protocol of one's own.
+    pub fn into_parts(self) -> (H::Udp, SocketAddr) {
+        let remote = self.remote();
+        (self.link.socket, remote)
+    }
+}
+
+/// Punches through to `peer`, who is registered and runs [`answer`].
+///
+/// # Errors
+/// [`Failure`] with the step that failed, or with what became of every pair that was checked.
+pub async fn punch<H: Host>(host: &H, config: &PunchConfig, peer: &str) -> Result<Punched<H>, Failure> {
+    let began = host.now();
+    let early = |error| Failure::early(error, host.now().since(began));
+    let (socket, candidates) = prepare(host, config).await.map_err(early)?;
+    let local = local_endpoints(host, &socket);
+    let introduction = Introduction { own: config.me.clone(), wanted: peer.to_owned(), paths: Paths::ALL, candidates };
+    let introduced = rendezvous::introduce(host, &socket, config.directory, introduction, &config.retransmission).await;
+    let rendezvous::Introduced { token, seen, peer } = introduced.map_err(early)?;
+    let introduced = Introduced { role: Role::Caller, token, local, reflexive: seen, peer, paths: Paths::ALL };
+    run(host, socket, config, introduced, began).await
+}
+
+/// Registers, and answers the first call that comes before `deadline`.
+///
+/// # Errors
+/// [`Failure`] if registration fails, nobody calls, or the caller cannot be reached.
+pub async fn answer<H: Host>(host: &H, config: &PunchConfig, deadline: Time) -> Result<Punched<H>, Failure> {
+    let began = host.now();
+    let early = |error| Failure::early(error, host.now().since(began));
+    let (socket, candidates) = prepare(host, config).await.map_err(early)?;
+    let lifetime = deadline.since(began).max(Duration::from_secs(1));
+    let registration = (config.me.as_str(), lifetime, &candidates[..]);
+    let registered = rendezvous::register(host, &socket, config.directory, registration, &config.retransmission).await;
+    let seen = registered.map_err(early)?.seen;
+    let renewal = rendezvous::keep_registered(&config.me, lifetime, &candidates, RequestId(host.random().next_u64()));
+    let waited = invitation(host, &socket, config, &renewal, deadline).await;
+    let (id, introduced) = waited.map_err(early)?;
+    let called = host.now();
+    let accept = socket.send_to(&accepted(id), config.directory).await;
+    accept.map_err(ProbeError::io("accept an invitation")).map_err(early)?;
+    let local = local_endpoints(host, &socket);
+    let introduced = Introduced { local, reflexive: seen, ..introduced };
+    run(host, socket, config, introduced, called).await
+}
+
+/// Waits for an invitation, and keeps the mapping to the directory alive.
+async fn invitation<H: Host>(
+    host: &H,
+    socket: &H::Udp,
+    config: &PunchConfig,
+    renewal: &[u8],
+    deadline: Time,
+) -> Result<(RequestId, Introduced), ProbeError> {
+    let began = host.now();
+    let mut buffer = [0; 1024];
+    let mut next_renewal = began + config.keep_alive;
+    loop {
+        let received = receive(host, socket, &mut buffer, deadline.min(next_renewal)).await;
+        let received = received.map_err(ProbeError::io("wait for an invitation"))?;
+        let now = host.now();
+        if let Some(received) = received.filter(|received| received.source == config.directory) {
+            let message = Message::decode(&buffer[..received.length.min(buffer.len())]);
+            if let Some(Message { id, body: Body::Invitation { token, paths, peer } }) = message {
+                let local = Vec::new();
+                return Ok((
+                    id,
+                    Introduced { role: Role::Callee, token, local, reflexive: peer.reflexive, peer, paths },
+                ));
+            }
+        }
+        if now >= deadline {
+            let (expected, from, waited) = ("an invitation", config.directory, now.since(began));
+            return Err(ProbeError::Silence { expected, from, waited, sent: 1 });
+        }
+        if now >= next_renewal {
+            socket.send_to(renewal, config.directory).await.map_err(ProbeError::io("renew the registration"))?;
+            next_renewal = now + config.keep_alive;
+        }
+    }
+}
+
+/// Runs the checks to their end.
+async fn run<H: Host>(
+    host: &H,
+    socket: H::Udp,
+    config: &PunchConfig,
+    introduced: Introduced,
+    began: Time,
+) -> Result<Punched<H>, Failure> {
+    let now = host.now();
+    let session = Session::new(introduced, config.checks, random_u128(host), now);
+    let mut link = Link::new(host, socket, None, session, config.keep_alive);
+    loop {
+        match link.session.status() {
+            Status::Selected(_) => return Ok(Punched { link, elapsed: host.now().since(began) }),
+            Status::Failed => {
+                let (elapsed, attempts) = (host.now().since(began), link.session.attempts());
+                return Err(Failure { error: None, elapsed, attempts, remarks: Vec::new() });
+            }
+            Status::Checking => {}
+        }
+        if let Err(error) = link.step(Time::MAX).await {
+            let error = ProbeError::io("receive a check")(error);
+            let (elapsed, attempts) = (host.now().since(began), link.session.attempts());
+            return Err(Failure { error: Some(error), elapsed, attempts, remarks: Vec::new() });
+        }
+    }
+}
+
+/// A socket, and the candidates that it has.
+async fn prepare<H: Host>(host: &H, config: &PunchConfig) -> Result<(H::Udp, Vec<Candidate>), ProbeError> {
+    let socket = open(host, config.directory).await?;
+    let mut candidates = Vec::new();
+    if config.host_candidates {
+        candidates.extend(host_candidates(host, &socket));
+    }
+    if let Some(server) = config.stun {
+        let mut client = Client::new(host, config.retransmission);
+        let binding = client.binding(&socket, server, BindingRequest::default()).await?;
+        candidates.push(Candidate { kind: CandidateKind::Reflexive, endpoint: binding.mapped });
+    }
+    Ok((socket, candidates))
+}
+
+/// A socket that takes packets on every address of the IP version that leads to `server`.
+pub(crate) async fn open<H: Host>(host: &H, server: SocketAddr) -> Result<H::Udp, ProbeError> {
+    let several = host.addresses().iter().filter(|address| address.is_ipv4() == server.is_ipv4()).count() > 1;
+    let address = match (several, server.is_ipv4()) {
+        (false, _) => host.source_for(server.ip()).map_err(ProbeError::io("find a way to the directory"))?,
+        (true, true) => std::net::Ipv4Addr::UNSPECIFIED.into(),
+        (true, false) => std::net::Ipv6Addr::UNSPECIFIED.into(),
+    };
+    host.udp_bind(SocketAddr::new(address, 0)).await.map_err(ProbeError::io("bind a UDP socket"))
+}
+
+/// The endpoints of a socket on this host's own networks.
+pub(crate) fn local_endpoints<H: Host>(host: &H, socket: &H::Udp) -> Vec<SocketAddr> {
+    let bound = socket.local_addr();
+    if !bound.ip().is_unspecified() {
+        return vec![bound];
+    }
+    let addresses = host.addresses().into_iter().filter(|address| address.is_ipv4() == bound.is_ipv4());
+    addresses.map(|address| SocketAddr::new(address, bound.port())).collect()
+}
+
+/// The same, as candidates.
+pub(crate) fn host_candidates<H: Host>(host: &H, socket: &H::Udp) -> Vec<Candidate> {
+    let endpoints = local_endpoints(host, socket).into_iter();
+    endpoints.map(|endpoint| Candidate { kind: CandidateKind::Host, endpoint }).collect()
+}
+
+pub(crate) fn random_u128<H: Host>(host: &H) -> u128 {
+    let mut random = host.random();
+    u128::from(random.next_u64()) << 64 | u128::from(random.next_u64())
+}

@@ -1,0 +1,490 @@
+//! Connectivity checks between two hosts that a directory has introduced: datagrams and times go in, datagrams come
+//! out, and in the end there is a selected pair or a failure. Knows no socket and no clock.
+//!
+//! A check is a STUN Binding request with short-term credentials from the session's token, as in ICE (RFC 8445
+//! section 7), so that a stranger at the same private address can neither answer nor be mistaken for the peer:
+//!
+//! ```text
+//! caller                                           callee
+//!   | check ---X  (no hole yet)                      |    both check every candidate, again and again
+//!   |                   <-------------------- check  |    this one gets in: the caller has sent to the callee
+//!   | answer, and a triggered check ---------------> |    (RFC 8445 section 7.3.1.4)
+//!   |                   <------------------- answer  |    the caller's pair is valid
+//!   | check with USE-CANDIDATE --------------------> |    nomination: the callee uses this pair from now on
+//!   |                   <------------------- answer  |    the caller does too
+//! ```
+//!
+//! An answer counts only if it comes from where the check was sent (section 7.2.5.2.1). A check from an unknown source
+//! makes a peer-reflexive candidate if learning is on, and is ignored if it is off; through a relay it is always
+//! learned, because a relay's permissions know no ports. The caller nominates.
+//!
+//! Leaves out of ICE: priorities and frozen pairs (all pairs are checked at once, and the best path wins), roles that
+//! conflict (the directory says who calls), FINGERPRINT (the integrity tells checks from data).
+
+mod pair;
+mod path;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use natbox_wire::Time;
+
+pub use pair::{Attempt, Outcome, PairKind, Via};
+pub(crate) use pair::{Pair, PairState};
+
+use crate::path::{Path, Paths};
+use crate::rendezvous::{CandidateKind, Peer, Token};
+use crate::stun::codec::{self, BINDING, IntegrityKey, Message, MessageClass, TransactionId, Writer, attribute};
+
+/// The most pairs that a session keeps: peer-reflexive candidates are learned up to here (RFC 8445 section 6.1.2.5).
+const MOST_PAIRS: usize = 100;
+/// How many nominations a callee remembers, so that a duplicate changes nothing.
+const NOMINATIONS_REMEMBERED: usize = 8;
+
+/// Who has called whom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// This side called, and nominates.
+    Caller,
+    /// This side was called.
+    Callee,
+}
+
+/// How pairs are checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CheckPlan {
+    /// How often a pair is checked.
+    pub attempts: u32,
+    /// The time between two checks of a pair.
+    pub interval: Duration,
+    /// Whether a check from an unknown source makes a candidate.
+    pub peer_reflexive: bool,
+    /// How long a valid pair waits for a better one that is still being checked behind the same NAT.
+    pub grace: Duration,
+    /// Whether a relayed pair is used at once, and left when a better one is valid; else it comes last.
+    pub relay_first: bool,
+}
+
+impl Default for CheckPlan {
+    /// Ten checks, 200 ms apart: two seconds.
+    fn default() -> CheckPlan {
+        CheckPlan {
+            attempts: 10,
+            interval: Duration::from_millis(200),
+            peer_reflexive: true,
+            grace: Duration::from_millis(100),
+            relay_first: false,
+        }
+    }
+}
+
+impl CheckPlan {
+    /// How long all checks of a pair take.
+    pub fn duration(&self) -> Duration {
+        self.interval.saturating_mul(self.attempts)
+    }
+}
+
+/// What both sides know about each other when they begin.
+#[derive(Clone, Debug)]
+pub(crate) struct Introduced {
+    pub(crate) role: Role,
+    pub(crate) token: Token,
+    /// This side's own endpoints on its own networks.
+    pub(crate) local: Vec<SocketAddr>,
+    /// Where the directory saw this side.
+    pub(crate) reflexive: SocketAddr,
+    pub(crate) peer: Peer,
+    /// The paths that may be tried.
+    pub(crate) paths: Paths,
+}
+
+/// A datagram to send.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Transmit {
+    pub(crate) via: Via,
+    pub(crate) to: SocketAddr,
+    pub(crate) datagram: Vec<u8>,
+}
+
+/// Where a session stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Status {
+    Checking,
+    /// The pair of this index is in use.
+    Selected(usize),
+    Failed,
+}
+
+/// The checks of one session.
+///
+/// Give it what comes with [`handle`](Session::handle), call [`tick`](Session::tick) at
+/// [`next_deadline`](Session::next_deadline), and send what [`drain`](Session::drain) yields after either.
+#[derive(Debug)]
+pub(crate) struct Session {
+    introduced: Introduced,
+    plan: CheckPlan,
+    key: IntegrityKey,
+    username_out: String,
+    username_in: String,
+    /// The next transaction id: a random beginning, and a count.
+    next_id: u128,
+    pairs: Vec<Pair>,
+    nomination: Option<Nomination>,
+    nominations_seen: Vec<TransactionId>,
+    selected: Option<usize>,
+    failed: bool,
+    /// When the caller stops waiting for anything better than a relay.
+    give_up: Time,
+    out: Vec<Transmit>,
+}
+
+/// A pair that the caller wants to use, until the callee has answered.
+#[derive(Debug)]
+struct Nomination {
+    pair: usize,
+    id: TransactionId,
+    request: Vec<u8>,
+    sent: u32,
+    next: Time,
+}
+
+impl Session {
+    /// A session that begins to check at once. `first_id` is random.
+    pub(crate) fn new(introduced: Introduced, plan: CheckPlan, first_id: u128, now: Time) -> Session {
+        let hex = hex(&introduced.token);
+        let (fragment, password) = hex.split_at(8);
+        let (caller, callee) = (format!("{fragment}a:{fragment}b"), format!("{fragment}b:{fragment}a"));
+        let (username_in, username_out) = match introduced.role {
+            Role::Caller => (caller, callee),
+            Role::Callee => (callee, caller),
+        };
+        let mut session = Session {
+            key: codec::short_term_key(password),
+            username_out,
+            username_in,
+            next_id: first_id,
+            pairs: pair::form(&introduced, now),
+            nomination: None,
+            nominations_seen: Vec::new(),
+            selected: None,
+            failed: false,
+            give_up: now + plan.duration(),
+            out: Vec::new(),
+            introduced,
+            plan,
+        };
+        session.tick(now);
+        session
+    }
+
+    /// What both sides knew when they began.
+    pub(crate) fn introduced(&self) -> &Introduced {
+        &self.introduced
+    }
+
+    /// Where it stands.
+    pub(crate) fn status(&self) -> Status {
+        match self.selected {
+            Some(pair) => Status::Selected(pair),
+            None if self.failed => Status::Failed,
+            None => Status::Checking,
+        }
+    }
+
+    /// The pair of an index that [`Status::Selected`] gave.
+    pub(crate) fn pair(&self, index: usize) -> &Pair {
+        &self.pairs[index]
+    }
+
+    /// Whether `source` has proven, by a check or an answer, that it is the peer.
+    pub(crate) fn trusts(&self, via: Via, source: SocketAddr) -> bool {
+        self.pairs.iter().any(|pair| pair.is(via, source) && pair.trusted)
+    }
+
+    /// What was tried, and what became of it.
+    pub(crate) fn attempts(&self) -> Vec<Attempt> {
+        self.pairs.iter().map(|pair| pair.attempt(self.path_of(pair), self.introduced.paths)).collect()
+    }
+
+    /// What is to be sent, oldest first.
+    pub(crate) fn drain(&mut self) -> impl Iterator<Item = Transmit> + '_ {
+        self.out.drain(..)
+    }
+
+    /// Takes a check or an answer that came from `source`. Whether it was this session's.
+    pub(crate) fn handle(&mut self, via: Via, source: SocketAddr, message: &Message<'_>, now: Time) -> bool {
+        if !message.has_method(BINDING) {
+            return false;
+        }
+        match message.class() {
+            MessageClass::Request => self.checked(via, source, message, now),
+            MessageClass::Success => self.answered(via, source, message, now),
+            MessageClass::Error => self.refused(source, message),
+            MessageClass::Indication => self.trusts(via, source),
+        }
+    }
+
+    /// When [`tick`](Session::tick) has something to do.
+    pub(crate) fn next_deadline(&self) -> Option<Time> {
+        let checks = self.pairs.iter().filter_map(Pair::due);
+        let nomination = self.nomination.iter().map(|nomination| nomination.next);
+        let undecided = self.selected.is_none() && !self.failed && self.nomination.is_none();
+        let decision = undecided.then(|| self.decision_at()).flatten();
+        checks.chain(nomination).chain(decision).min()
+    }
+
+    /// Sends the checks that are due, and decides.
+    pub(crate) fn tick(&mut self, now: Time) {
+        for index in 0..self.pairs.len() {
+            if self.pairs[index].due().is_some_and(|due| due <= now) {
+                self.check(index, now);
+            }
+        }
+        self.renominate(now);
+        self.decide(now);
+    }
+
+    /// Sends a check of a pair, or gives the pair up.
+    fn check(&mut self, index: usize, now: Time) {
+        let PairState::Checking { sent, .. } = self.pairs[index].state else { return };
+        if sent >= self.plan.attempts {
+            self.pairs[index].state = PairState::Silent;
+            return;
+        }
+        if self.pairs[index].request.is_empty() {
+            let id = self.new_id();
+            let request = self.request(id, false);
+            (self.pairs[index].id, self.pairs[index].request) = (Some(id), request);
+        }
+        let pair = &mut self.pairs[index];
+        pair.state = PairState::Checking { sent: sent + 1, next: now + self.plan.interval };
+        pair.sent += 1;
+        self.out.push(Transmit { via: pair.via, to: pair.remote, datagram: pair.request.clone() });
+    }
+
+    /// A check came: answer it, and check back.
+    fn checked(&mut self, via: Via, source: SocketAddr, request: &Message<'_>, now: Time) -> bool {
+        let mine = codec::username(request).is_some_and(|username| username == self.username_in);
+        if !mine {
+            return false;
+        }
+        if request.validate_integrity_with_key(&self.key).is_err() {
+            let datagram = unauthorized(request);
+            self.out.push(Transmit { via, to: source, datagram });
+            return true;
+        }
+        let Some(index) = self.pair_of(via, source, now) else { return true };
+        self.pairs[index].trusted = true;
+        let answer = Writer::success(request).xor_address(attribute::XOR_MAPPED_ADDRESS, source);
+        let datagram = answer.integrity(&self.key).finish();
+        self.out.push(Transmit { via, to: source, datagram });
+        if self.introduced.role == Role::Callee && request.has_attribute(attribute::USE_CANDIDATE) {
+            self.nominated(index, request.transaction_id());
+        }
+        self.trigger(index, now);
+        true
+    }
+
+    /// The pair of a source; an unknown source makes a new one, if it may.
+    fn pair_of(&mut self, via: Via, source: SocketAddr, now: Time) -> Option<usize> {
+        let known = self.pairs.iter().position(|pair| pair.is(via, source));
+        let learns = self.plan.peer_reflexive || via == Via::Relay;
+        if known.is_some() || !learns || self.pairs.len() >= MOST_PAIRS {
+            return known;
+        }
+        self.pairs.push(Pair::learned(via, source, now));
+        Some(self.pairs.len() - 1)
+    }
+
+    /// Checks back at once (RFC 8445 section 7.3.1.4), where that can still change something.
+    fn trigger(&mut self, index: usize, now: Time) {
+        let settled = self
+            .selected
+            .is_some_and(|selected| selected == index || self.path_of(&self.pairs[selected]) != Path::Relayed);
+        let valid = matches!(self.pairs[index].state, PairState::Valid { .. });
+        if settled || valid || self.pairs[index].triggered && self.pairs[index].due().is_some() {
+            return;
+        }
+        self.pairs[index].triggered = true;
+        self.pairs[index].state = PairState::Checking { sent: 0, next: now };
+        self.check(index, now);
+    }
+
+    /// The callee's side of a nomination.
+    fn nominated(&mut self, index: usize, id: TransactionId) {
+        if self.nominations_seen.contains(&id) {
+            return;
+        }
+        if self.nominations_seen.len() == NOMINATIONS_REMEMBERED {
+            self.nominations_seen.remove(0);
+        }
+        self.nominations_seen.push(id);
+        self.selected = Some(index);
+        self.stop_checking();
+    }
+
+    /// An answer came.
+    fn answered(&mut self, via: Via, source: SocketAddr, answer: &Message<'_>, now: Time) -> bool {
+        let id = Some(answer.transaction_id());
+        let nominating = self.nomination.as_ref().is_some_and(|nomination| Some(nomination.id) == id);
+        let index = match &self.nomination {
+            Some(nomination) if nominating => Some(nomination.pair),
+            _ => self.pairs.iter().position(|pair| pair.id == id),
+        };
+        let Some(index) = index else { return false };
+        if answer.validate_integrity_with_key(&self.key).is_err() {
+            return true;
+        }
+        let mapped = codec::mapped_address(answer);
+        let pair = &mut self.pairs[index];
+        if !pair.is(via, source) {
+            // The path is not symmetric: an answer from elsewhere does not count (RFC 8445 section 7.2.5.2.1).
+            pair.elsewhere = Some(source);
+            return true;
+        }
+        pair.trusted = true;
+        if nominating {
+            self.nomination = None;
+            self.selected = Some(index);
+            self.stop_checking();
+        } else if !matches!(pair.state, PairState::Valid { .. }) {
+            pair.state = PairState::Valid { mapped, since: now };
+            self.decide(now);
+        }
+        true
+    }
+
+    fn refused(&mut self, source: SocketAddr, answer: &Message<'_>) -> bool {
+        let id = Some(answer.transaction_id());
+        let Some(pair) = self.pairs.iter_mut().find(|pair| pair.id == id) else { return false };
+        if pair.remote == source {
+            // An error response is not authenticated: it explains a failure, and ends nothing.
+            pair.refused = codec::error_code(answer).map(|(code, _)| code);
+        }
+        true
+    }
+
+    /// Stops what a selected pair makes needless: everything, unless it is a relay and a better path may yet come.
+    fn stop_checking(&mut self) {
+        let Some(selected) = self.selected else { return };
+        let upgrade = self.path_of(&self.pairs[selected]) == Path::Relayed;
+        for (index, pair) in self.pairs.iter_mut().enumerate() {
+            if !upgrade || index == selected {
+                pair.stop();
+            }
+        }
+    }
+
+    pub(crate) fn new_id(&mut self) -> TransactionId {
+        self.next_id = self.next_id.wrapping_add(1);
+        TransactionId::from(self.next_id)
+    }
+
+    fn request(&self, id: TransactionId, nominate: bool) -> Vec<u8> {
+        let request = Writer::request(BINDING, id).text(attribute::USERNAME, &self.username_out);
+        let request = if nominate { request.raw(attribute::USE_CANDIDATE, &[]) } else { request };
+        request.integrity(&self.key).finish()
+    }
+
+    /// The caller nominates the best valid pair as soon as there is nothing to wait for.
+    fn decide(&mut self, now: Time) {
+        if self.introduced.role == Role::Callee || self.nomination.is_some() {
+            if self.introduced.role == Role::Callee && self.selected.is_none() {
+                self.failed = now >= self.callee_gives_up();
+            }
+            return;
+        }
+        let current = self.selected.map(|index| self.path_of(&self.pairs[index]));
+        match self.best_valid() {
+            Some((path, index)) if current.is_none_or(|current| path < current) => {
+                if !self.worth_waiting(path, index, now) {
+                    self.nominate(index, now);
+                }
+            }
+            Some(_) => {}
+            None => self.failed = self.selected.is_none() && now >= self.give_up,
+        }
+    }
+
+    /// The callee waits for the caller's nomination for as long as the caller may still send one.
+    fn callee_gives_up(&self) -> Time {
+        self.give_up + self.plan.duration() + self.plan.interval
+    }
+
+    /// The allowed valid pair with the best path.
+    fn best_valid(&self) -> Option<(Path, usize)> {
+        let valid = self.pairs.iter().enumerate().filter(|(_, pair)| pair.mapped().is_some() && !pair.unusable);
+        let paths = valid.map(|(index, pair)| (self.path_of(pair), index));
+        paths.filter(|(path, _)| self.introduced.paths.contains(*path)).min()
+    }
+
+    /// Whether something better than a valid pair may still come.
+    fn worth_waiting(&self, path: Path, index: usize, now: Time) -> bool {
+        if path == Path::Relayed {
+            return !self.plan.relay_first && now < self.give_up && self.introduced.paths != Paths::of(&[path]);
+        }
+        let behind_one_nat = self.introduced.reflexive.ip() == self.introduced.peer.reflexive.ip();
+        let since = self.pairs[index].valid_since().unwrap_or(now);
+        let may_be_local = |pair: &Pair| pair.kind == PairKind::Host && pair.due().is_some();
+        path > Path::Direct && behind_one_nat && now < since + self.plan.grace && self.pairs.iter().any(may_be_local)
+    }
+
+    /// When a decision may change without anything coming.
+    fn decision_at(&self) -> Option<Time> {
+        if self.introduced.role == Role::Callee {
+            return Some(self.callee_gives_up());
+        }
+        let valid = self.best_valid();
+        let grace = valid.and_then(|(path, index)| {
+            let since = self.pairs[index].valid_since()?;
+            (path != Path::Relayed).then(|| since + self.plan.grace)
+        });
+        Some(grace.map_or(self.give_up, |grace| grace.min(self.give_up)))
+    }
+
+    fn nominate(&mut self, pair: usize, now: Time) {
+        let id = self.new_id();
+        let request = self.request(id, true);
+        self.nomination = Some(Nomination { pair, id, request, sent: 0, next: now });
+        self.renominate(now);
+    }
+
+    /// Sends the nomination if it is due; a pair that does not answer it is unusable.
+    fn renominate(&mut self, now: Time) {
+        let Some(nomination) = self.nomination.as_mut().filter(|nomination| nomination.next <= now) else { return };
+        let pair = &mut self.pairs[nomination.pair];
+        if nomination.sent >= self.plan.attempts {
+            pair.unusable = true;
+            self.nomination = None;
+            return;
+        }
+        nomination.sent += 1;
+        nomination.next = now + self.plan.interval;
+        self.out.push(Transmit { via: pair.via, to: pair.remote, datagram: nomination.request.clone() });
+    }
+}
+
+/// The refusal of a check whose credentials nobody here knows (RFC 8489 section 9.1.3).
+pub(crate) fn unauthorized(request: &Message<'_>) -> Vec<u8> {
+    Writer::error(request, 401, "Unauthorized").finish()
+}
+
+/// Whether a candidate of the peer is of use to a side that may try `paths`.
+fn wanted(role: Role, kind: CandidateKind, paths: Paths) -> bool {
+    match (role, kind) {
+        (Role::Caller, CandidateKind::Host) => paths.any_of(&[Path::Local, Path::Direct]),
+        (Role::Callee, CandidateKind::Host) => paths.any_of(&[Path::Local, Path::Reversed]),
+        (_, CandidateKind::Reflexive) => paths.any_of(&[Path::Punched, Path::Hairpinned]),
+        (_, CandidateKind::Relayed) => paths.contains(Path::Relayed),
+    }
+}
+
+fn hex(token: &Token) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let nibbles = token.0.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    nibbles.map(|nibble| char::from(DIGITS[usize::from(nibble)])).collect()
+}
+
+#[cfg(test)]
+mod tests;

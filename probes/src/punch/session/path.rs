@@ -1,0 +1,57 @@
+//! What a valid pair is called.
+//!
+//! The answer to a check says where the peer saw this side. If that is one of this side's own endpoints, nothing
+//! translated it on the way; and nothing translated the peer if its endpoint is one that it has itself:
+//!
+//! | this side translated | peer translated | path, seen from the caller |
+//! | --- | --- | --- |
+//! | no | no | `direct` if the peer's address is its address on the Internet as well, else `local` |
+//! | yes | no | `direct`: the callee is reached where it is |
+//! | no | yes | `reversed`: the callee reached the caller where it is |
+//! | yes | yes | `hairpinned` if both have one external address and used it, else `punched` |
+
+use std::net::SocketAddr;
+
+use super::pair::{Pair, PairKind, Via};
+use super::{Role, Session};
+use crate::path::Path;
+use crate::rendezvous::CandidateKind;
+
+impl Session {
+    /// The path that a pair is, as the caller would say.
+    pub(crate) fn path_of(&self, pair: &Pair) -> Path {
+        let own = &self.introduced;
+        if pair.via == Via::Relay || pair.kind == PairKind::Relayed {
+            return Path::Relayed;
+        }
+        // A pair that only the peer has proven says nothing of this side: then the directory's view has to do.
+        let seen = pair.mapped().unwrap_or(own.reflexive);
+        let here = !own.local.contains(&seen);
+        let there = !self.peer_has(pair.remote);
+        let (caller, callee) = if own.role == Role::Caller { (here, there) } else { (there, here) };
+        match (caller, callee) {
+            (false, false) if self.callee_is_public() => Path::Direct,
+            (false, false) => Path::Local,
+            (true, false) => Path::Direct,
+            (false, true) => Path::Reversed,
+            (true, true) => {
+                let shared = own.reflexive.ip() == own.peer.reflexive.ip();
+                let used = pair.remote.ip() == own.peer.reflexive.ip();
+                if shared && used { Path::Hairpinned } else { Path::Punched }
+            }
+        }
+    }
+
+    fn peer_has(&self, endpoint: SocketAddr) -> bool {
+        let candidates = self.introduced.peer.candidates.iter();
+        candidates.filter(|candidate| candidate.kind == CandidateKind::Host).any(|host| host.endpoint == endpoint)
+    }
+
+    /// Whether the directory saw the callee at one of its own endpoints.
+    fn callee_is_public(&self) -> bool {
+        match self.introduced.role {
+            Role::Caller => self.peer_has(self.introduced.peer.reflexive),
+            Role::Callee => self.introduced.local.contains(&self.introduced.reflexive),
+        }
+    }
+}

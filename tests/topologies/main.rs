@@ -1,0 +1,3 @@
+//! Topology files that the house ships, and what labs come to.
+
+mod shipped;
