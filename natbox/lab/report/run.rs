@@ -2,18 +2,16 @@
 //!
 //! Reads what a run came to; decides nothing.
 
-use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::time::Duration;
 
-use natbox_wire::{DropReason, Time};
+use natbox_wire::Time;
 
 use super::lab::picture;
-use crate::capture::{Widths, frames, line};
+use crate::capture::{Widths, clock, frames, line};
+use crate::outcome::{Outcome, StepResult};
 use crate::paint::Paint;
 use crate::plan::Plan;
 use crate::record::{Log, Names, Record, comment};
-use crate::topology::units::show_duration;
 
 /// How much is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -26,36 +24,13 @@ pub enum Detail {
     Packets,
 }
 
-/// One step of a run.
-#[derive(Clone, Debug)]
-pub struct StepView<'a> {
-    /// What it does: its name in the file, or its action in words.
-    pub what: String,
-    /// When it began.
-    pub begins: Time,
-    /// When it ended.
-    pub ends: Time,
-    /// What was expected, if anything was.
-    pub expected: Option<String>,
-    /// What came of it, if there is something to tell.
-    pub got: Option<String>,
-    /// Whether what was expected came.
-    pub ok: bool,
-    /// Where and why packets died, for a step that failed.
-    pub why: &'a [String],
-}
-
-/// What a run came to, as far as people want to know it.
-#[derive(Clone, Debug)]
+/// What a run came to, and what it left behind.
+#[derive(Clone, Copy, Debug)]
 pub struct RunView<'a> {
     /// The lab.
     pub plan: &'a Plan,
-    /// The seed that it ran with.
-    pub seed: u64,
-    /// The steps, in order.
-    pub steps: Vec<StepView<'a>>,
-    /// When it ended.
-    pub ended: Time,
+    /// What came of it.
+    pub outcome: &'a Outcome,
     /// Everything that happened.
     pub log: &'a Log,
     /// What things are called.
@@ -64,23 +39,22 @@ pub struct RunView<'a> {
 
 /// The report of a run.
 pub fn text(run: &RunView<'_>, detail: Detail, paint: Paint) -> String {
-    let mut text = String::new();
-    let failed = run.steps.iter().any(|step| !step.ok);
-    if detail == Detail::Failures && !failed {
+    let (outcome, mut text) = (run.outcome, String::new());
+    if detail == Detail::Failures && outcome.ok {
         return text;
     }
-    let (name, file) = (paint.strong(&run.plan.name), paint.faint(format!("{}, seed {}", run.plan.file, run.seed)));
-    writeln!(text, "{name}  {file}\n").ok();
+    let about = paint.faint(format!("{}, seed {}", outcome.file, outcome.seed));
+    writeln!(text, "{}  {about}\n", paint.strong(&outcome.name)).ok();
     if detail > Detail::Failures {
         writeln!(text, "{}", picture(run.plan, paint)).ok();
     }
     let mut events = events(run, detail).into_iter().peekable();
-    for (number, step) in (1..).zip(&run.steps) {
-        if detail > Detail::Failures || !step.ok {
-            text.push_str(&told(number, step, paint));
-        }
-        while let Some((_, event)) = events.next_if(|(at, _)| *at <= step.ends) {
+    for step in &outcome.steps {
+        while let Some((_, event)) = events.next_if(|(at, _)| at.as_nanos() < step.started_ns) {
             writeln!(text, "{event}").ok();
+        }
+        if detail > Detail::Failures || !step.ok {
+            text.push_str(&told(step, paint));
         }
     }
     for (_, event) in events {
@@ -91,27 +65,32 @@ pub fn text(run: &RunView<'_>, detail: Detail, paint: Paint) -> String {
 }
 
 /// A step: when, what, and whether it came as expected.
-fn told(number: usize, step: &StepView<'_>, paint: Paint) -> String {
-    let begins = step.begins.to_string();
+fn told(step: &StepResult, paint: Paint) -> String {
+    let begins = clock(Time::from_nanos(step.started_ns), Time::ZERO);
     let verdict = match (&step.expected, step.ok) {
         (_, false) => format!("  {}", paint.bad("FAILED")),
         (Some(_), true) => format!("  {}", paint.good("ok")),
         (None, true) => String::new(),
     };
-    let mut text = format!("{begins:>12}  {number:>3}. {}{verdict}\n", step.what);
-    let mut detail = |name: &str, what: &str| writeln!(text, "{:19}{name} {what}", "").ok();
-    match (&step.expected, &step.got) {
-        // What came as expected is said once.
-        (Some(_) | None, Some(got)) if step.ok => detail("->", got),
-        (Some(expected), got) if !step.ok => {
-            detail("expected:", expected);
-            detail("got:     ", got.as_deref().unwrap_or("nothing"))
+    let name = step.name.as_ref().map_or_else(String::new, |name| format!("{}: ", paint.strong(name)));
+    let mut text = format!("{begins:>12}  {:>2}. {name}{}{verdict}\n", step.index, step.description);
+    let mut lines = Vec::new();
+    match &step.expected {
+        Some(expected) if !step.ok => {
+            lines.push(format!("expected: {expected}"));
+            lines.push(format!("got:      {}", step.got));
         }
-        (None, Some(got)) => detail("got:     ", got),
-        _ => None,
-    };
-    for reason in step.why {
-        writeln!(text, "{:19}{}", "", paint.bad(format!("because {reason}"))).ok();
+        _ => lines.push(step.got.clone()),
+    }
+    // A router that takes a packet and sends it on says the same twice.
+    let mut reasons = step.reasons.clone();
+    reasons.dedup();
+    for (number, reason) in reasons.iter().enumerate() {
+        let label = if number == 0 { "why:" } else { "" };
+        lines.push(paint.faint(format!("{label:<5}{reason}")));
+    }
+    for line in lines {
+        writeln!(text, "{:18}{line}", "").ok();
     }
     text
 }
@@ -134,33 +113,34 @@ fn events(run: &RunView<'_>, detail: Detail) -> Vec<(Time, String)> {
 }
 
 fn milestone(record: &Record, names: &Names) -> String {
-    format!("{:>12}  {:>5}  {}", record.at.to_string(), "", comment(record, names))
+    format!("{:>12}  {:>5}  {}", clock(record.at, Time::ZERO), "", comment(record, names))
 }
 
 /// One line: expectations, time, packets, drops.
 fn summary(run: &RunView<'_>, paint: Paint) -> String {
-    let expected = run.steps.iter().filter(|step| step.expected.is_some() || !step.ok).count();
-    let held = run.steps.iter().filter(|step| step.expected.is_some() && step.ok).count();
-    let verdict = match (expected, held) {
-        (0, _) => "nothing was expected".to_owned(),
-        (all, held) if all == held => paint.good(format!("{}: {held} of {all} expectations hold", run.plan.name)),
-        (all, held) => paint.bad(format!("{}: {held} of {all} expectations hold", run.plan.name)),
-    };
-    let took = show_duration(&rounded(run.ended.since(Time::ZERO)));
-    let mut drops = BTreeMap::<DropReason, u64>::new();
-    for (_, _, drop) in run.log.drops(None, None) {
-        *drops.entry(drop.reason).or_default() += 1;
-    }
-    let packets = run.log.packet_count();
-    let reasons = drops.iter().map(|(reason, count)| format!("{count} {reason}")).collect::<Vec<_>>().join(", ");
-    let dropped = drops.values().sum::<u64>();
+    let outcome = run.outcome;
+    let took = clock(Time::from_nanos(outcome.elapsed_ns), Time::ZERO);
+    let reasons =
+        outcome.drops.iter().map(|(reason, count)| format!("{count} {reason}")).collect::<Vec<_>>().join(", ");
+    let dropped = outcome.drops.values().sum::<u64>();
     let dropped = if dropped == 0 { "none dropped".to_owned() } else { format!("{dropped} dropped ({reasons})") };
     let missed = run.log.missed().records;
     let missed = if missed == 0 { String::new() } else { format!("; the record is cut short by {missed} notes") };
-    format!("{verdict}; {took} of virtual time, {packets} packets, {dropped}{missed}")
+    let packets = outcome.packets;
+    format!("{}; {took} of virtual time, {packets} packets, {dropped}{missed}", verdict(outcome, paint))
 }
 
-/// To the millisecond: nobody reads nanoseconds in a summary.
-fn rounded(duration: Duration) -> Duration {
-    Duration::from_millis(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
+/// How many expectations hold. A step that could not be done counts as one that does not.
+pub fn verdict(outcome: &Outcome, paint: Paint) -> String {
+    let (failed, held) = (outcome.failures().count(), held(outcome));
+    let verdict = format!("{}: {held} of {} expectations hold", outcome.name, held + failed);
+    match (failed, held) {
+        (0, 0) => format!("{}: nothing was expected", outcome.name),
+        (0, _) => paint.good(verdict),
+        _ => paint.bad(verdict),
+    }
+}
+
+fn held(outcome: &Outcome) -> usize {
+    outcome.steps.iter().filter(|step| step.expected.is_some() && step.ok).count()
 }
