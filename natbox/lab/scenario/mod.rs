@@ -288,13 +288,11 @@ fn told_with(report: &Report) -> String {
     if wrong.is_empty() { report.got.clone() } else { format!("{} ({})", report.got, wrong.join("; ")) }
 }
 
-/// A duration for people: milliseconds, with as many decimals as are needed.
+/// A duration for people: in milliseconds, to the microsecond.
 fn shown(duration: Duration) -> String {
-    let nanos = duration.as_nanos();
-    let (millis, rest) = (nanos / 1_000_000, nanos % 1_000_000);
-    let text = format!("{millis}.{rest:06}");
-    let text = text.trim_end_matches('0').trim_end_matches('.');
-    format!("{text}ms")
+    let micros = (duration.as_nanos() + 500) / 1_000;
+    let text = format!("{}.{:03}", micros / 1_000, micros % 1_000);
+    format!("{}ms", text.trim_end_matches('0').trim_end_matches('.'))
 }
 
 fn nanos(duration: Duration) -> u64 {

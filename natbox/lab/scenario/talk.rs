@@ -105,7 +105,7 @@ impl Runner<'_> {
         let size_bytes = u16::try_from(step.size_bytes).unwrap_or(u16::MAX);
         let config = CallConfig { interval: step.interval, size_bytes, duration: step.length };
         Ok(match self.built.world.run_until(call(&mut connection, &config))? {
-            Ok(called) => told_call(&called, step.expect.as_ref()),
+            Ok(called) => told_call(&called, connection.history(), step.expect.as_ref()),
             Err(error) => Report::impossible(error.to_string()),
         })
     }
@@ -245,14 +245,15 @@ fn unconnected(failed: &Failed, expect: Option<&ExpectCall>) -> Report {
     report
 }
 
-fn told_call(called: &CallReport, expect: Option<&ExpectCall>) -> Report {
+/// `history`: every path of the connection, from before the first datagram.
+fn told_call(called: &CallReport, history: &[(Time, Path)], expect: Option<&ExpectCall>) -> Report {
     let path = called.paths.last().map_or(Path::None, |(_, path)| *path);
     let (sent, received) = (called.outbound.sent + called.inbound.sent, called.outbound.received + called.inbound.received);
     let loss = if sent == 0 { 0.0 } else { f64::from(sent.saturating_sub(received)) / f64::from(sent) };
-    let ways: Vec<&str> = called.paths.iter().map(|(_, path)| path.as_str()).collect();
+    let ways: Vec<&str> = history.iter().map(|(_, path)| path.as_str()).collect();
     let mut report = Report::new(format!("{}, {} of {sent} lost ({})", ways.join(" then "), sent - received, show_percent(&loss)));
     report.fact("path", path.as_str());
-    report.fact("paths", paths(&called.paths));
+    report.fact("paths", paths(history));
     report.fact("sent", sent);
     report.fact("received", received);
     report.fact("loss", loss);

@@ -45,7 +45,7 @@ words! {
 words! {
     /// Whether a reply uses the mapping that let the packet in (RFC 6146's session table, RFC 6886 section 3.9).
     pub enum SessionAffinity: "session affinity" {
-        On = "on", "a session pins the mapping that its replies use";
+        On = "on", "a reply uses the mapping that let the packet in";
         Off = "off", "every outbound packet is keyed afresh by the mapping rule";
     }
 }
@@ -215,16 +215,22 @@ impl Behavior {
         let mut found = Vec::new();
         let translates = self.translation == TranslationKind::Napt || self.ipv6 == Ipv6::Napt;
         if translates && self.filtering == Filtering::Off {
-            found.push("filtering `off` needs a box that translates nothing: set `endpoint-independent` to admit all".into());
+            found.push(
+                "filtering `off` needs a box that translates nothing: set `endpoint-independent` to admit all".into(),
+            );
         }
         let (first, last) = (self.ports.range.start(), self.ports.range.end());
         if self.ports.range.is_empty() {
             found.push(format!("port range {first}-{last} is empty: its end is before its start"));
         } else if *first == 0 {
-            found.push(format!("port range {first}-{last} begins with port 0, which no packet may come from: begin at 1"));
+            found.push(format!(
+                "port range {first}-{last} begins with port 0, which no packet may come from: begin at 1"
+            ));
         }
         let timeouts = self.axes().into_iter().filter(|(axis, _)| axis.starts_with("timeouts."));
-        found.extend(timeouts.filter(|(_, time)| time == "0s").map(|(axis, _)| format!("{axis} is 0s: no session would live")));
+        found.extend(
+            timeouts.filter(|(_, time)| time == "0s").map(|(axis, _)| format!("{axis} is 0s: no session would live")),
+        );
         found
     }
 }

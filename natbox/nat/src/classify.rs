@@ -45,7 +45,8 @@ pub(crate) fn classify<A: Address>(packet: &Packet) -> Result<Class<A>, DropReas
         return Err(DropReason::UnsupportedProtocol);
     }
     let flow = |protocol, from, to, flags| {
-        let (source, destination) = (Endpoint { address: source, port: from }, Endpoint { address: destination, port: to });
+        let (source, destination) =
+            (Endpoint { address: source, port: from }, Endpoint { address: destination, port: to });
         Ok(Class::Flow(Flow { protocol, source, destination, flags }))
     };
     let none = TcpFlags::default();

@@ -13,8 +13,8 @@
 //!
 //! So all depends on the mapping through which I sends to R:
 //!
-//! * With affinity, the mapping of the session (I, R) while there is one: the mapping that I's first packet to R
-//!   left through, or the one through which R's first admitted packet came.
+//! * With affinity, the mapping through which R's last admitted packet came, or if none came the one that I's first
+//!   packet to R left through, while the session on it lives.
 //! * Otherwise the mapping rule's: one for all (EIM), one per address of R (ADM), one per R (APDM).
 //!
 //! From this follows, for an R of which I has heard nothing yet, and to which I has sent as said:
@@ -32,12 +32,10 @@
 //! | APDM    | APDF      | R is S                                  | I sent to R                              |
 //!
 //! Affinity changes no entry of this table: to be admitted at E(S) for another reason R would have to be admitted
-//! there first. It changes what follows: R was admitted at E(S) and I answers. Was there no session (I, R) before,
-//! then with affinity the answer leaves through M(S), R sees E(S), and M(S) holds a permission for R from then on;
-//! without affinity the answer leaves through the rule's mapping: under ADM or APDM with R not of S, R sees
-//! another endpoint, and M(S) holds no permission. Where I had sent to R before it was admitted (always so under
-//! scope endpoint with ADF or APDF), the session (I, R) is the one opened by I's own packet; affinity keeps it, and
-//! the answer leaves as that packet did.
+//! there first. It changes what follows: R was admitted at E(S) and I answers. With affinity the answer leaves through
+//! M(S), whichever mapping I's earlier packets to R left through; R sees E(S), and M(S) holds a permission for R from
+//! then on. Without affinity the answer leaves through the rule's mapping: under ADM or APDM with R not of S, R sees
+//! another endpoint, and M(S) holds no permission.
 //!
 //! Permissions live as long as the sessions whose packets gave them. Hairpinned packets come with the external
 //! source that they would have outside, whatever source the receiver is shown.

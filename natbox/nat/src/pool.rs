@@ -92,7 +92,7 @@ impl<A: Address> Pool<A> {
         let (first, tries) = match pooling {
             _ if count <= 1 => (0, count),
             Pooling::Paired => (self.paired(internal.address), 1),
-            Pooling::Arbitrary => ((u64::from(random.next_u32()) * count as u64 >> 32) as usize, count),
+            Pooling::Arbitrary => (((u64::from(random.next_u32()) * count as u64) >> 32) as usize, count),
         };
         let range = range_of(protocol, &ports.range);
         let endpoint = (0..tries).find_map(|step| {
@@ -129,8 +129,7 @@ impl<A: Address> Pool<A> {
             return;
         }
         let rehash = self.hash.clone();
-        self.pairs
-            .insert_unique(hash, Pair { internal, external, mappings: 1 }, |pair| rehash.address(pair.internal));
+        self.pairs.insert_unique(hash, Pair { internal, external, mappings: 1 }, |pair| rehash.address(pair.internal));
         if let Some(external) = self.externals.iter_mut().find(|one| one.address == external) {
             external.internals += 1;
         }

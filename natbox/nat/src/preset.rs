@@ -85,11 +85,7 @@ fn symmetric() -> Preset {
         source: "RFC 3489 section 5 (Symmetric), in RFC 4787's words. Unknown, left at defaults: timeouts, refresh, \
                  pooling, TCP, ICMP. Chosen: random ports, hairpinning off. RFC 3489 lets any port of a remote \
                  address answer; here only the port that was sent to may, as in RFC 4787's words for such NATs.",
-        behavior: rfc3489(
-            Mapping::AddressAndPortDependent,
-            Filtering::AddressAndPortDependent,
-            PortAllocation::Random,
-        ),
+        behavior: rfc3489(Mapping::AddressAndPortDependent, Filtering::AddressAndPortDependent, PortAllocation::Random),
     }
 }
 
@@ -111,11 +107,7 @@ fn none() -> Preset {
         name: "none",
         summary: "a plain router: nothing is translated, filtered or remembered",
         source: "RFC 3489 section 10.1 (Open Internet); RFC 1812 for what a router does.",
-        behavior: Behavior {
-            translation: TranslationKind::None,
-            filtering: Filtering::Off,
-            ..Behavior::default()
-        },
+        behavior: Behavior { translation: TranslationKind::None, filtering: Filtering::Off, ..Behavior::default() },
     }
 }
 

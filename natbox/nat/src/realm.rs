@@ -17,6 +17,7 @@ use std::sync::Arc;
 use natbox_wire::{DropReason, Packet, Protocol, Time};
 use rand_pcg::Pcg64Mcg;
 
+use crate::Behavior;
 use crate::behavior::{Hairpin, HairpinFilter, Mapping as MappingRule, SessionAffinity};
 use crate::classify::{Class, Flow, classify};
 use crate::filter::{self, Permissions};
@@ -27,7 +28,6 @@ use crate::table::{Mapping, Opening, Table};
 use crate::tcp::Tcp;
 use crate::timers::{Side, Timers};
 use crate::verdict::{Ended, MappingEnd, MappingId, Refusal, Translation, Verdict};
-use crate::Behavior;
 
 /// What both families of one NAT share.
 pub(crate) struct Shared {
@@ -60,7 +60,12 @@ pub(crate) fn refuse(reason: DropReason) -> Refusal {
 }
 
 impl<A: Address> Realm<A> {
-    pub(crate) fn new(behavior: &Behavior, translates: bool, external: impl Iterator<Item = A>, hash: Hash) -> Realm<A> {
+    pub(crate) fn new(
+        behavior: &Behavior,
+        translates: bool,
+        external: impl Iterator<Item = A>,
+        hash: Hash,
+    ) -> Realm<A> {
         let affinity = behavior.session_affinity == SessionAffinity::On;
         let table = Table::new(hash.clone(), affinity, Permissions::of(behavior, hash.clone()));
         Realm { translates, table, pool: Pool::new(external, hash) }
@@ -211,7 +216,16 @@ impl<A: Address> Realm<A> {
         if judged && !session.permits && !filter::admits(&self.table, &nat.behavior, session.mapping, remote) {
             return Err(Refusal { reason: DropReason::Filtered, mapping: Some(session.id) });
         }
+        self.pin(nat, index);
         Ok(self.pass(nat, index, Side::Outside, flow, now))
+    }
+
+    /// With affinity, replies use the mapping that let the packet in.
+    #[inline]
+    fn pin(&mut self, nat: &Shared, index: u32) {
+        if !self.table.session(index).leads && nat.behavior.session_affinity == SessionAffinity::On {
+            self.table.lead(index);
+        }
     }
 
     /// An inbound packet of no session: opens one, on the mapping that it is addressed to, if the filter admits it.
@@ -237,6 +251,7 @@ impl<A: Address> Realm<A> {
             return refuse(DropReason::SessionsExhausted);
         }
         let index = self.open_session(nat, mapping, remote, Side::Outside, now);
+        self.pin(nat, index);
         Ok(self.passage(index, Side::Outside, false))
     }
 
@@ -303,7 +318,9 @@ impl<A: Address> Realm<A> {
             nat.ended.push(Ended { mapping: mapping.view(), why: MappingEnd::Readdressed });
         }
         if nat.behavior.pooling == crate::behavior::Pooling::Paired {
-            self.table.mappings().for_each(|(_, mapping)| self.pool.pair(mapping.internal.address, mapping.external.address));
+            self.table
+                .mappings()
+                .for_each(|(_, mapping)| self.pool.pair(mapping.internal.address, mapping.external.address));
         }
     }
 }

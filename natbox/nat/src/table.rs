@@ -26,8 +26,9 @@
 //! * It *permits* once a packet from inside has gone through it: it is then a permission for its remote, and stays
 //!   one as long as it lives. A session opened by an admitted packet from outside does not permit before its first reply.
 //! * It *leads* if outbound packets to its remote use it. At most one session of an (internal, remote) pair leads:
-//!   with session affinity the one that was there first, and when it ends the one on the oldest mapping; without
-//!   affinity only the one on the mapping that the rule names.
+//!   with session affinity the one through which the remote's last packet came, or if none came the one that was
+//!   there first, and when it ends the one on the oldest mapping; without affinity only the one on the mapping that the
+//!   rule names.
 //! * It *holds* its mapping if it permits, or if packets from outside keep mappings alive. A session that does not
 //!   hold is a *guest*: it goes when the last holder goes, and its mapping with it.
 //!
@@ -64,7 +65,7 @@ pub(crate) struct Session<A> {
     /// A packet from inside has gone through.
     pub(crate) permits: bool,
     /// Outbound packets to this remote use this session.
-    leads: bool,
+    pub(crate) leads: bool,
     /// The mapping's index.
     pub(crate) mapping: u32,
     /// The mapping's number.
@@ -95,7 +96,13 @@ pub(crate) struct Mapping<A> {
 }
 
 impl<A: Address> Mapping<A> {
-    pub(crate) fn new(protocol: Protocol, internal: Endpoint<A>, external: Endpoint<A>, id: MappingId, created: Time) -> Self {
+    pub(crate) fn new(
+        protocol: Protocol,
+        internal: Endpoint<A>,
+        external: Endpoint<A>,
+        id: MappingId,
+        created: Time,
+    ) -> Self {
         let towards = Endpoint::unspecified();
         Mapping { internal, external, towards, protocol, dependent: false, holders: 0, first: NONE, id, created }
     }
@@ -252,7 +259,8 @@ impl<A: Address> Table<A> {
     pub(crate) fn open_session(&mut self, opening: Opening<A>) -> u32 {
         let Opening { mapping: index, remote, tcp, permits, holds, leads, deadline } = opening;
         let mapping = &mut self.mappings[index as usize];
-        let (protocol, internal, external, next) = (mapping.protocol, mapping.internal, mapping.external, mapping.first);
+        let (protocol, internal, external, next) =
+            (mapping.protocol, mapping.internal, mapping.external, mapping.first);
         let session = Session {
             internal,
             remote,
@@ -375,6 +383,16 @@ impl<A: Address> Table<A> {
             self.promote(protocol, internal, remote);
         }
         session
+    }
+
+    /// Lets this session lead instead of the one that does.
+    #[cold]
+    pub(crate) fn lead(&mut self, index: u32) {
+        let Session { protocol, internal, remote, .. } = self.sessions[index as usize];
+        if let Some(former) = self.find_outbound(protocol, internal, remote) {
+            self.sessions[former as usize].leads = false;
+        }
+        self.sessions[index as usize].leads = true;
     }
 
     /// Lets the session on the oldest mapping lead.

@@ -62,7 +62,14 @@ impl Timers {
 
     /// When a session ends after this packet, if the packet moves its deadline at all. Steps the TCP machine.
     #[inline]
-    pub(crate) fn after(&self, tcp: &mut Tcp, protocol: Protocol, side: Side, flags: TcpFlags, now: Time) -> Option<Time> {
+    pub(crate) fn after(
+        &self,
+        tcp: &mut Tcp,
+        protocol: Protocol,
+        side: Side,
+        flags: TcpFlags,
+        now: Time,
+    ) -> Option<Time> {
         let restarts = match side {
             Side::Inside => self.from_inside,
             Side::Outside => self.from_outside,

@@ -10,35 +10,35 @@ use natbox_nat::{Behavior, Ended, MappingId, Nat, Refusal, Translation, Verdict}
 use natbox_wire::build::{self, IpFields};
 use natbox_wire::{DropReason, IcmpError, Packet, Protocol, TcpFlags, Time};
 
-pub const NONE: TcpFlags = TcpFlags { syn: false, ack: false, fin: false, rst: false, psh: false };
-pub const SYN: TcpFlags = TcpFlags { syn: true, ..NONE };
-pub const SYN_ACK: TcpFlags = TcpFlags { syn: true, ack: true, ..NONE };
-pub const ACK: TcpFlags = TcpFlags { ack: true, ..NONE };
-pub const FIN: TcpFlags = TcpFlags { fin: true, ack: true, ..NONE };
-pub const RST: TcpFlags = TcpFlags { rst: true, ack: true, ..NONE };
+pub(crate) const NONE: TcpFlags = TcpFlags { syn: false, ack: false, fin: false, rst: false, psh: false };
+pub(crate) const SYN: TcpFlags = TcpFlags { syn: true, ..NONE };
+pub(crate) const SYN_ACK: TcpFlags = TcpFlags { syn: true, ack: true, ..NONE };
+pub(crate) const ACK: TcpFlags = TcpFlags { ack: true, ..NONE };
+pub(crate) const FIN: TcpFlags = TcpFlags { fin: true, ack: true, ..NONE };
+pub(crate) const RST: TcpFlags = TcpFlags { rst: true, ack: true, ..NONE };
 
 /// The endpoints that the tests speak of.
-pub const X1: &str = "10.0.0.2:5000";
-pub const X2: &str = "10.0.0.3:5000";
-pub const Y1: &str = "192.0.2.1:1000";
-pub const Y1_OTHER_PORT: &str = "192.0.2.1:1001";
-pub const Y2: &str = "192.0.2.2:1000";
-pub const EXTERNAL: &str = "198.51.100.1";
+pub(crate) const X1: &str = "10.0.0.2:5000";
+pub(crate) const X2: &str = "10.0.0.3:5000";
+pub(crate) const Y1: &str = "192.0.2.1:1000";
+pub(crate) const Y1_OTHER_PORT: &str = "192.0.2.1:1001";
+pub(crate) const Y2: &str = "192.0.2.2:1000";
+pub(crate) const EXTERNAL: &str = "198.51.100.1";
 
-pub fn at(endpoint: &str) -> SocketAddr {
+pub(crate) fn at(endpoint: &str) -> SocketAddr {
     endpoint.parse().expect("an endpoint")
 }
 
-pub fn ip(address: &str) -> IpAddr {
+pub(crate) fn ip(address: &str) -> IpAddr {
     address.parse().expect("an address")
 }
 
-pub fn seconds(seconds: u64) -> Time {
+pub(crate) fn seconds(seconds: u64) -> Time {
     Time::ZERO + Duration::from_secs(seconds)
 }
 
 /// A packet of any transport; for echo the source's port is the identifier, and `syn` asks for a request.
-pub fn packet(protocol: Protocol, source: SocketAddr, destination: SocketAddr, flags: TcpFlags) -> Packet {
+pub(crate) fn packet(protocol: Protocol, source: SocketAddr, destination: SocketAddr, flags: TcpFlags) -> Packet {
     let fields = IpFields::default();
     let built = match protocol {
         Protocol::Udp => build::udp(source, destination, fields, b"natbox"),
@@ -48,48 +48,49 @@ pub fn packet(protocol: Protocol, source: SocketAddr, destination: SocketAddr, f
     built.expect("endpoints of one version")
 }
 
-pub fn udp(source: impl ToString, destination: impl ToString) -> Packet {
+pub(crate) fn udp(source: impl ToString, destination: impl ToString) -> Packet {
     packet(Protocol::Udp, at(&source.to_string()), at(&destination.to_string()), NONE)
 }
 
-pub fn tcp(source: impl ToString, destination: impl ToString, flags: TcpFlags) -> Packet {
+pub(crate) fn tcp(source: impl ToString, destination: impl ToString, flags: TcpFlags) -> Packet {
     packet(Protocol::Tcp, at(&source.to_string()), at(&destination.to_string()), flags)
 }
 
 /// An echo request with the identifier of `source`.
-pub fn ping(source: impl ToString, destination: &str) -> Packet {
+pub(crate) fn ping(source: impl ToString, destination: &str) -> Packet {
     let (source, destination) = (at(&source.to_string()), SocketAddr::new(ip(destination), 0));
     packet(Protocol::Icmp, source, destination, SYN)
 }
 
 /// An echo reply with the identifier of `destination`.
-pub fn pong(source: &str, destination: SocketAddr) -> Packet {
-    build::echo(false, ip(source), destination.ip(), IpFields::default(), destination.port(), 1, b"natbox").expect("one version")
+pub(crate) fn pong(source: &str, destination: SocketAddr) -> Packet {
+    build::echo(false, ip(source), destination.ip(), IpFields::default(), destination.port(), 1, b"natbox")
+        .expect("one version")
 }
 
 /// The error that `from` sends about a packet.
-pub fn error(from: &str, offender: &Packet) -> Packet {
+pub(crate) fn error(from: &str, offender: &Packet) -> Packet {
     build::icmp_error(IcmpError::PortUnreachable, ip(from), offender).expect("an offender that may be answered")
 }
 
 /// A NAT with a clock.
-pub struct Box {
-    pub nat: Nat,
-    pub now: Time,
+pub(crate) struct Rig {
+    pub(crate) nat: Nat,
+    pub(crate) now: Time,
 }
 
-impl Box {
-    pub fn new(behavior: Behavior) -> Box {
-        Box::with_addresses(behavior, &[EXTERNAL])
+impl Rig {
+    pub(crate) fn new(behavior: Behavior) -> Rig {
+        Rig::with_addresses(behavior, &[EXTERNAL])
     }
 
-    pub fn with_addresses(behavior: Behavior, external: &[&str]) -> Box {
+    pub(crate) fn with_addresses(behavior: Behavior, external: &[&str]) -> Rig {
         let external: Vec<IpAddr> = external.iter().map(|address| ip(address)).collect();
-        Box { nat: Nat::new(Arc::new(behavior), &external, 1), now: Time::ZERO }
+        Rig { nat: Nat::new(Arc::new(behavior), &external, 1), now: Time::ZERO }
     }
 
     /// Lets time pass and handles what falls due, as a driver does.
-    pub fn wait(&mut self, duration: Duration) -> Vec<Ended> {
+    pub(crate) fn wait(&mut self, duration: Duration) -> Vec<Ended> {
         let until = self.now + duration;
         let mut ended = Vec::new();
         while let Some(due) = self.nat.poll_timeout().filter(|due| *due <= until) {
@@ -100,18 +101,18 @@ impl Box {
         ended
     }
 
-    pub fn wait_seconds(&mut self, seconds: u64) -> Vec<Ended> {
+    pub(crate) fn wait_seconds(&mut self, seconds: u64) -> Vec<Ended> {
         self.wait(Duration::from_secs(seconds))
     }
 
-    pub fn outbound(&mut self, packet: &mut Packet) -> Verdict {
+    pub(crate) fn outbound(&mut self, packet: &mut Packet) -> Verdict {
         let before = packet.clone();
         let verdict = self.nat.outbound(packet, self.now);
         check(&before, packet, verdict);
         verdict
     }
 
-    pub fn inbound(&mut self, packet: &mut Packet) -> Verdict {
+    pub(crate) fn inbound(&mut self, packet: &mut Packet) -> Verdict {
         let before = packet.clone();
         let verdict = self.nat.inbound(packet, self.now);
         check(&before, packet, verdict);
@@ -119,7 +120,7 @@ impl Box {
     }
 
     /// Sends a packet out and tells the external endpoint that it got.
-    pub fn send(&mut self, mut packet: Packet) -> SocketAddr {
+    pub(crate) fn send(&mut self, mut packet: Packet) -> SocketAddr {
         match self.outbound(&mut packet) {
             Verdict::Forward(_) => packet.source_endpoint(),
             other => panic!("{packet:?} was to leave: {other:?}"),
@@ -127,7 +128,7 @@ impl Box {
     }
 
     /// Sends a packet in and tells who got it.
-    pub fn receive(&mut self, mut packet: Packet) -> Result<SocketAddr, DropReason> {
+    pub(crate) fn receive(&mut self, mut packet: Packet) -> Result<SocketAddr, DropReason> {
         match self.inbound(&mut packet) {
             Verdict::Forward(_) => Ok(packet.destination_endpoint()),
             Verdict::Drop(Refusal { reason, .. }) => Err(reason),
@@ -136,7 +137,7 @@ impl Box {
     }
 
     /// Sends a packet to the NAT's own address and tells the source and destination that it got.
-    pub fn hairpin(&mut self, mut packet: Packet) -> Result<(SocketAddr, SocketAddr), DropReason> {
+    pub(crate) fn hairpin(&mut self, mut packet: Packet) -> Result<(SocketAddr, SocketAddr), DropReason> {
         match self.outbound(&mut packet) {
             Verdict::Hairpin { .. } => Ok((packet.source_endpoint(), packet.destination_endpoint())),
             Verdict::Drop(Refusal { reason, .. }) => Err(reason),
@@ -144,7 +145,7 @@ impl Box {
         }
     }
 
-    pub fn refusal(&mut self, mut packet: Packet) -> DropReason {
+    pub(crate) fn refusal(&mut self, mut packet: Packet) -> DropReason {
         match self.outbound(&mut packet) {
             Verdict::Drop(Refusal { reason, .. }) => reason,
             other => panic!("{packet:?} was to be refused: {other:?}"),
@@ -152,19 +153,19 @@ impl Box {
     }
 }
 
-pub fn forwarded(verdict: Verdict) -> Translation {
+pub(crate) fn forwarded(verdict: Verdict) -> Translation {
     match verdict {
         Verdict::Forward(translation) => translation,
         other => panic!("was to be forwarded: {other:?}"),
     }
 }
 
-pub fn mapping_of(verdict: Verdict) -> MappingId {
+pub(crate) fn mapping_of(verdict: Verdict) -> MappingId {
     forwarded(verdict).mapping
 }
 
 /// What holds of every packet: a dropped one is unchanged, a translated one is sound.
-pub fn check(before: &Packet, after: &Packet, verdict: Verdict) {
+pub(crate) fn check(before: &Packet, after: &Packet, verdict: Verdict) {
     if matches!(verdict, Verdict::Drop(_) | Verdict::Pass) {
         assert_eq!(before, after, "{verdict:?} must not touch the packet");
     }

@@ -1,19 +1,22 @@
 //! The model: every rule written down as it is said, over lists.
 
+#[path = "errors.rs"]
+mod errors;
+
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use natbox_nat::behavior::*;
 use natbox_nat::{Behavior, Ended, MappingEnd, MappingId, MappingView, Refusal, Translation, Verdict};
-use natbox_wire::{DropReason, Packet, Protocol, TcpFlags, Time};
+use natbox_wire::{DropReason, Protocol, TcpFlags, Time};
 
 /// A packet of a session; for echo both ports are the identifier.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Flow {
-    pub protocol: Protocol,
-    pub source: SocketAddr,
-    pub destination: SocketAddr,
-    pub flags: TcpFlags,
+pub(crate) struct Flow {
+    pub(crate) protocol: Protocol,
+    pub(crate) source: SocketAddr,
+    pub(crate) destination: SocketAddr,
+    pub(crate) flags: TcpFlags,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -36,7 +39,7 @@ struct Session {
 
 type Answer = Result<(SocketAddr, Translation), Refusal>;
 
-pub struct Model {
+pub(crate) struct Model {
     behavior: Behavior,
     translates: bool,
     external: Vec<IpAddr>,
@@ -58,13 +61,13 @@ fn remote_of(protocol: Protocol, endpoint: SocketAddr) -> SocketAddr {
 }
 
 impl Model {
-    pub fn new(behavior: Behavior, ipv6: bool, external: Vec<IpAddr>) -> Model {
+    pub(crate) fn new(behavior: Behavior, ipv6: bool, external: Vec<IpAddr>) -> Model {
         let translates = if ipv6 { behavior.ipv6 == Ipv6::Napt } else { behavior.translation == TranslationKind::Napt };
         let (mappings, sessions, sequential, ended) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         Model { behavior, translates, external, mappings, sessions, last_id: 0, sequential, ended }
     }
 
-    pub fn outbound(&mut self, flow: &Flow, choice: Option<SocketAddr>, now: Time) -> (Verdict, Flow) {
+    pub(crate) fn outbound(&mut self, flow: &Flow, choice: Option<SocketAddr>, now: Time) -> (Verdict, Flow) {
         if self.passes() {
             return (Verdict::Pass, *flow);
         }
@@ -85,12 +88,13 @@ impl Model {
         }
         let (external, source) = self.leave(flow, choice, now)?;
         let outside = with_source(flow, external);
-        let (internal, destination) = self.enter(&outside, self.behavior.hairpin_filter == HairpinFilter::Apply, now)?;
+        let (internal, destination) =
+            self.enter(&outside, self.behavior.hairpin_filter == HairpinFilter::Apply, now)?;
         let shown = if self.behavior.hairpin == Hairpin::ExternalSource { outside } else { *flow };
         Ok((Verdict::Hairpin { source, destination }, with_destination(&shown, internal)))
     }
 
-    pub fn inbound(&mut self, flow: &Flow, now: Time) -> (Verdict, Flow) {
+    pub(crate) fn inbound(&mut self, flow: &Flow, now: Time) -> (Verdict, Flow) {
         if self.passes() {
             return (Verdict::Pass, *flow);
         }
@@ -114,9 +118,8 @@ impl Model {
             return Err(refuse(DropReason::NoSession));
         }
         let towards = self.towards(remote);
-        let same = |one: &&MappingView| {
-            one.protocol == flow.protocol && one.internal == flow.source && one.towards == towards
-        };
+        let same =
+            |one: &&MappingView| one.protocol == flow.protocol && one.internal == flow.source && one.towards == towards;
         let known = self.mappings.iter().find(same).map(|one| one.id);
         let mapping = match known {
             Some(id) => id,
@@ -137,12 +140,14 @@ impl Model {
             return Err(Refusal { reason: DropReason::Filtered, mapping: Some(mapping.id) });
         }
         if let Some(index) = self.sessions.iter().position(|one| one.mapping == mapping.id && one.remote == remote) {
+            self.pin(index);
             return Ok(self.pass(index, Side::Outside, flow, now));
         }
         if flow.protocol == Protocol::Tcp && !opens(flow.flags) {
             return Err(Refusal { reason: DropReason::NoSession, mapping: Some(mapping.id) });
         }
         self.open_session(mapping.id, remote, Side::Outside, now);
+        self.pin(self.sessions.len() - 1);
         Ok((mapping.internal, Translation { mapping: mapping.id, new_mapping: false, quoted: false }))
     }
 
@@ -169,6 +174,16 @@ impl Model {
             Mapping::EndpointIndependent => None,
             Mapping::AddressDependent => Some(SocketAddr::new(remote.ip(), 0)),
             Mapping::AddressAndPortDependent => Some(remote),
+        }
+    }
+
+    /// With affinity, replies use the mapping that let the packet in.
+    fn pin(&mut self, index: usize) {
+        if self.behavior.session_affinity == SessionAffinity::On {
+            let mapping = self.mapping(self.sessions[index].mapping);
+            let leader = self.leader(mapping.protocol, mapping.internal, self.sessions[index].remote);
+            leader.into_iter().for_each(|former| self.sessions[former].leads = false);
+            self.sessions[index].leads = true;
         }
     }
 
@@ -241,10 +256,9 @@ impl Model {
 
     fn free(&self, protocol: Protocol, address: IpAddr) -> Vec<u16> {
         let range = if protocol == Protocol::Icmp { 0..=u16::MAX } else { self.behavior.ports.range.clone() };
-        let mut taken = vec![false; 65_536];
         let same = self.mappings.iter().filter(|one| one.protocol == protocol && one.external.ip() == address);
-        same.for_each(|mapping| taken[usize::from(mapping.external.port())] = true);
-        range.filter(|port| !taken[usize::from(*port)]).collect()
+        let taken: Vec<u16> = same.map(|mapping| mapping.external.port()).collect();
+        range.filter(|port| !taken.contains(port)).collect()
     }
 
     fn open_session(&mut self, id: MappingId, remote: SocketAddr, side: Side, now: Time) {
@@ -261,7 +275,16 @@ impl Model {
         };
         let syn = [side == Side::Inside, side == Side::Outside];
         let (permits, deadline) = (side == Side::Inside, now + lifetime);
-        self.sessions.push(Session { mapping: id, remote, deadline, permits, leads, syn, fin: [false; 2], reset: false });
+        self.sessions.push(Session {
+            mapping: id,
+            remote,
+            deadline,
+            permits,
+            leads,
+            syn,
+            fin: [false; 2],
+            reset: false,
+        });
     }
 
     fn pass(&mut self, index: usize, side: Side, flow: &Flow, now: Time) -> (SocketAddr, Translation) {
@@ -321,12 +344,12 @@ impl Model {
         std::mem::take(&mut self.ended)
     }
 
-    pub fn handle_timeout(&mut self, now: Time) -> Vec<Ended> {
+    pub(crate) fn handle_timeout(&mut self, now: Time) -> Vec<Ended> {
         self.expire(now);
         self.tell()
     }
 
-    pub fn readdress(&mut self, external: Vec<IpAddr>) -> Vec<Ended> {
+    pub(crate) fn readdress(&mut self, external: Vec<IpAddr>) -> Vec<Ended> {
         if self.translates {
             self.end(MappingEnd::Readdressed, |mapping| !external.contains(&mapping.external.ip()));
             self.sequential.retain(|(address, _, _)| external.contains(address));
@@ -335,82 +358,20 @@ impl Model {
         self.tell()
     }
 
-    pub fn reboot(&mut self) -> Vec<Ended> {
+    pub(crate) fn reboot(&mut self) -> Vec<Ended> {
         self.end(MappingEnd::Rebooted, |_| true);
         self.sequential.clear();
         self.tell()
     }
 
-    pub fn views(&self) -> Vec<MappingView> {
+    pub(crate) fn views(&self) -> Vec<MappingView> {
         self.mappings.clone()
     }
 
     /// When a session will be the next to end.
-    pub fn next_end(&self) -> Option<Time> {
+    pub(crate) fn next_end(&self) -> Option<Time> {
         self.sessions.iter().map(|session| session.deadline).min()
     }
-}
-
-type ErrorOutcome = (Verdict, IpAddr, IpAddr, Option<(SocketAddr, SocketAddr)>);
-
-impl Model {
-    /// What becomes of an ICMP error: verdict, source, destination, quoted endpoints.
-    pub fn error(&mut self, inbound: bool, packet: &Packet, now: Time) -> ErrorOutcome {
-        let (source, destination) = (packet.source(), packet.destination());
-        let quote = packet.quoted().expect("the tests quote packets of sessions");
-        let shown = (quote.source, quote.destination);
-        if self.passes() {
-            return (Verdict::Pass, source, destination, Some(shown));
-        }
-        self.expire(now);
-        let (from, to) = (quote.source, quote.destination);
-        let drop = |reason| (Verdict::Drop(refuse(reason)), source, destination, Some(shown));
-        let told = |mapping: MappingView| Translation { mapping: mapping.id, new_mapping: false, quoted: true };
-        if inbound {
-            let Some(mapping) = self.session_at(quote.protocol, from, to) else { return drop(DropReason::IcmpNoSession) };
-            let quoted = translated_quote(quote.protocol, from, to, Some(mapping.internal), None);
-            return (Verdict::Forward(told(mapping)), source, mapping.internal.ip(), Some(quoted));
-        }
-        let back = self.translates && self.external.contains(&from.ip());
-        if back && self.behavior.hairpin == Hairpin::Off {
-            return drop(DropReason::HairpinOff);
-        }
-        let leader = self.leader(quote.protocol, to, remote_of(quote.protocol, from));
-        let Some(own) = leader.map(|index| self.mapping(self.sessions[index].mapping)) else {
-            return drop(DropReason::IcmpNoSession);
-        };
-        let (from, to) = translated_quote(quote.protocol, from, to, None, Some(own.external));
-        let outer = if self.translates { own.external.ip() } else { source };
-        if !back {
-            return (Verdict::Forward(told(own)), outer, destination, Some((from, to)));
-        }
-        let Some(other) = self.session_at(quote.protocol, from, to) else { return drop(DropReason::IcmpNoSession) };
-        let quoted = translated_quote(quote.protocol, from, to, Some(other.internal), None);
-        (Verdict::Hairpin { source: told(own), destination: told(other) }, outer, other.internal.ip(), Some(quoted))
-    }
-
-    /// The mapping of the session between an external endpoint and a remote.
-    fn session_at(&self, protocol: Protocol, external: SocketAddr, remote: SocketAddr) -> Option<MappingView> {
-        let mapping = self.mappings.iter().find(|one| one.protocol == protocol && one.external == external).copied()?;
-        let remote = remote_of(protocol, remote);
-        self.sessions.iter().any(|one| one.mapping == mapping.id && one.remote == remote).then_some(mapping)
-    }
-}
-
-/// The quoted endpoints once one of them has been replaced; an echo has one identifier for both.
-fn translated_quote(
-    protocol: Protocol,
-    from: SocketAddr,
-    to: SocketAddr,
-    new_from: Option<SocketAddr>,
-    new_to: Option<SocketAddr>,
-) -> (SocketAddr, SocketAddr) {
-    let (mut from, mut to, port) = (new_from.unwrap_or(from), new_to.unwrap_or(to), new_from.or(new_to).map(|one| one.port()));
-    if let (Protocol::Icmp, Some(port)) = (protocol, port) {
-        from.set_port(port);
-        to.set_port(port);
-    }
-    (from, to)
 }
 
 impl Session {

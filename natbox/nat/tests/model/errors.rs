@@ -1,0 +1,74 @@
+//! The model's ICMP errors: the quoted session says what becomes of them.
+
+use std::net::{IpAddr, SocketAddr};
+
+use natbox_nat::behavior::Hairpin;
+use natbox_nat::{MappingView, Translation, Verdict};
+use natbox_wire::{DropReason, Packet, Protocol, Time};
+
+use super::{Model, refuse, remote_of};
+
+type ErrorOutcome = (Verdict, IpAddr, IpAddr, Option<(SocketAddr, SocketAddr)>);
+
+impl Model {
+    /// What becomes of an ICMP error: verdict, source, destination, quoted endpoints.
+    pub(crate) fn error(&mut self, inbound: bool, packet: &Packet, now: Time) -> ErrorOutcome {
+        let (source, destination) = (packet.source(), packet.destination());
+        let quote = packet.quoted().expect("the tests quote packets of sessions");
+        let shown = (quote.source, quote.destination);
+        if self.passes() {
+            return (Verdict::Pass, source, destination, Some(shown));
+        }
+        self.expire(now);
+        let (from, to) = (quote.source, quote.destination);
+        let drop = |reason| (Verdict::Drop(refuse(reason)), source, destination, Some(shown));
+        let told = |mapping: MappingView| Translation { mapping: mapping.id, new_mapping: false, quoted: true };
+        if inbound {
+            let Some(mapping) = self.session_at(quote.protocol, from, to) else {
+                return drop(DropReason::IcmpNoSession);
+            };
+            let quoted = translated_quote(quote.protocol, from, to, Some(mapping.internal), None);
+            return (Verdict::Forward(told(mapping)), source, mapping.internal.ip(), Some(quoted));
+        }
+        let back = self.translates && self.external.contains(&from.ip());
+        if back && self.behavior.hairpin == Hairpin::Off {
+            return drop(DropReason::HairpinOff);
+        }
+        let leader = self.leader(quote.protocol, to, remote_of(quote.protocol, from));
+        let Some(own) = leader.map(|index| self.mapping(self.sessions[index].mapping)) else {
+            return drop(DropReason::IcmpNoSession);
+        };
+        let (from, to) = translated_quote(quote.protocol, from, to, None, Some(own.external));
+        let outer = if self.translates { own.external.ip() } else { source };
+        if !back {
+            return (Verdict::Forward(told(own)), outer, destination, Some((from, to)));
+        }
+        let Some(other) = self.session_at(quote.protocol, from, to) else { return drop(DropReason::IcmpNoSession) };
+        let quoted = translated_quote(quote.protocol, from, to, Some(other.internal), None);
+        (Verdict::Hairpin { source: told(own), destination: told(other) }, outer, other.internal.ip(), Some(quoted))
+    }
+
+    /// The mapping of the session between an external endpoint and a remote.
+    fn session_at(&self, protocol: Protocol, external: SocketAddr, remote: SocketAddr) -> Option<MappingView> {
+        let mapping = self.mappings.iter().find(|one| one.protocol == protocol && one.external == external).copied()?;
+        let remote = remote_of(protocol, remote);
+        self.sessions.iter().any(|one| one.mapping == mapping.id && one.remote == remote).then_some(mapping)
+    }
+}
+
+/// The quoted endpoints once one of them has been replaced; an echo has one identifier for both.
+fn translated_quote(
+    protocol: Protocol,
+    from: SocketAddr,
+    to: SocketAddr,
+    new_from: Option<SocketAddr>,
+    new_to: Option<SocketAddr>,
+) -> (SocketAddr, SocketAddr) {
+    let (mut from, mut to, port) =
+        (new_from.unwrap_or(from), new_to.unwrap_or(to), new_from.or(new_to).map(|one| one.port()));
+    if let (Protocol::Icmp, Some(port)) = (protocol, port) {
+        from.set_port(port);
+        to.set_port(port);
+    }
+    (from, to)
+}

@@ -1,0 +1,365 @@
+//! RFC 4787 (UDP), requirement by requirement, as far as this NAT claims them.
+//!
+//! Not claimed here: REQ-3a (port classes), REQ-4 (parity), REQ-13 (too big: the gateway's business), REQ-14 (fragments).
+
+mod common;
+
+use std::net::SocketAddr;
+
+use common::*;
+use natbox_nat::behavior::*;
+use natbox_nat::{Behavior, Nat, Verdict};
+use natbox_wire::{DropReason, Time};
+
+fn mapping(mapping: Mapping) -> Rig {
+    Rig::new(Behavior { mapping, ..Behavior::default() })
+}
+
+fn filtering(filtering: Filtering) -> Rig {
+    Rig::new(Behavior { filtering, ..Behavior::default() })
+}
+
+/// The external endpoints of X1 towards Y1, another port of Y1, and Y2.
+fn externals(nat: &mut Rig) -> [SocketAddr; 3] {
+    [Y1, Y1_OTHER_PORT, Y2].map(|remote| nat.send(udp(X1, remote)))
+}
+
+#[test]
+fn req_01_mapping_is_endpoint_independent() {
+    let [first, second, third] = externals(&mut mapping(Mapping::EndpointIndependent));
+    assert_eq!((first, first), (second, third));
+}
+
+#[test]
+fn req_01_mapping_is_address_dependent() {
+    let [first, second, third] = externals(&mut mapping(Mapping::AddressDependent));
+    assert_eq!(first, second);
+    assert_ne!(first, third);
+}
+
+#[test]
+fn req_01_mapping_is_address_and_port_dependent() {
+    let [first, second, third] = externals(&mut mapping(Mapping::AddressAndPortDependent));
+    assert!(first != second && first != third && second != third);
+}
+
+#[test]
+fn req_02_paired_pooling_keeps_one_address_for_all_protocols() {
+    let mut nat = Rig::with_addresses(Behavior::default(), &["198.51.100.1", "198.51.100.2", "198.51.100.3"]);
+    let other = nat.send(udp(X2, Y1)).ip();
+    let mine: Vec<SocketAddr> = (5000..5020).map(|port| nat.send(udp(format!("10.0.0.2:{port}"), Y1))).collect();
+    assert!(mine.iter().all(|external| external.ip() == mine[0].ip()));
+    assert_ne!(other, mine[0].ip(), "two hosts share the pool evenly");
+    assert_eq!(nat.send(tcp(X1, Y1, SYN)).ip(), mine[0].ip());
+    assert_eq!(nat.send(ping(X1, "192.0.2.1")).ip(), mine[0].ip());
+}
+
+#[test]
+fn req_02_arbitrary_pooling_uses_the_whole_pool() {
+    let behavior = Behavior { pooling: Pooling::Arbitrary, ..Behavior::default() };
+    let mut nat = Rig::with_addresses(behavior, &["198.51.100.1", "198.51.100.2", "198.51.100.3"]);
+    let used = (5000..5040).map(|port| nat.send(udp(format!("10.0.0.2:{port}"), Y1)).ip());
+    assert_eq!(used.collect::<std::collections::BTreeSet<_>>().len(), 3);
+}
+
+#[test]
+fn req_03_no_external_port_serves_two_internal_endpoints() {
+    let ports = Ports { allocation: PortAllocation::Preserve, range: 1024..=65535 };
+    let mut nat = Rig::new(Behavior { ports, ..Behavior::default() });
+    let (first, second) = (nat.send(udp(X1, Y1)), nat.send(udp(X2, Y1)));
+    assert_eq!(first.port(), 5000, "preserved");
+    assert_ne!(first, second);
+    assert_eq!(nat.receive(udp(Y1, first)), Ok(at(X1)));
+    assert_eq!(nat.receive(udp(Y1, second)), Ok(at(X2)));
+    assert_eq!(nat.send(tcp(X2, Y1, SYN)).port(), 5000, "protocols do not share ports");
+}
+
+#[test]
+fn req_05_a_mapping_outlives_silence_just_shorter_than_its_timer() {
+    for last_nanosecond in [false, true] {
+        let mut nat = filtering(Filtering::AddressAndPortDependent);
+        let external = nat.send(udp(X1, Y1));
+        nat.now = seconds(300);
+        if last_nanosecond {
+            nat.now = Time::from_nanos(nat.now.as_nanos() - 1);
+            assert_eq!(nat.receive(udp(Y1, external)), Ok(at(X1)));
+        } else {
+            assert_eq!(nat.receive(udp(Y1, external)), Err(DropReason::NoMapping));
+        }
+    }
+}
+
+#[test]
+fn req_05c_the_default_timer_is_five_minutes() {
+    let mut nat = Rig::new(Behavior::default());
+    nat.send(udp(X1, Y1));
+    assert_eq!(nat.nat.poll_timeout(), Some(seconds(300)));
+    assert!(nat.wait_seconds(299).is_empty());
+    assert_eq!(nat.wait_seconds(1).len(), 1);
+    assert_eq!(nat.nat.poll_timeout(), None);
+}
+
+fn lives_on(refresh: Refresh, inbound: bool, remote: &str) -> bool {
+    let mut nat = Rig::new(Behavior { refresh, ..Behavior::default() });
+    let external = nat.send(udp(X1, Y1));
+    for round in 1..10 {
+        nat.wait_seconds(150);
+        // Every round comes from another port where `remote` leaves it open.
+        let remote = remote.replace('*', &(2000 + round).to_string());
+        let refused =
+            if inbound { nat.receive(udp(remote, external)).is_err() } else { nat.send(udp(X1, Y1)) != external };
+        if refused {
+            return false;
+        }
+    }
+    nat.nat.mappings().len() == 1
+}
+
+#[test]
+fn req_06_outbound_packets_keep_a_mapping_alive() {
+    assert!(lives_on(Refresh::Outbound, false, Y1) && lives_on(Refresh::Both, false, Y1));
+    assert!(!lives_on(Refresh::Inbound, false, Y1) && !lives_on(Refresh::None, false, Y1));
+}
+
+#[test]
+fn req_06a_inbound_packets_keep_a_mapping_alive_only_where_they_refresh() {
+    for remote in [Y1, Y2, "192.0.2.2:*"] {
+        assert!(lives_on(Refresh::Inbound, true, remote) && lives_on(Refresh::Both, true, remote), "{remote}");
+        assert!(!lives_on(Refresh::Outbound, true, remote) && !lives_on(Refresh::None, true, remote), "{remote}");
+    }
+}
+
+/// Whether Y1, another port of Y1, and Y2 may send to X1 once X1 has sent to Y1.
+fn admitted(kind: Filtering) -> [bool; 3] {
+    let mut nat = filtering(kind);
+    let external = nat.send(udp(X1, Y1));
+    [Y1, Y1_OTHER_PORT, Y2].map(|remote| match nat.receive(udp(remote, external)) {
+        Ok(internal) => internal == at(X1),
+        Err(reason) => {
+            assert_eq!(reason, DropReason::Filtered);
+            false
+        }
+    })
+}
+
+#[test]
+fn req_08_filtering_is_endpoint_independent() {
+    assert_eq!(admitted(Filtering::EndpointIndependent), [true, true, true]);
+}
+
+#[test]
+fn req_08_filtering_is_address_dependent() {
+    assert_eq!(admitted(Filtering::AddressDependent), [true, true, false]);
+}
+
+#[test]
+fn req_08_filtering_is_address_and_port_dependent() {
+    assert_eq!(admitted(Filtering::AddressAndPortDependent), [true, false, false]);
+}
+
+#[test]
+fn req_08_a_permission_ends_with_the_session_that_gave_it() {
+    let mut nat = filtering(Filtering::AddressDependent);
+    let external = nat.send(udp(X1, Y1));
+    nat.wait_seconds(200);
+    nat.send(udp(X1, Y2));
+    nat.wait_seconds(100);
+    assert_eq!(nat.receive(udp(Y1, external)), Err(DropReason::Filtered));
+    assert_eq!(nat.receive(udp(Y2, external)), Ok(at(X1)));
+}
+
+#[test]
+fn req_09_hairpinned_packets_come_from_the_external_endpoint() {
+    let mut nat = Rig::new(Behavior::default());
+    let (first, second) = (nat.send(udp(X1, Y1)), nat.send(udp(X2, Y1)));
+    assert_eq!(nat.hairpin(udp(X1, second)), Ok((first, at(X2))));
+    assert_eq!(nat.hairpin(udp(X2, first)), Ok((second, at(X1))));
+    assert_eq!(nat.hairpin(udp(X1, first)), Ok((first, at(X1))), "to itself");
+}
+
+#[test]
+fn req_09_hairpinning_can_leave_the_internal_source_or_be_off() {
+    let with = |hairpin| Rig::new(Behavior { hairpin, ..Behavior::default() });
+    let mut nat = with(Hairpin::InternalSource);
+    let second = nat.send(udp(X2, Y1));
+    assert_eq!(nat.hairpin(udp(X1, second)), Ok((at(X1), at(X2))));
+    let mut nat = with(Hairpin::Off);
+    let second = nat.send(udp(X2, Y1));
+    assert_eq!(nat.hairpin(udp(X1, second)), Err(DropReason::HairpinOff));
+}
+
+#[test]
+fn req_09_a_hairpinned_packet_to_a_port_that_expired_finds_no_mapping() {
+    let mut nat = Rig::new(Behavior::default());
+    let second = nat.send(udp(X2, Y1));
+    nat.wait_seconds(300);
+    assert_eq!(nat.hairpin(udp(X1, second)), Err(DropReason::NoMapping));
+}
+
+#[test]
+fn req_09_the_hairpin_filter_applies_or_not() {
+    for (hairpin_filter, first_try) in
+        [(HairpinFilter::Apply, Err(DropReason::Filtered)), (HairpinFilter::Bypass, Ok(()))]
+    {
+        let filtering = Filtering::AddressAndPortDependent;
+        let mut nat = Rig::new(Behavior { filtering, hairpin_filter, ..Behavior::default() });
+        let (first, second) = (nat.send(udp(X1, Y1)), nat.send(udp(X2, Y1)));
+        assert_eq!(nat.hairpin(udp(X1, second)).map(|_| ()), first_try);
+        // The refused packet opened the way back all the same, as if it had been outside.
+        assert_eq!(nat.hairpin(udp(X2, first)), Ok((second, at(X1))));
+    }
+}
+
+#[test]
+fn req_11_three_hosts_on_one_port_see_one_behaviour() {
+    let mut nat = mapping(Mapping::EndpointIndependent);
+    for host in ["10.0.0.2:5000", "10.0.0.3:5000", "10.0.0.4:5000"] {
+        let external = nat.send(udp(host, Y1));
+        assert_eq!(nat.send(udp(host, Y2)), external);
+        assert_eq!(nat.receive(udp("203.0.113.9:9", external)), Ok(at(host)));
+    }
+}
+
+#[test]
+fn req_12_an_icmp_error_neither_ends_a_mapping_nor_needs_a_known_sender() {
+    let mut nat = filtering(Filtering::AddressAndPortDependent);
+    let mut sent = udp(X1, Y1);
+    nat.outbound(&mut sent);
+    let external = sent.source_endpoint();
+    let mut told = error("203.0.113.77", &sent);
+    assert!(matches!(nat.inbound(&mut told), Verdict::Forward(_)));
+    assert_eq!(told.source(), ip("203.0.113.77"));
+    assert_eq!(nat.send(udp(X1, Y1)), external);
+    assert_eq!(nat.receive(udp(Y1, external)), Ok(at(X1)));
+}
+
+#[test]
+fn a_full_range_refuses_new_mappings_and_steals_none() {
+    for allocation in [PortAllocation::Preserve, PortAllocation::Sequential, PortAllocation::Random] {
+        let mut nat = Rig::new(Behavior { ports: Ports { allocation, range: 4000..=4002 }, ..Behavior::default() });
+        let taken: Vec<SocketAddr> = (1..4).map(|host| nat.send(udp(format!("10.0.0.{host}:9"), Y1))).collect();
+        assert_eq!(nat.refusal(udp("10.0.0.4:9", Y1)), DropReason::PortsExhausted);
+        for (host, external) in (1..4).zip(taken) {
+            assert_eq!(nat.receive(udp(Y1, external)), Ok(at(&format!("10.0.0.{host}:9"))));
+        }
+    }
+}
+
+#[test]
+fn sequential_ports_count_up_and_wrap() {
+    let ports = Ports { allocation: PortAllocation::Sequential, range: 4000..=4003 };
+    let mut nat = Rig::new(Behavior { ports, ..Behavior::default() });
+    let mut next = |host: u8| nat.send(udp(format!("10.0.0.{host}:9"), Y1)).port();
+    assert_eq!([next(1), next(2), next(3)], [4000, 4001, 4002]);
+    nat.now = seconds(300);
+    let mut next = |host: u8| nat.send(udp(format!("10.0.0.{host}:9"), Y1)).port();
+    assert_eq!([next(4), next(5)], [4003, 4000]);
+}
+
+#[test]
+fn affinity_decides_whether_a_reply_uses_the_mapping_that_was_addressed() {
+    let with = |session_affinity| {
+        let mapping = Mapping::AddressAndPortDependent;
+        let mut nat = Rig::new(Behavior { mapping, session_affinity, ..Behavior::default() });
+        let external = nat.send(udp(X1, Y1));
+        assert_eq!(nat.receive(udp(Y2, external)), Ok(at(X1)));
+        nat.send(udp(X1, Y2)) == external
+    };
+    assert!(with(SessionAffinity::On));
+    assert!(!with(SessionAffinity::Off));
+}
+
+#[test]
+fn scope_decides_whether_a_permission_counts_for_other_mappings() {
+    let with = |filter_scope, filtering| {
+        let mapping = Mapping::AddressAndPortDependent;
+        let mut nat = Rig::new(Behavior { mapping, filtering, filter_scope, ..Behavior::default() });
+        let external = nat.send(udp(X1, Y1));
+        nat.send(udp(X1, Y2));
+        nat.receive(udp(Y2, external))
+    };
+    for filtering in [Filtering::AddressDependent, Filtering::AddressAndPortDependent] {
+        assert_eq!(with(FilterScope::Mapping, filtering), Err(DropReason::Filtered));
+        assert_eq!(with(FilterScope::Endpoint, filtering), Ok(at(X1)));
+    }
+}
+
+#[test]
+fn with_affinity_a_reply_leaves_as_the_last_packet_came_and_when_that_mapping_ends_as_another_did() {
+    let mut nat = Rig::new(Behavior { mapping: Mapping::AddressAndPortDependent, ..Behavior::default() });
+    let (first, own) = (nat.send(udp(X1, Y1)), nat.send(udp(X1, Y2)));
+    assert_eq!(nat.send(udp(X1, Y2)), own, "nothing has come yet");
+    nat.wait_seconds(100);
+    assert_eq!(nat.receive(udp(Y2, first)), Ok(at(X1)));
+    assert_eq!(nat.send(udp(X1, Y2)), first);
+    nat.wait_seconds(50);
+    assert_eq!(nat.receive(udp(Y2, own)), Ok(at(X1)));
+    assert!(nat.wait_seconds(149).is_empty());
+    assert_eq!(nat.wait_seconds(1).len(), 1, "nothing left through it since the beginning");
+    assert_eq!(nat.send(udp(X1, Y2)), first);
+}
+
+#[test]
+fn a_firewall_translates_nothing_and_admits_only_answers() {
+    let behavior = natbox_nat::preset::find("symmetric-udp-firewall").expect("a preset").behavior;
+    let mut nat = Rig::new(behavior);
+    assert_eq!(nat.receive(udp(Y1, X1)), Err(DropReason::Filtered));
+    assert_eq!(nat.send(udp(X1, Y1)), at(X1));
+    assert_eq!(nat.receive(udp(Y1, X1)), Ok(at(X1)));
+    assert_eq!(nat.receive(udp(Y1_OTHER_PORT, X1)), Err(DropReason::Filtered));
+}
+
+#[test]
+fn a_router_passes_everything_and_remembers_nothing() {
+    let behavior = natbox_nat::preset::find("none").expect("a preset").behavior;
+    let mut nat = Rig::new(behavior);
+    assert_eq!(nat.inbound(&mut udp(Y1, X1)), Verdict::Pass);
+    assert_eq!(nat.outbound(&mut tcp(X1, Y1, ACK)), Verdict::Pass);
+    assert!(nat.nat.mappings().is_empty() && nat.nat.poll_timeout().is_none());
+}
+
+#[test]
+fn a_nat_without_an_address_of_the_version_has_no_way_out() {
+    let mut nat = Rig::with_addresses(Behavior::default(), &["2001:db8::1"]);
+    assert_eq!(nat.refusal(udp(X1, Y1)), DropReason::NoRoute);
+}
+
+#[test]
+fn readdressing_ends_the_mappings_on_addresses_that_are_gone() {
+    let mut nat = Rig::with_addresses(Behavior::default(), &["198.51.100.1", "198.51.100.2"]);
+    let (kept, gone) = (nat.send(udp(X1, Y1)), nat.send(udp(X2, Y1)));
+    assert_eq!((kept.ip(), gone.ip()), (ip("198.51.100.1"), ip("198.51.100.2")));
+    let mut told = Vec::new();
+    nat.nat.readdress(&[ip("198.51.100.1"), ip("198.51.100.9")], &mut |one| told.push(one));
+    assert_eq!(told.iter().map(|one| one.mapping.external).collect::<Vec<_>>(), [gone]);
+    assert_eq!(nat.receive(udp(Y1, kept)), Ok(at(X1)));
+    assert_eq!(nat.receive(udp(Y1, gone)), Err(DropReason::NoMapping));
+    assert_eq!(nat.send(udp(X2, Y1)).ip(), ip("198.51.100.9"));
+}
+
+#[test]
+fn a_reboot_loses_every_mapping_and_goes_on_counting() {
+    let mut nat = Rig::new(Behavior::default());
+    let external = nat.send(udp(X1, Y1));
+    nat.send(udp(X2, Y1));
+    let mut told = Vec::new();
+    nat.nat.reboot(&mut |one| told.push(one.mapping.id.0));
+    assert_eq!(told, [1, 2]);
+    assert_eq!(nat.receive(udp(Y1, external)), Err(DropReason::NoMapping));
+    assert_eq!(mapping_of(nat.outbound(&mut udp(X1, Y1))).0, 3);
+}
+
+#[test]
+fn one_seed_gives_one_run() {
+    let run = |seed| {
+        let mut nat = Nat::new(std::sync::Arc::new(Behavior::default()), &[ip(EXTERNAL)], seed);
+        let ports = (5000..5050).map(|port| {
+            let mut packet = udp(format!("10.0.0.2:{port}"), Y1);
+            nat.outbound(&mut packet, Time::ZERO);
+            packet.source_endpoint().port()
+        });
+        ports.collect::<Vec<u16>>()
+    };
+    assert_eq!(run(1), run(1));
+    assert_ne!(run(1), run(2));
+}
