@@ -25,6 +25,7 @@ use serde::Serialize;
 use crate::record::{DropSite, Facts, dropped};
 
 pub use inspect::{Format, InspectError, inspect, text};
+pub(crate) use inspect::{Widths, clock, line};
 pub use read::{InterfaceInfo, MAX_BLOCK_BYTES, Reader};
 pub use select::Filter;
 pub use write::{Written, frames, save, write};

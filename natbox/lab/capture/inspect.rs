@@ -199,14 +199,19 @@ pub(crate) struct Widths {
     pub(crate) summary: usize,
 }
 
+/// A time since `start` in seconds, to the microsecond, so that times stand below one another.
+pub(crate) fn clock(at: Time, start: Time) -> String {
+    let micros = at.since(start).as_micros();
+    format!("{}.{:06}s", micros / 1_000_000, micros % 1_000_000)
+}
+
 /// One packet, one line.
 pub(crate) fn line(frame: &Frame<'_>, start: Time, widths: Widths, paint: Paint) -> String {
-    let at = Time::from_nanos(frame.at.as_nanos().saturating_sub(start.as_nanos()));
     let packet = frame.packet.map_or_else(String::new, |id| format!("p{id}"));
     let direction = frame.direction.map_or("", Direction::as_str);
     let (interface, content) = (&frame.interface, frame.content.to_string());
     let (iw, sw) = (widths.interface, widths.summary);
-    let head = format!("{:>12}  {packet:>5}  {interface:<iw$}  {direction:<3}  {content:<sw$}", at.to_string());
+    let head = format!("{:>12}  {packet:>5}  {interface:<iw$}  {direction:<3}  {content:<sw$}", clock(frame.at, start));
     match &frame.comment {
         None => head.trim_end().to_owned(),
         Some(comment) if frame.dropped().is_some() => format!("{head}  {}", paint.bad(comment)),

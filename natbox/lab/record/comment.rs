@@ -72,7 +72,7 @@ fn passed(outcome: Outcome, node: &str, facts: Option<&Facts>, beyond: Option<Be
     match outcome {
         Outcome::Delivered => format!("delivered to {node}"),
         Outcome::Held => format!("fragment held at {node} until the others come"),
-        Outcome::Routed => "routed".to_owned(),
+        Outcome::Routed => format!("routed by {node}"),
         Outcome::Translated(translation) => {
             let what = if translation.quoted { "ICMP error about " } else { "" };
             let used = format!("{what}{}", used(translation));

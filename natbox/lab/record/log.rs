@@ -72,6 +72,11 @@ impl Log {
         chain
     }
 
+    /// How many packets there are records of.
+    pub fn packet_count(&self) -> usize {
+        self.last.len()
+    }
+
     /// The packets that this one caused: ICMP errors about it, the reply to an echo request, a RST.
     pub fn effects(&self, id: PacketId) -> &[PacketId] {
         self.effects.get(&id).map_or(&[], Vec::as_slice)

@@ -235,7 +235,7 @@ static CALL: Shape = Shape::Object(&[
     optional("for", &POSITIVE, "How long the datagrams flow; 10s if absent."),
     optional("interval", &POSITIVE, "Time from one datagram to the next, each way; 20ms if absent."),
     optional("rate", &RATE, "Payload bits a second, each way, instead of `interval`."),
-    optional("size", &Shape::Count { what: "a whole number of bytes", min: 16, max: 1_400 }, "Payload of a datagram; 160 if absent."),
+    optional("size", &Shape::Count { what: "a whole number of bytes", min: 25, max: 1_400 }, "Payload of a datagram; 160 if absent."),
     optional("relay_first", &SWITCH, "Whether talk begins over the relay and moves when a better path is found; `off` if absent."),
 ]);
 

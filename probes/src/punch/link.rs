@@ -21,10 +21,10 @@ use crate::turn;
 
 /// What stands in front of data.
 pub(crate) const DATA: u8 = 0x80;
-/// The largest datagram that is read whole, in bytes.
-pub(crate) const LONGEST_DATAGRAM_BYTES: usize = 65_536;
-/// What a link reads at once: checks, and data up to the largest that IPv4 carries unfragmented over Ethernet.
-const READ_BYTES: usize = 2048;
+/// What a link reads at once, in bytes: checks, and data up to more than an Ethernet frame. Longer data loses its end.
+pub(crate) const READ_BYTES: usize = 2048;
+/// How long a relay is kept after a better path is in use, for what is still under way through it.
+const RELAY_LINGERS: Duration = Duration::from_secs(3);
 
 /// A session under way.
 pub(crate) struct Link<H: Host> {
@@ -99,7 +99,8 @@ impl<H: Host> Link<H> {
         self.flush().await;
         let keep_alive = self.keep_alive_due();
         let check = self.session.next_deadline().unwrap_or(Time::MAX);
-        let arrival = self.arrival(deadline.min(check).min(keep_alive)).await;
+        let relay_ends = self.relay_ends();
+        let arrival = self.arrival(deadline.min(check).min(keep_alive).min(relay_ends)).await;
         let now = self.host.now();
         let step = match arrival {
             Arrival::Socket(Ok(received)) => {
@@ -193,7 +194,18 @@ impl<H: Host> Link<H> {
             }
             self.last_sent = now;
         }
+        if now >= self.relay_ends() {
+            self.relay = None;
+        }
         if now >= deadline { Step::Deadline } else { Step::Progress }
+    }
+
+    /// When the relay is given back, because the path in use does without it.
+    fn relay_ends(&self) -> Time {
+        match self.history.last() {
+            Some((since, path)) if self.relay.is_some() && *path != Path::Relayed => *since + RELAY_LINGERS,
+            _ => Time::MAX,
+        }
     }
 
     fn keep_alive_due(&self) -> Time {

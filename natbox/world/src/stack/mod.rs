@@ -5,7 +5,8 @@
 //! the owner drains [`Stack::outbox`], [`Stack::drops`] and [`Stack::take_wakes`], and asks [`Stack::poll_timeout`].
 //!
 //! Left out: ICMP rate limits, source quench and redirects, IP options, `SO_RCVBUF`, broadcast permission
-//! (`SO_BROADCAST`), dual-stack IPv6 sockets.
+//! (`SO_BROADCAST`), dual-stack IPv6 sockets, loopback addresses, forwarding. Datagrams may be fragmented on their way
+//! unless the socket forbids it (`IP_PMTUDISC_DONT`; Linux's own default forbids it where the datagram fits).
 
 mod calls;
 mod echo;
@@ -146,7 +147,7 @@ impl Stack {
     /// Delivers what the host sent to itself, until nothing is left.
     fn settle(&mut self, now: Time) {
         while let Some(packet) = self.loopback.pop_front() {
-            let arrival = Arrival { id: None, to_many: false, now };
+            let arrival = Arrival { id: None, to_many: !self.routes.is_own(packet.destination()), now };
             let copy = packet.clone();
             if let Outcome::Dropped(reason) = self.accept(packet, arrival) {
                 self.drops.push_back((copy, None, reason));
@@ -228,9 +229,12 @@ impl Stack {
             self.loopback.push_back(packet);
             return Ok(());
         }
+        if self.has_joined(uplink, destination) {
+            self.loopback.push_back(packet.clone());
+        }
         let mtu_bytes = self.routes.mtu_bytes(uplink, destination, now);
         if packet.bytes().len() <= mtu_bytes {
-            self.outbox.push_back(Outgoing { uplink, packet, cause });
+            push(&mut self.outbox, Outgoing { uplink, packet, cause });
             return Ok(());
         }
         let identification = self.next_identification();
@@ -275,6 +279,14 @@ const EPHEMERAL_LAST: u16 = 60_999;
 /// The same endpoint with another address.
 fn with_address(endpoint: SocketAddr, address: IpAddr) -> SocketAddr {
     SocketAddr::new(address, endpoint.port())
+}
+
+/// Appends to a queue. The first place is the only one at first: most queues of most hosts never hold two.
+fn push<T>(queue: &mut VecDeque<T>, item: T) {
+    if queue.capacity() == 0 {
+        queue.reserve_exact(1);
+    }
+    queue.push_back(item);
 }
 
 /// Adds a task to those waiting, once.

@@ -6,5 +6,7 @@ mod gateways;
 mod links;
 mod malformed;
 mod mtu;
+mod programs;
 mod routers;
+mod scenario;
 mod support;

@@ -6,13 +6,15 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use natbox_host::Host;
 use natbox_nat::Behavior;
 use natbox_nat::behavior::Filtering;
 use natbox_wire::build::{self, IpFields};
 use natbox_wire::{DropReason, Packet, Time};
 use natbox_world::note::{Event, LinkFate, Outcome};
 use natbox_world::{
-    Attachment, InterfaceAddress, InterfaceId, LinkConfig, NetworkId, NodeId, Note, Observer, PacketId, World,
+    Attachment, InterfaceAddress, InterfaceId, LinkConfig, NetworkId, NodeId, Note, Observer, PacketId, VirtualHost,
+    World,
 };
 
 pub(crate) const MS: Duration = Duration::from_millis(1);
@@ -181,10 +183,10 @@ pub(crate) struct Home {
     pub(crate) home: NodeId,
     pub(crate) alice: NodeId,
     pub(crate) server: NodeId,
+    hosts: [VirtualHost; 2],
     pub(crate) alice_interface: InterfaceId,
     pub(crate) server_interface: InterfaceId,
     pub(crate) home_outside: InterfaceId,
-    pub(crate) home_inside: InterfaceId,
 }
 
 /// The links of [`Home`].
@@ -205,12 +207,12 @@ pub(crate) fn home(seed: u64, links: Links, behavior: Arc<Behavior>) -> Home {
     let inside = attachment(lan, "home:inside", &["10.0.0.1/24", "2001:db8:1::1/64"], LinkConfig::default());
     let home = world.gateway("home", outside, inside, behavior);
     let alice = attachment(lan, "alice", &["10.0.0.2/24", "2001:db8:1::2/64"], links.alice);
-    let alice = world.host("alice", vec![alice]).node();
+    let alice_host = world.host("alice", vec![alice]);
     let server = attachment(internet, "server", &["198.18.0.9/15", "2001:db8::9/64"], links.server);
-    let server = world.host("server", vec![server]).node();
+    let server_host = world.host("server", vec![server]);
+    let (alice, server) = (alice_host.node(), server_host.node());
     let interface = |node| world.interfaces_of(node).next().expect("an interface");
     let (home_outside, alice_interface, server_interface) = (interface(home), interface(alice), interface(server));
-    let home_inside = world.interfaces_of(home).nth(1).expect("two interfaces");
     world.route(internet, "2001:db8:1::/64".parse().expect("a prefix"), home_outside);
     let core = world.router_of(internet).expect("a router");
     Home {
@@ -221,14 +223,19 @@ pub(crate) fn home(seed: u64, links: Links, behavior: Arc<Behavior>) -> Home {
         home,
         alice,
         server,
+        hosts: [alice_host, server_host],
         alice_interface,
         server_interface,
         home_outside,
-        home_inside,
     }
 }
 
 impl Home {
+    /// `alice` or `server`.
+    pub(crate) fn host(&self, name: &str) -> VirtualHost {
+        self.hosts.iter().find(|host| host.name() == name).expect("alice or server").clone()
+    }
+
     /// Injects a packet and lets everything happen that follows within a second.
     pub(crate) fn send(&mut self, interface: InterfaceId, bytes: Vec<u8>) -> PacketId {
         let id = self.world.inject(interface, bytes);

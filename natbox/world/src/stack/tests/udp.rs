@@ -282,6 +282,24 @@ fn multicast_is_taken_by_members_alone_and_never_answered() {
 }
 
 #[test]
+fn a_member_hears_its_own_host_and_so_does_the_network() {
+    for (own, group) in [(A, "239.1.2.3"), (A6, "ff02::fb")] {
+        let mut a = host(&[A, A6], 1);
+        let any = if own == A { "0.0.0.0" } else { "::" };
+        let member = a.udp_bind(end(any, 5353)).unwrap();
+        let sender = a.udp_bind(end(own, 0)).unwrap();
+        a.udp_send(sender, b"1", end(group, 5353), Time::ZERO).unwrap();
+        assert!(recv(&mut a, member).is_none() && a.outbox().is_some());
+        a.udp_join(member, ip(group), ip(own)).unwrap();
+        a.udp_send(sender, b"2", end(group, 5353), Time::ZERO).unwrap();
+        assert_eq!(payload(&mut a, member), Some(b"2".to_vec()));
+        assert_eq!(a.outbox().unwrap().packet.payload(), b"2");
+        a.udp_send(sender, b"3", end(group, 1), Time::ZERO).unwrap();
+        assert!(a.outbox().is_some() && a.outbox().is_none(), "no ICMP error about the copy");
+    }
+}
+
+#[test]
 fn a_host_reaches_itself_without_its_uplink() {
     let mut a = host(&[A], 1);
     let server = a.udp_bind(end("0.0.0.0", 9)).unwrap();
@@ -342,10 +360,17 @@ fn a_datagram_wakes_its_reader_once() {
 
 #[test]
 fn an_idle_host_with_a_udp_socket_is_small() {
-    let mut a = host(&[A], 1);
-    a.udp_bind(end(A, 9)).unwrap();
-    let held = size_of::<Stack>() + a.heap_bytes_estimate();
-    assert!(held < 1024, "{held} bytes");
+    let mut pair = Pair::new();
+    let server = pair.b.udp_bind(end(B, 9)).unwrap();
+    let held = |stack: &Stack| size_of::<Stack>() + stack.heap_bytes_estimate();
+    assert!(held(&pair.b) < 768, "{} bytes", held(&pair.b));
+    let client = pair.a.udp_bind(end(A, 9)).unwrap();
+    pair.a.udp_send(client, b"x", end(B, 9), pair.now).unwrap();
+    pair.run();
+    let (received, _) = recv(&mut pair.b, server).unwrap().unwrap();
+    pair.b.udp_send(server, b"x", received.source, pair.now).unwrap();
+    pair.run();
+    assert!(held(&pair.b) < 896, "{} bytes after an exchange", held(&pair.b));
 }
 
 fn any_bytes() -> impl Strategy<Value = Vec<u8>> {

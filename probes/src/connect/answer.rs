@@ -1,0 +1,277 @@
+//! The answering side: one socket, registered and kept so, on which any number of callers are served.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+
+use natbox_host::{Host, UdpSocket};
+use natbox_wire::Time;
+use rand_core::Rng;
+
+use super::Config;
+use crate::ProbeError;
+use crate::punch::session::{Introduced, Role, Session, Status, unauthorized};
+use crate::punch::{DATA, READ_BYTES, Via, accepted, host_candidates, local_endpoints, open};
+use crate::rendezvous::{self, Body, Candidate, Message, Peer, RequestId, Token};
+use crate::stun::codec::{self, BINDING, MessageClass, Writer};
+use crate::wait::receive;
+
+/// The most callers at a time. A further one is not accepted, and its directory asks again until one has gone.
+const MOST_SESSIONS: usize = 256;
+/// A caller that has been silent for so many keep-alive intervals has gone.
+const SILENT_INTERVALS: u32 = 4;
+/// A registration outlives so many keep-alive intervals.
+const REGISTERED_INTERVALS: u32 = 4;
+
+/// The number of a connection on the answering side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionId(pub u64);
+
+/// What is done with callers' datagrams.
+pub trait Service: 'static {
+    /// A datagram came, at time `at`.
+    fn received(&mut self, session: SessionId, payload: &[u8], at: Time, replies: &mut Replies);
+
+    /// When [`tick`](Service::tick) has something to do.
+    fn next_deadline(&self) -> Option<Time> {
+        None
+    }
+
+    /// Sends what is due.
+    fn tick(&mut self, _replies: &mut Replies, _now: Time) {}
+
+    /// A caller has gone.
+    fn ended(&mut self, _session: SessionId) {}
+}
+
+/// Datagrams to callers.
+#[derive(Debug, Default)]
+pub struct Replies(Vec<(SessionId, Vec<u8>)>);
+
+impl Replies {
+    /// Sends `payload` to the caller of this session.
+    pub fn send(&mut self, session: SessionId, payload: &[u8]) {
+        let mut datagram = Vec::with_capacity(payload.len() + 1);
+        datagram.push(DATA);
+        datagram.extend_from_slice(payload);
+        self.0.push((session, datagram));
+    }
+}
+
+/// Sends every datagram back.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Echo;
+
+impl Service for Echo {
+    fn received(&mut self, session: SessionId, payload: &[u8], _at: Time, replies: &mut Replies) {
+        replies.send(session, payload);
+    }
+}
+
+/// Registers as `config.me`, keeps the registration alive, and serves callers until the world ends.
+///
+/// # Errors
+/// When the socket cannot be bound, or the directory does not answer the first registration.
+pub async fn answer<H: Host, S: Service>(host: H, config: Config, service: S) -> Result<Infallible, ProbeError> {
+    let mut answerer = Answerer::register(host, config, service).await?;
+    let mut buffer = vec![0; READ_BYTES];
+    loop {
+        let deadline = answerer.next_deadline();
+        match receive(&answerer.host, &answerer.socket, &mut buffer, deadline).await {
+            Ok(Some(received)) => {
+                let datagram = &buffer[..received.length.min(READ_BYTES)];
+                answerer.take(datagram, received.source, received.at).await;
+            }
+            Ok(None) => answerer.tick().await,
+            // It concerns one caller, not the service; the rest keeps an error that stays from spinning.
+            Err(_) => answerer.host.sleep(std::time::Duration::from_millis(10)).await,
+        }
+        answerer.flush().await;
+    }
+}
+
+/// A caller.
+struct Call {
+    id: SessionId,
+    session: Session,
+    last_heard: Time,
+    last_sent: Time,
+}
+
+impl Call {
+    fn remote(&self) -> Option<SocketAddr> {
+        match self.session.status() {
+            Status::Selected(index) => Some(self.session.pair(index).remote),
+            _ => None,
+        }
+    }
+}
+
+struct Answerer<H: Host, S> {
+    host: H,
+    config: Config,
+    service: S,
+    socket: H::Udp,
+    random: H::Random,
+    candidates: Vec<Candidate>,
+    local: Vec<SocketAddr>,
+    /// Where the directory saw this host last.
+    seen: SocketAddr,
+    renew_at: Time,
+    calls: Vec<Call>,
+    next_id: u64,
+    replies: Replies,
+}
+
+impl<H: Host, S: Service> Answerer<H, S> {
+    async fn register(host: H, config: Config, service: S) -> Result<Answerer<H, S>, ProbeError> {
+        let socket = open(&host, config.directory, config.port).await?;
+        let (candidates, local) = (host_candidates(&host, &socket), local_endpoints(&host, &socket));
+        let registration = (config.me.as_str(), config.keep_alive * REGISTERED_INTERVALS, &candidates[..]);
+        let registered =
+            rendezvous::register(&host, &socket, config.directory, registration, &config.retransmission).await?;
+        let (random, renew_at, seen) = (host.random(), host.now() + config.keep_alive, registered.seen);
+        let (calls, replies) = (Vec::new(), Replies::default());
+        Ok(Answerer {
+            host,
+            config,
+            service,
+            socket,
+            random,
+            candidates,
+            local,
+            seen,
+            renew_at,
+            calls,
+            next_id: 0,
+            replies,
+        })
+    }
+
+    fn next_deadline(&self) -> Time {
+        let checks = self.calls.iter().filter_map(|call| call.session.next_deadline());
+        let keep_alives = self.calls.iter().map(|call| call.last_sent + self.config.keep_alive);
+        let service = self.service.next_deadline().into_iter();
+        checks.chain(keep_alives).chain(service).chain([self.renew_at]).min().unwrap_or(self.renew_at)
+    }
+
+    async fn take(&mut self, datagram: &[u8], source: SocketAddr, at: Time) {
+        match datagram.first() {
+            Some(&DATA) => self.data(&datagram[1..], source, at),
+            Some(0..=3) => self.check(datagram, source).await,
+            Some(0xD1) if source == self.config.directory => self.directory(datagram).await,
+            _ => {}
+        }
+    }
+
+    fn data(&mut self, payload: &[u8], source: SocketAddr, at: Time) {
+        let trusted = |call: &&mut Call| call.session.trusts(Via::Socket, source);
+        // Of several callers from one endpoint, the last one is meant: its predecessors have gone.
+        if let Some(call) = self.calls.iter_mut().rev().find(trusted) {
+            call.last_heard = at;
+            self.service.received(call.id, payload, at, &mut self.replies);
+        }
+    }
+
+    async fn check(&mut self, datagram: &[u8], source: SocketAddr) {
+        let Some(message) = codec::parse(datagram) else { return };
+        let now = self.host.now();
+        for call in self.calls.iter_mut().rev() {
+            if call.session.handle(Via::Socket, source, &message, now) {
+                call.last_heard = now;
+                return;
+            }
+        }
+        if message.has_class(MessageClass::Request) && message.has_method(BINDING) {
+            // Whoever it is may be gone.
+            let _ = self.socket.send_to(&unauthorized(&message), source).await;
+        }
+    }
+
+    async fn directory(&mut self, datagram: &[u8]) {
+        match Message::decode(datagram) {
+            Some(Message { id, body: Body::Invitation { token, paths, peer } })
+                if self.invited(token, paths, &peer) =>
+            {
+                // If it is lost, the directory invites again.
+                let _ = self.socket.send_to(&accepted(id), self.config.directory).await;
+            }
+            Some(Message { body: Body::Registered { seen, .. }, .. }) => self.seen = seen,
+            _ => {}
+        }
+    }
+
+    /// Begins a session, or knows it already. Whether the invitation is accepted.
+    fn invited(&mut self, token: Token, paths: crate::Paths, peer: &Peer) -> bool {
+        if self.calls.iter().any(|call| call.session.introduced().token == token) {
+            return true;
+        }
+        if self.calls.len() >= MOST_SESSIONS {
+            return false;
+        }
+        let now = self.host.now();
+        let local = self.local.clone();
+        let peer = peer.clone();
+        let introduced = Introduced { role: Role::Callee, token, local, reflexive: self.seen, peer, paths };
+        let first_id = u128::from(self.random.next_u64()) << 64 | u128::from(self.random.next_u64());
+        let session = Session::new(introduced, self.config.checks, first_id, now);
+        self.next_id += 1;
+        self.calls.push(Call { id: SessionId(self.next_id), session, last_heard: now, last_sent: now });
+        true
+    }
+
+    async fn tick(&mut self) {
+        let now = self.host.now();
+        self.service.tick(&mut self.replies, now);
+        let keep_alive = self.config.keep_alive;
+        let silence = keep_alive * SILENT_INTERVALS;
+        for call in &mut self.calls {
+            call.session.tick(now);
+            if now >= call.last_sent + keep_alive {
+                call.last_sent = now;
+                if let Some(remote) = call.remote() {
+                    let id = call.session.new_id();
+                    let datagram = Writer::indication(BINDING, id).fingerprint().finish();
+                    // A path that has broken shows by the caller's silence.
+                    let _ = self.socket.send_to(&datagram, remote).await;
+                }
+            }
+        }
+        let service = &mut self.service;
+        self.calls.retain(|call| {
+            let stays = call.session.status() != Status::Failed && now < call.last_heard + silence;
+            if !stays {
+                service.ended(call.id);
+            }
+            stays
+        });
+        if now >= self.renew_at {
+            self.renew(now).await;
+        }
+    }
+
+    async fn renew(&mut self, now: Time) {
+        self.renew_at = now + self.config.keep_alive;
+        let lifetime = self.config.keep_alive * REGISTERED_INTERVALS;
+        let id = RequestId(self.random.next_u64());
+        let renewal = rendezvous::keep_registered(&self.config.me, lifetime, &self.candidates, id);
+        // A lost renewal is made up for by the next one: the registration outlives several.
+        let _ = self.socket.send_to(&renewal, self.config.directory).await;
+    }
+
+    /// Sends what the sessions and the service have to say. What cannot be sent counts as lost.
+    async fn flush(&mut self) {
+        let now = self.host.now();
+        for call in &mut self.calls {
+            for transmit in call.session.drain() {
+                let _ = self.socket.send_to(&transmit.datagram, transmit.to).await;
+            }
+        }
+        for (id, datagram) in std::mem::take(&mut self.replies.0) {
+            let Some(call) = self.calls.iter_mut().find(|call| call.id == id) else { continue };
+            if let Some(remote) = call.remote() {
+                call.last_sent = now;
+                let _ = self.socket.send_to(&datagram, remote).await;
+            }
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! Two hosts come to talk, one way or another: everything that is allowed is tried, and the best path wins.
+//!
+//! ```text
+//! caller                       directory      callee (runs `answer`)
+//!   | TURN Allocate -> relay       |             | register, again and again
+//!   | introduce(candidates) -----> | ----------> | invitation: both sides check, as in `punch`
+//!   | checks over every candidate <------------> |
+//!   | nomination of the best path -------------> |
+//! ```
+//!
+//! | path | what makes it |
+//! | --- | --- |
+//! | `local`, `direct` | the caller checks the callee's own addresses |
+//! | `reversed` | the callee checks the caller's own addresses |
+//! | `hairpinned`, `punched` | both check each other's reflexive endpoints |
+//! | `relayed` | the callee checks the caller's relayed address (RFC 8656) |
+//!
+//! One relay is enough, the caller's: its permissions know no ports, so that it serves any NAT on the callee's side. It
+//! is used when everything else has failed, or with `relay_first` before all else, and left as soon as a better path works:
+//! both sides switch, and the relay is given back. A relay is not returned to when the better path breaks later.
+
+mod answer;
+mod connection;
+
+use std::future::Future;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
+use std::time::Duration;
+
+use futures::{FutureExt, select_biased};
+use natbox_host::Host;
+use natbox_wire::Time;
+
+pub use answer::{Echo, Replies, Service, SessionId, answer};
+pub use connection::Connection;
+
+pub use crate::path::{Path, Paths};
+pub use crate::punch::{Attempt, CheckPlan, Failure, Outcome, PairKind, Via};
+
+use crate::ProbeError;
+use crate::punch::session::{Introduced, Session, Status};
+use crate::punch::{Link, Role, host_candidates, local_endpoints, open, random_u128};
+use crate::rendezvous::{self, Candidate, CandidateKind, Introduction};
+use crate::stun::client::{BindingRequest, Client, Retransmission};
+use crate::turn;
+
+/// A TURN server that this host may use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Relay {
+    /// The server.
+    pub server: SocketAddr,
+    /// What it knows this host by.
+    pub credentials: turn::Credentials,
+}
+
+/// How to meet peers, and which ways to them to try.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// The directory.
+    pub directory: SocketAddr,
+    /// This host's name there.
+    pub me: String,
+    /// The local port; 0 takes a free one.
+    pub port: u16,
+    /// A STUN server whose view of the socket becomes one more candidate.
+    pub stun: Option<SocketAddr>,
+    /// The relay to fall back to. The answering side needs none.
+    pub relay: Option<Relay>,
+    /// How long to wait for the relay before going on without it.
+    pub relay_timeout: Duration,
+    /// The paths that a caller tries.
+    pub allow: Paths,
+    /// How pairs are checked.
+    pub checks: CheckPlan,
+    /// When requests to servers are sent again.
+    pub retransmission: Retransmission,
+    /// The time between two keep-alives, of connections and of the registration (RFC 8445 section 11: 15 s at least).
+    pub keep_alive: Duration,
+}
+
+impl Config {
+    /// Everything allowed, no relay, as `me`, through `directory`.
+    pub fn new(directory: SocketAddr, me: impl Into<String>) -> Config {
+        Config {
+            directory,
+            me: me.into(),
+            port: 0,
+            stun: None,
+            relay: None,
+            relay_timeout: Duration::from_secs(3),
+            allow: Paths::ALL,
+            checks: CheckPlan::default(),
+            retransmission: Retransmission::PROBE,
+            keep_alive: Duration::from_secs(15),
+        }
+    }
+}
+
+/// Connects to `peer`, who is registered and runs [`answer`].
+///
+/// # Errors
+/// [`Failure`] with the step that failed, or with what became of every pair that was tried.
+pub async fn connect<H: Host>(host: &H, config: &Config, peer: &str) -> Result<Connection<H>, Failure> {
+    let began = host.now();
+    let early = |error| Failure::early(error, host.now().since(began));
+    let socket = open(host, config.directory, config.port).await.map_err(early)?;
+    let mut candidates = host_candidates(host, &socket);
+    if let Some(server) = config.stun {
+        candidates.push(reflexive(host, config, &socket, server).await.map_err(early)?);
+    }
+    let mut remarks = Vec::new();
+    let relay = allocate(host, config, &mut remarks).await;
+    if let Some(relay) = &relay {
+        candidates.push(Candidate { kind: CandidateKind::Relayed, endpoint: relay.relayed_address() });
+    }
+    let local = local_endpoints(host, &socket);
+    let introduction =
+        Introduction { own: config.me.clone(), wanted: peer.to_owned(), paths: config.allow, candidates };
+    let introduced = rendezvous::introduce(host, &socket, config.directory, introduction, &config.retransmission);
+    let rendezvous::Introduced { token, seen, peer } = introduced.await.map_err(early)?;
+    if let Some(relay) = &relay {
+        permit(host, relay, &peer);
+    }
+    let introduced = Introduced { role: Role::Caller, token, local, reflexive: seen, peer, paths: config.allow };
+    let checks = CheckPlan { relay_first: config.checks.relay_first && relay.is_some(), ..config.checks };
+    let session = Session::new(introduced, checks, random_u128(host), host.now());
+    let link = Link::new(host, socket, relay, session, config.keep_alive);
+    settle(host, link, began, remarks).await
+}
+
+/// Runs the checks until a pair is in use, or none can be.
+async fn settle<H: Host>(
+    host: &H,
+    mut link: Link<H>,
+    began: Time,
+    remarks: Vec<String>,
+) -> Result<Connection<H>, Failure> {
+    let mut error = None;
+    while error.is_none() {
+        match link.session.status() {
+            Status::Selected(_) => return Ok(Connection::new(link, host.now().since(began))),
+            Status::Failed => break,
+            Status::Checking => error = link.step(Time::MAX).await.map_err(ProbeError::io("receive a check")).err(),
+        }
+    }
+    Err(Failure { error, elapsed: host.now().since(began), attempts: link.session.attempts(), remarks })
+}
+
+async fn reflexive<H: Host>(
+    host: &H,
+    config: &Config,
+    socket: &H::Udp,
+    server: SocketAddr,
+) -> Result<Candidate, ProbeError> {
+    let mut client = Client::new(host, config.retransmission);
+    let binding = client.binding(socket, server, BindingRequest::default()).await?;
+    Ok(Candidate { kind: CandidateKind::Reflexive, endpoint: binding.mapped })
+}
+
+/// A relay, if one is wanted and can be had in time. Why not, else, becomes a remark.
+async fn allocate<H: Host>(host: &H, config: &Config, remarks: &mut Vec<String>) -> Option<turn::Client<H>> {
+    if !config.allow.contains(Path::Relayed) {
+        return None;
+    }
+    let Some(Relay { server, credentials }) = &config.relay else {
+        remarks.push("relayed: this host has no relay".to_owned());
+        return None;
+    };
+    match within(host, config.relay_timeout, turn::Client::allocate(host, *server, credentials)).await {
+        Some(Ok(relay)) => Some(relay),
+        Some(Err(error)) => {
+            remarks.push(format!("relayed: {error}"));
+            None
+        }
+        None => {
+            remarks.push(format!("relayed: {server} granted nothing within {:?}", config.relay_timeout));
+            None
+        }
+    }
+}
+
+/// Permits the peer to send to the relay, beside everything else: its checks are repeated until that is done.
+fn permit<H: Host>(host: &H, relay: &turn::Client<H>, peer: &rendezvous::Peer) {
+    let told = peer.candidates.iter().filter(|candidate| candidate.kind == CandidateKind::Reflexive);
+    let mut addresses: Vec<IpAddr> = told.map(|candidate| candidate.endpoint.ip()).collect();
+    addresses.push(peer.reflexive.ip());
+    addresses.sort_unstable();
+    addresses.dedup();
+    let relay = relay.clone();
+    host.spawn(async move {
+        for address in addresses {
+            // Without it the checks through the relay stay unanswered, and the report says so.
+            let _ = relay.create_permission(address).await;
+        }
+    });
+}
+
+/// What `future` gives, unless it takes longer than this.
+async fn within<H: Host, T>(host: &H, limit: Duration, future: impl Future<Output = T>) -> Option<T> {
+    let mut future = pin!(future.fuse());
+    let mut end = pin!(host.sleep(limit).fuse());
+    select_biased! {
+        output = future => Some(output),
+        () = end => None,
+    }
+}
