@@ -57,27 +57,35 @@ fn every_expectation_of_a_packet_can_fail() {
     ] {
         let before = "- send: { from: 'alice:1', to: 'server:2', as: before }";
         let closed = if expect.contains("unreachable") { "\n- send: { from: 'bob:1', to: 'server:2000' }" } else { "" };
-        let steps = steps(&format!("{before}\n- send: {{ from: 'alice:1000', to: 'server:2000' }}\n  expect: {{ {expect} }}{closed}"));
+        let steps = steps(&format!(
+            "{before}\n- send: {{ from: 'alice:1000', to: 'server:2000' }}\n  expect: {{ {expect} }}{closed}"
+        ));
         assert!(!steps[1].ok && steps[1].got.contains(broken), "{expect}: {}", steps[1].got);
     }
 }
 
 #[test]
 fn a_closed_port_rejects_and_an_open_one_delivers() {
-    let steps = steps("- send: { from: 'alice:1000', to: 'server:9' }\n  expect: { dropped: port-unreachable, at: server, rejected: port-unreachable }\n- send: { from: 'alice:1000', to: 'server:10' }\n  expect: { delivered: server }");
+    let steps = steps(
+        "- send: { from: 'alice:1000', to: 'server:9' }\n  expect: { dropped: port-unreachable, at: server, rejected: port-unreachable }\n- send: { from: 'alice:1000', to: 'server:10' }\n  expect: { delivered: server }",
+    );
     assert!(steps.iter().all(|step| step.ok), "{steps:#?}");
     assert_eq!(steps[0].fact("rejected"), Some("port-unreachable"));
 }
 
 #[test]
 fn a_packet_that_runs_out_of_hops_is_rejected_by_the_router() {
-    let steps = steps("- send: { from: 'alice:1000', to: 'server:10', ttl: 2 }\n  expect: { dropped: ttl-expired, at: internet, rejected: ttl-exceeded }");
+    let steps = steps(
+        "- send: { from: 'alice:1000', to: 'server:10', ttl: 2 }\n  expect: { dropped: ttl-expired, at: internet, rejected: ttl-exceeded }",
+    );
     assert!(steps[0].ok, "{steps:#?}");
 }
 
 #[test]
 fn a_mapping_expires_and_its_successor_is_another() {
-    let steps = steps_with("symmetric", "\
+    let steps = steps_with(
+        "symmetric",
+        "\
 - send: { from: 'alice:1234', to: 'server:5678', as: p1 }
 - send: { from: 'server:5678', to: p1.mapped }
   expect: { delivered: alice, from: 'server:5678' }
@@ -89,7 +97,8 @@ fn a_mapping_expires_and_its_successor_is_another() {
 - send: { from: 'alice:1234', to: 'server:5678', as: p2 }
   expect: { delivered: server, mapped: { different-from: p1, address: home } }
 - send: { from: 'alice:1234', to: 'server:5678', as: p3 }
-  expect: { mapped: { same-as: p2 } }");
+  expect: { mapped: { same-as: p2 } }",
+    );
     assert!(steps.iter().all(|step| step.ok), "{steps:#?}");
     assert!(steps[4].reasons.last().unwrap().contains("it was idle for its whole lifetime"), "{:?}", steps[4].reasons);
     assert_eq!(steps[3].ended_ns - steps[3].started_ns, 301_000_000_000);
@@ -97,7 +106,8 @@ fn a_mapping_expires_and_its_successor_is_another() {
 
 #[test]
 fn a_reboot_loses_mappings_and_a_new_address_moves_the_nat() {
-    let steps = steps("\
+    let steps = steps(
+        "\
 - send: { from: 'alice:1234', to: 'server:5678', as: p1 }
 - reboot: home
 - send: { from: 'server:5678', to: p1.mapped }
@@ -107,14 +117,16 @@ fn a_reboot_loses_mappings_and_a_new_address_moves_the_nat() {
 - send: { from: 'server:5678', to: p2.mapped }
   expect: { dropped: no-route, at: internet, rejected: net-unreachable }
 - send: { from: 'alice:1234', to: 'server:5678' }
-  expect: { delivered: server, from: 'home:1234', mapped: { address: 198.18.9.9 } }");
+  expect: { delivered: server, from: 'home:1234', mapped: { address: 198.18.9.9 } }",
+    );
     let told: Vec<_> = steps.iter().filter(|step| !step.ok).collect();
     assert!(told.is_empty(), "{told:#?}");
 }
 
 #[test]
 fn a_cut_link_loses_everything_until_it_is_mended() {
-    let steps = steps("\
+    let steps = steps(
+        "\
 - cut: home
 - send: { from: 'alice:1', to: 'server:1' }
   expect: { dropped: link-cut, at: home }
@@ -122,7 +134,8 @@ fn a_cut_link_loses_everything_until_it_is_mended() {
   expect: none
 - mend: home
 - connect: { from: alice, to: bob }
-  expect: punched");
+  expect: punched",
+    );
     assert!(steps.iter().all(|step| step.ok), "{steps:#?}");
 }
 
@@ -166,7 +179,8 @@ scenario:
 #[test]
 fn a_punch_needs_peer_reflexive_learning_where_one_side_maps_by_destination() {
     let lab = |learning: &str, expect: &str| {
-        format!("
+        format!(
+            "
 nats: {{ home: restricted-cone, away: symmetric }}
 hosts:
   alice: {{ behind: home }}
@@ -175,7 +189,8 @@ hosts:
 scenario:
   - punch: {{ from: alice, to: bob, peer_reflexive: {learning} }}
     expect: {expect}
-")
+"
+        )
     };
     for text in [lab("on", "punched"), lab("off", "none")] {
         let outcome = run(&text);

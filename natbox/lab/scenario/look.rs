@@ -93,7 +93,8 @@ fn told_finding(finding: &Finding, expect: Option<&ExpectDiscover>) -> Report {
     let lifetime = finding.lifetime.map(|lifetime| (lifetime.alive_after, lifetime.expired_after));
     report.fact("lifetime_ns", lifetime.map_or(Value::Null, |(alive, _)| nanos(alive).into()));
     if let Some((alive, expired)) = lifetime {
-        let expired = expired.map_or("outlives the search".to_owned(), |expired| format!("gone after {}", shown(expired)));
+        let expired =
+            expired.map_or("outlives the search".to_owned(), |expired| format!("gone after {}", shown(expired)));
         report.got.push_str(&format!(", alive after {}, {expired}", shown(alive)));
     }
     if let Some(expect) = expect {

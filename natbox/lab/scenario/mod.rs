@@ -142,7 +142,9 @@ impl Runner<'_> {
         }
         let ok = report.broken.is_empty();
         let reasons = match report.packet {
-            Some(packet) if !ok || report.explain => reasons::of_packet(&self.recorder.log(), &self.built.names, packet),
+            Some(packet) if !ok || report.explain => {
+                reasons::of_packet(&self.recorder.log(), &self.built.names, packet)
+            }
             None if !ok || report.explain => reasons::since(&self.recorder.log(), &self.built.names, begin),
             _ => Vec::new(),
         };
@@ -154,6 +156,7 @@ impl Runner<'_> {
             name: step.name.clone(),
             description: step.action.to_string(),
             started_ns: started.as_nanos(),
+            first_record: begin,
             ended_ns: self.built.world.now().as_nanos(),
             expected: step.action.expected(),
             ok,
@@ -266,7 +269,12 @@ impl Runner<'_> {
             elapsed_ns: world.now().as_nanos(),
             steps,
             packets: world.statistics().packets,
-            drops: self.tap.drops().into_iter().map(|(reason, count)| (natbox_wire::Word::as_str(reason), count)).collect(),
+            drops: self
+                .tap
+                .drops()
+                .into_iter()
+                .map(|(reason, count)| (natbox_wire::Word::as_str(reason), count))
+                .collect(),
             mappings,
             nats: nats.collect(),
         };
@@ -298,4 +306,3 @@ fn shown(duration: Duration) -> String {
 fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
-

@@ -57,7 +57,8 @@ impl Runner<'_> {
             Goal::Endpoint(place, port) => self.resolve(place).map(|address| SocketAddr::new(address, *port)),
             Goal::Mapped(label) => self.labels.get(label).copied(),
         };
-        let to = to.ok_or_else(|| Report::impossible(format!("`{}` is nowhere: that packet was never seen", send.to_text)))?;
+        let to =
+            to.ok_or_else(|| Report::impossible(format!("`{}` is nowhere: that packet was never seen", send.to_text)))?;
         let address = match send.address {
             Some(address) => address,
             None => host.source_for(to.ip()).map_err(|error| Report::impossible(format!("no way to {to}: {error}")))?,
@@ -132,7 +133,8 @@ impl Runner<'_> {
     fn judge_mapped(&self, report: &mut Report, mapped: Option<SocketAddr>, expect: &ExpectMapped) {
         let Some(mapped) = mapped else { return report.broken.push("it was never seen".to_owned()) };
         let of = |label: &String| self.labels.get(label).copied();
-        let shown = |endpoint: Option<SocketAddr>| endpoint.map_or("nothing".to_owned(), |endpoint| endpoint.to_string());
+        let shown =
+            |endpoint: Option<SocketAddr>| endpoint.map_or("nothing".to_owned(), |endpoint| endpoint.to_string());
         if let Some(label) = &expect.same_as {
             report.demand(of(label) == Some(mapped), || format!("mapped to {mapped}, {label} to {}", shown(of(label))));
         }

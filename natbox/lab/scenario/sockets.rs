@@ -70,7 +70,9 @@ fn wanted(plan: &Plan) -> BTreeSet<(String, u16)> {
         wanted.insert((send.host.clone(), send.port));
         let receiver = match &send.to {
             Goal::Endpoint(Place::Name(name), port) => plan.host(name).map(|host| (host.name.clone(), *port)),
-            Goal::Endpoint(Place::Address(address), port) => owners.get(address).map(|name| ((*name).to_owned(), *port)),
+            Goal::Endpoint(Place::Address(address), port) => {
+                owners.get(address).map(|name| ((*name).to_owned(), *port))
+            }
             Goal::Mapped(_) => None,
         };
         wanted.extend(receiver.filter(|_| !expects_closed(send)));

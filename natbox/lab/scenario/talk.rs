@@ -111,7 +111,11 @@ impl Runner<'_> {
     }
 
     /// Connects as a step asks for; when that began. A connection that begins over the relay has `settle` to move.
-    fn connected(&mut self, step: &Connect, settle: Duration) -> Result<Result<(Connection<VirtualHost>, Time), Problem>, Stalled> {
+    fn connected(
+        &mut self,
+        step: &Connect,
+        settle: Duration,
+    ) -> Result<Result<(Connection<VirtualHost>, Time), Problem>, Stalled> {
         let (caller, callee, meeting) = match self.pair(&step.from, &step.to, &step.via) {
             Ok(pair) => pair,
             Err(report) => return Ok(Err(Problem::Impossible(report))),
@@ -248,10 +252,12 @@ fn unconnected(failed: &Failed, expect: Option<&ExpectCall>) -> Report {
 /// `history`: every path of the connection, from before the first datagram.
 fn told_call(called: &CallReport, history: &[(Time, Path)], expect: Option<&ExpectCall>) -> Report {
     let path = called.paths.last().map_or(Path::None, |(_, path)| *path);
-    let (sent, received) = (called.outbound.sent + called.inbound.sent, called.outbound.received + called.inbound.received);
+    let (sent, received) =
+        (called.outbound.sent + called.inbound.sent, called.outbound.received + called.inbound.received);
     let loss = if sent == 0 { 0.0 } else { f64::from(sent.saturating_sub(received)) / f64::from(sent) };
     let ways: Vec<&str> = history.iter().map(|(_, path)| path.as_str()).collect();
-    let mut report = Report::new(format!("{}, {} of {sent} lost ({})", ways.join(" then "), sent - received, show_percent(&loss)));
+    let mut report =
+        Report::new(format!("{}, {} of {sent} lost ({})", ways.join(" then "), sent - received, show_percent(&loss)));
     report.fact("path", path.as_str());
     report.fact("paths", paths(history));
     report.fact("sent", sent);
