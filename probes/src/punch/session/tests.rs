@@ -2,6 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::rendezvous::Candidate;
+use crate::stun::codec::MessageClass;
 
 const MS: Duration = Duration::from_millis(1);
 
