@@ -16,6 +16,7 @@ pub(crate) struct Arguments {
 
 const EXAMPLES: &str = "\
 Examples:
+  natbox run topologies/two-homes.yaml --capture lab.pcapng
   natbox check lab.yaml                 is the file right, and what do its defaults come to?
   natbox inspect lab.pcapng             what happened to each packet, and why?
   natbox nat list                       which NATs are there by name?
@@ -33,7 +34,7 @@ pub(crate) struct Global {
     /// Say less: `run` and `check` only what fails, `inspect` no totals, `nat list` only names
     #[arg(short, long, global = true, conflicts_with = "verbose", help_heading = "Global options")]
     pub(crate) quiet: bool,
-    /// Say more: `run` and `check` also tell every packet and mapping, every link and timer
+    /// Say more: `run` also tells every packet and every mapping
     #[arg(short, long, global = true, help_heading = "Global options")]
     pub(crate) verbose: bool,
 }
@@ -50,6 +51,7 @@ pub(crate) enum Color {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    Run(Run),
     Check(Check),
     Inspect(Inspect),
     Nat(Nat),
@@ -72,6 +74,35 @@ pub(crate) enum Format {
     Text,
     /// For programs
     Json,
+}
+
+/// Run the scenarios of topology files in virtual time
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  natbox run topologies/two-homes.yaml
+  natbox run lab.yaml --seed 42 --capture lab.pcapng     then open it in Wireshark
+  natbox run -v lab.yaml                                 every packet, every mapping
+  natbox run topologies/*.yaml --capture captures/       a capture for each
+  natbox run lab.yaml --format json -o result.json
+
+Exit codes: 0 all expectations hold, 1 some do not, 2 a file is bad or an output cannot be written.")]
+pub(crate) struct Run {
+    /// Topology files
+    #[arg(required = true, value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+    /// Begin all chance here, instead of at the file's own seed
+    #[arg(long, value_name = "N")]
+    pub(crate) seed: Option<u64>,
+    /// Write a capture (pcapng); with several files, or to a folder: one for each, named after it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) capture: Option<PathBuf>,
+    /// How to report
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub(crate) format: Format,
+    /// Write the report to this file instead of standard output
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
 }
 
 /// Parse and check topology files, and print the resolved lab with all its defaults

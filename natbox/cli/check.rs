@@ -1,15 +1,17 @@
 //! `natbox check`.
 
+use natbox::Lab;
 use natbox::plan::Plan;
 use natbox::report::lab::picture;
 
 use crate::arguments::{Check, Format};
-use crate::files::plans;
+use crate::files::labs;
 use crate::terminal::Terminal;
 use crate::{Failure, Verdict};
 
 pub(crate) fn execute(check: &Check, terminal: &mut Terminal) -> Result<Verdict, Failure> {
-    let plans = plans(&check.files)?;
+    let labs = labs(&check.files)?;
+    let plans = labs.iter().map(Lab::plan).collect::<Vec<_>>();
     if terminal.quiet {
         return Ok(Verdict::Holds);
     }

@@ -1,35 +1,21 @@
 //! Topology files as arguments: all are read and checked before any is run.
 
-use std::fs::File;
-use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use natbox::plan::Plan;
+use natbox::{Lab, LabError};
 
 use crate::Failure;
 
-/// The plans of these files; everything that is wrong with any of them, otherwise.
-pub(crate) fn plans(files: &[PathBuf]) -> Result<Vec<Plan>, Failure> {
-    let (mut plans, mut wrong) = (Vec::new(), Vec::new());
+/// The labs of these files; everything that is wrong with any of them, otherwise.
+pub(crate) fn labs(files: &[PathBuf]) -> Result<Vec<Lab>, Failure> {
+    let (mut labs, mut wrong) = (Vec::new(), Vec::new());
     for file in files {
-        match plan(file) {
-            Ok(plan) => plans.push(plan),
-            Err(message) => wrong.push(message.trim_end().to_owned()),
+        match Lab::from_file(file) {
+            Ok(lab) => labs.push(lab),
+            // Mistakes say themselves that they are errors.
+            Err(LabError::Topology(mistakes)) => wrong.push(mistakes.to_string().trim_end().to_owned()),
+            Err(other) => wrong.push(format!("error: {other}")),
         }
     }
-    if wrong.is_empty() { Ok(plans) } else { Err(Failure::Said(wrong.join("\n\n"))) }
-}
-
-fn plan(file: &Path) -> Result<Plan, String> {
-    let text = read(file).map_err(|error| format!("error: cannot read {}: {error}", file.display()))?;
-    Plan::from_yaml(&file.display().to_string(), &text).map_err(|mistakes| mistakes.to_string())
-}
-
-/// Larger files are refused by the check, and need not be read to their end for that.
-const READ_LIMIT_BYTES: u64 = 4 << 20;
-
-fn read(file: &Path) -> io::Result<String> {
-    let mut text = String::new();
-    File::open(file)?.take(READ_LIMIT_BYTES).read_to_string(&mut text)?;
-    Ok(text)
+    if wrong.is_empty() { Ok(labs) } else { Err(Failure::Said(wrong.join("\n\n"))) }
 }

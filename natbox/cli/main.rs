@@ -6,6 +6,7 @@ mod completions;
 mod files;
 mod inspect;
 mod nat;
+mod run;
 mod schema;
 mod terminal;
 
@@ -21,7 +22,6 @@ enum Verdict {
     /// All expectations hold, or there was nothing to expect.
     Holds,
     /// Some do not.
-    #[expect(dead_code, reason = "run comes next")]
     Fails,
 }
 
@@ -67,6 +67,7 @@ fn main() -> ExitCode {
 fn execute(arguments: &Arguments) -> Result<Verdict, Failure> {
     let mut terminal = Terminal::new(&arguments.global);
     let verdict = match &arguments.command {
+        Command::Run(run) => run::execute(run, &mut terminal),
         Command::Check(check) => check::execute(check, &mut terminal),
         Command::Inspect(inspect) => inspect::execute(inspect, &mut terminal),
         Command::Nat(nat) => nat::execute(nat, &mut terminal),

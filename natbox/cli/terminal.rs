@@ -12,7 +12,6 @@ pub(crate) struct Terminal {
     /// Colours of standard output; files are never coloured.
     pub(crate) paint: Paint,
     pub(crate) quiet: bool,
-    #[expect(dead_code, reason = "run comes next")]
     pub(crate) verbose: bool,
 }
 

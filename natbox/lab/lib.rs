@@ -1,15 +1,23 @@
 //! Topology files, scenarios, captures and reports: what a Rust test depends on.
+//!
+//! [`Lab`] runs a topology file. The rooms below are here too, for worlds built by hand: [`world`], [`nat`],
+//! [`host`], [`probes`], [`wire`].
 
+pub mod build;
 pub mod capture;
+mod lab;
+pub mod outcome;
 pub mod output;
 pub mod paint;
 pub mod plan;
 pub mod record;
 pub mod report;
+pub mod scenario;
 pub mod suggest;
 pub mod topology;
 pub mod words;
 
+pub use lab::{Lab, LabError, Recording};
 pub use natbox_host as host;
 pub use natbox_nat as nat;
 pub use natbox_probes as probes;

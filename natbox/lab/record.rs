@@ -36,12 +36,12 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// A million records, no packet bytes: for timelines and verdicts.
-    pub const TIMELINE: Limits = Limits { records: 1_000_000, bytes: 0, summaries: false };
-    /// A million records with what people want to read: for lists of packets.
-    pub const PACKETS: Limits = Limits { records: 1_000_000, bytes: 0, summaries: true };
-    /// A million records with up to 512 MiB of packets: for captures.
-    pub const CAPTURE: Limits = Limits { records: 1_000_000, bytes: 512 << 20, summaries: true };
+    /// Half a million records (some 250 MiB at the most), no packet bytes: for timelines and verdicts.
+    pub const TIMELINE: Limits = Limits { records: 500_000, bytes: 0, summaries: false };
+    /// As many with what people want to read: for lists of packets.
+    pub const PACKETS: Limits = Limits { records: 500_000, bytes: 0, summaries: true };
+    /// As many with up to 512 MiB of packets: for captures.
+    pub const CAPTURE: Limits = Limits { records: 500_000, bytes: 512 << 20, summaries: true };
 }
 
 /// What a recorder had no room for.

@@ -83,8 +83,8 @@ fn times_are_shown_from_the_first_packet() {
     let packets = [udp(INTERNAL, RELAY_7777), udp(RELAY_7777, INTERNAL)];
     let text = shown(&foreign(DataLink::RAW, Endianness::Little, &packets), &Filter::default(), Format::Text);
     let lines = text.lines().map(str::trim_start).collect::<Vec<_>>();
-    assert!(lines[0].starts_with("0.000s "), "{text}");
-    assert!(lines[1].starts_with("0.250s "), "{text}");
+    assert!(lines[0].starts_with("0.000000s "), "{text}");
+    assert!(lines[1].starts_with("0.250000s "), "{text}");
     assert_eq!(lines[2], "2 lines, none dropped");
 }
 

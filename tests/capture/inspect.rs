@@ -31,18 +31,18 @@ fn filter(set: impl FnOnce(&mut Filter)) -> Filter {
 fn a_list_has_one_line_a_packet_and_interface() {
     let text = shown(&Filter::default(), Format::Text).unwrap();
     let expected = "
-      0.000s     p1  alice           out  UDP 10.0.0.2:5000 > 198.18.0.9:7777, 5 bytes     sent by alice
-      0.005s     p1  home-a:inside   in   UDP 10.0.0.2:5000 > 198.18.0.9:7777, 5 bytes     10.0.0.2:5000 -> 198.18.0.3:40001, new mapping #4
-      0.005s     p1  home-a:outside  out  UDP 198.18.0.3:40001 > 198.18.0.9:7777, 5 bytes  10.0.0.2:5000 -> 198.18.0.3:40001, new mapping #4
-      0.015s     p1  relay           in   UDP 198.18.0.3:40001 > 198.18.0.9:7777, 5 bytes  delivered to relay
-      0.020s     p2  relay           out  UDP 198.18.0.9:7778 > 198.18.0.3:40001, 5 bytes  sent by relay
-      0.025s     p2  home-a:outside  in   UDP 198.18.0.9:7778 > 198.18.0.3:40001, 5 bytes  dropped at home-a: filtered (address-and-port-dependent): 198.18.0.9:7778 has not been contacted from #4
-      0.030s     p3  alice           out  UDP 10.0.0.2:5000 > 198.18.0.9:7777, 5 bytes     sent by alice
-      0.035s     p3  home-a:inside   in   UDP 10.0.0.2:5000 > 198.18.0.9:7777, 5 bytes     10.0.0.2:5000 -> 198.18.0.3:40001, mapping #4
-      0.035s     p3  home-a:outside  out  UDP 198.18.0.3:40001 > 198.18.0.9:7777, 5 bytes  dropped on the link of home-a:outside: loss: lost by the link's configured chance
-      0.040s     p4  internet        in   UDP 198.18.0.3:40001 > 10.1.0.2:7000, 5 bytes    dropped at internet: private-destination: 10.1.0.2 is a private address (RFC 1918), which means nothing here
-      0.080s     p5  home-a:outside  in   UDP 198.18.0.9:7777 > 198.18.0.3:40001, 5 bytes  dropped at home-a: no-mapping: 198.18.0.3:40001 was mapping #4, which ended at 0.070s: it was idle for its whole lifetime
-      0.090s     p6  alice                UDP 10.0.0.2:5000 > 203.0.113.1:80, 5 bytes      dropped at alice: no-route: no route to 203.0.113.1
+   0.000000s     p1  alice           out  UDP 10.0.0.2:5000 > 198.18.0.9:7777, 5 bytes     sent by alice
+   0.005000s     p1  home-a:inside   in   UDP 10.0.0.2:5000 > 198.18.0.9:7777, 5 bytes     10.0.0.2:5000 -> 198.18.0.3:40001, new mapping #4
+   0.005000s     p1  home-a:outside  out  UDP 198.18.0.3:40001 > 198.18.0.9:7777, 5 bytes  10.0.0.2:5000 -> 198.18.0.3:40001, new mapping #4
+   0.015000s     p1  relay           in   UDP 198.18.0.3:40001 > 198.18.0.9:7777, 5 bytes  delivered to relay
+   0.020000s     p2  relay           out  UDP 198.18.0.9:7778 > 198.18.0.3:40001, 5 bytes  sent by relay
+   0.025000s     p2  home-a:outside  in   UDP 198.18.0.9:7778 > 198.18.0.3:40001, 5 bytes  dropped at home-a: filtered (address-and-port-dependent): 198.18.0.9:7778 has not been contacted from #4
+   0.030000s     p3  alice           out  UDP 10.0.0.2:5000 > 198.18.0.9:7777, 5 bytes     sent by alice
+   0.035000s     p3  home-a:inside   in   UDP 10.0.0.2:5000 > 198.18.0.9:7777, 5 bytes     10.0.0.2:5000 -> 198.18.0.3:40001, mapping #4
+   0.035000s     p3  home-a:outside  out  UDP 198.18.0.3:40001 > 198.18.0.9:7777, 5 bytes  dropped on the link of home-a:outside: loss: lost by the link's configured chance
+   0.040000s     p4  internet        in   UDP 198.18.0.3:40001 > 10.1.0.2:7000, 5 bytes    dropped at internet: private-destination: 10.1.0.2 is a private address (RFC 1918), which means nothing here
+   0.080000s     p5  home-a:outside  in   UDP 198.18.0.9:7777 > 198.18.0.3:40001, 5 bytes  dropped at home-a: no-mapping: 198.18.0.3:40001 was mapping #4, which ended at 0.070s: it was idle for its whole lifetime
+   0.090000s     p6  alice                UDP 10.0.0.2:5000 > 203.0.113.1:80, 5 bytes      dropped at alice: no-route: no route to 203.0.113.1
 12 lines, 5 dropped: 1 loss, 1 no-route, 1 private-destination, 1 no-mapping, 1 filtered
 ";
     assert_eq!(text, expected[1..]);

@@ -10,7 +10,8 @@ fn read(text: &str) {
     match Plan::from_yaml("lab.yaml", text) {
         Ok(plan) => {
             let printed = plan.to_yaml();
-            let again = Plan::from_yaml("lab.yaml", &printed).unwrap_or_else(|mistakes| panic!("{mistakes}\n{printed}"));
+            let again =
+                Plan::from_yaml("lab.yaml", &printed).unwrap_or_else(|mistakes| panic!("{mistakes}\n{printed}"));
             assert_eq!(again.to_yaml(), printed);
         }
         Err(mistakes) => {

@@ -23,7 +23,8 @@ fn one_bad_file_tells_all_its_mistakes_as_the_golden_text_has_them() {
 #[test]
 fn every_line_of_the_bad_file_that_says_so_has_a_mistake_and_no_other_has() {
     let mistakes = Plan::from_yaml("bad.yaml", BAD).expect_err("mistakes");
-    let marked: Vec<u32> = (1..).zip(BAD.lines()).filter(|(_, line)| line.contains("# bad")).map(|(number, _)| number).collect();
+    let marked: Vec<u32> =
+        (1..).zip(BAD.lines()).filter(|(_, line)| line.contains("# bad")).map(|(number, _)| number).collect();
     let mut told: Vec<u32> = mistakes.list.iter().map(|mistake| mistake.line).collect();
     told.dedup();
     assert_eq!(told, marked);
@@ -42,7 +43,11 @@ fn text_that_is_no_yaml_is_one_mistake_with_its_place() {
 fn a_file_beyond_the_limits_is_refused_for_that() {
     let long = format!("name: {}", "x".repeat(2 << 20));
     assert_eq!(told(&long), ["1:1 the file is too large: 2097158 bytes"]);
-    let deep = format!("{}{}", "a:\n".repeat(1), (1..50).map(|depth| format!("{}a:\n", " ".repeat(depth))).collect::<String>());
+    let deep = format!(
+        "{}{}",
+        "a:\n".repeat(1),
+        (1..50).map(|depth| format!("{}a:\n", " ".repeat(depth))).collect::<String>()
+    );
     assert_eq!(told(&deep), ["33:33 nested too deeply"]);
     let chain: String = (1..70).map(|index| format!("  n{index}: {{ behind: n{} }}\n", index - 1)).collect();
     let told = told(&format!("nats:\n  n0: {{}}\n{chain}"));

@@ -12,13 +12,18 @@ fn alternatives(schema: &Value) -> Vec<&Value> {
 }
 
 /// Calls `visit` with every mapping with known keys in the schema, and a document in which `hole` stands in its place.
-fn mappings(schema: &Value, document: &dyn Fn(Value) -> Value, visit: &mut dyn FnMut(&Map<String, Value>, &dyn Fn(Value) -> Value)) {
+fn mappings(
+    schema: &Value,
+    document: &dyn Fn(Value) -> Value,
+    visit: &mut dyn FnMut(&Map<String, Value>, &dyn Fn(Value) -> Value),
+) {
     for schema in alternatives(schema) {
         if let Some(properties) = schema["properties"].as_object() {
             visit(properties, document);
             for (key, inner) in properties {
                 // A step is only one with its action in it.
-                let action = schema["required"][0].as_str().filter(|action| properties.contains_key("expect") && *action != key);
+                let action =
+                    schema["required"][0].as_str().filter(|action| properties.contains_key("expect") && *action != key);
                 let around = |hole: Value| {
                     let mut object = json!({ key: hole });
                     if let Some(action) = action {
@@ -88,9 +93,9 @@ fn broken(value: &Value, schema: &Value) -> bool {
     };
     let wrong_kind = !kinds.is_empty() && !kinds.contains(&kind);
     let wrong_word = schema.get("const").is_some_and(|word| word != value);
-    let no_choice = ["anyOf", "oneOf"].iter().any(|any| {
-        schema[any].as_array().is_some_and(|choices| choices.iter().all(|choice| broken(value, choice)))
-    });
+    let no_choice = ["anyOf", "oneOf"]
+        .iter()
+        .any(|any| schema[any].as_array().is_some_and(|choices| choices.iter().all(|choice| broken(value, choice))));
     let missing = schema["required"].as_array().is_some_and(|required| {
         value.is_object() && required.iter().any(|key| value.get(key.as_str().unwrap()).is_none())
     });

@@ -129,7 +129,8 @@ fn a_dual_stack_lab_delegates_prefixes_and_routes_them() {
     assert_eq!(home.outside.addresses, [ip("198.18.0.2"), ip("2001:db8::2")]);
     assert_eq!(home.inside.prefix6.unwrap().to_string(), "2001:db8:0:1::/64");
     assert_eq!(plan.nat("deep").unwrap().inside.prefix6.unwrap().to_string(), "fd00:0:0:3::/64");
-    let routes: Vec<String> = plan.routes.iter().map(|route| format!("{:?} {} {}", route.network, route.prefix, route.via)).collect();
+    let routes: Vec<String> =
+        plan.routes.iter().map(|route| format!("{:?} {} {}", route.network, route.prefix, route.via)).collect();
     assert_eq!(
         routes,
         [

@@ -8,7 +8,7 @@ use std::io::Write;
 
 use natbox_wire::Time;
 
-use super::inspect::InspectError;
+use super::inspect::{InspectError, clock};
 use super::{CaptureError, Content, Direction, Frame};
 use crate::paint::Paint;
 use crate::record::DropSite;
@@ -118,7 +118,7 @@ impl Ladder {
         }
         let (from, to) = (self.at(arrow.from), self.at(arrow.to));
         draw_arrow(&mut line, from, to, arrow.end, &label(frame));
-        let at = Time::from_nanos(frame.at.as_nanos().saturating_sub(self.start.as_nanos())).to_string();
+        let at = clock(frame.at, self.start);
         let line = text(&line);
         let margin = MARGIN - 2;
         match &frame.comment {

@@ -111,7 +111,9 @@ fn block(text: &mut String, value: &Shown, indent: usize) {
 }
 
 fn flow(value: &Shown) -> String {
-    let braced = |entries: Vec<String>| if entries.is_empty() { "{}".to_owned() } else { format!("{{ {} }}", entries.join(", ")) };
+    let braced = |entries: Vec<String>| {
+        if entries.is_empty() { "{}".to_owned() } else { format!("{{ {} }}", entries.join(", ")) }
+    };
     match value {
         Shown::Word(word) => word.clone(),
         Shown::Count(number) => number.to_string(),
@@ -126,11 +128,8 @@ fn sections(plan: &Plan) -> Vec<(&'static str, Shown)> {
     let mut internet = vec![("prefix", Shown::word(plan.internet.prefix))];
     internet.extend(plan.internet.prefix6.map(|prefix| ("prefix6", Shown::text(prefix))));
     internet.push(("latency", Shown::word(show_duration(&plan.internet.latency))));
-    let mut sections = vec![
-        ("name", Shown::text(&plan.name)),
-        ("seed", Shown::Count(plan.seed)),
-        ("internet", Shown::Map(internet)),
-    ];
+    let mut sections =
+        vec![("name", Shown::text(&plan.name)), ("seed", Shown::Count(plan.seed)), ("internet", Shown::Map(internet))];
     let nats: Vec<_> = plan.nats.iter().map(|own| (own.name.clone(), nat(plan, own))).collect();
     let hosts: Vec<_> = plan.hosts.iter().map(|own| (own.name.clone(), host(plan, own))).collect();
     sections.extend((!nats.is_empty()).then_some(("nats", Shown::Named(nats))));

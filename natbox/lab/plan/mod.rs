@@ -4,6 +4,7 @@
 
 mod behavior;
 mod describe;
+mod meeting;
 mod network;
 mod pool;
 mod resolve;

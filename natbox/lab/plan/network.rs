@@ -29,7 +29,12 @@ pub(super) struct Layout {
 }
 
 /// Gives every machine its place. Where the drafts are mistaken, notes it and goes on with what there is.
-pub(super) fn lay_out(root: &Node, nats: &[NatDraft<'_>], hosts: &[HostDraft<'_>], mistakes: &mut Collector<'_>) -> Layout {
+pub(super) fn lay_out(
+    root: &Node,
+    nats: &[NatDraft<'_>],
+    hosts: &[HostDraft<'_>],
+    mistakes: &mut Collector<'_>,
+) -> Layout {
     let internet = internet(root, mistakes);
     let lans = lans(&internet, nats, mistakes);
     let mut pools = pools(&internet, nats, &lans, mistakes);
@@ -70,15 +75,22 @@ fn lans(internet: &Internet, nats: &[NatDraft<'_>], mistakes: &mut Collector<'_>
             Network::Behind(parent) => public[parent],
         };
         let behavior = &nat.behavior;
-        public[index] = (
-            outside.0 && behavior.translation == TranslationKind::None,
-            outside.1 && behavior.ipv6 == Ipv6::Firewall,
-        );
+        public[index] =
+            (outside.0 && behavior.translation == TranslationKind::None, outside.1 && behavior.ipv6 == Ipv6::Firewall);
         let prefix = parsed(nat.entry, "inside", units::prefix4).unwrap_or_else(|| {
-            let (prefix, number) = if public[index].0 { (routed_prefix(internet, routed), 1) } else { (Some(private_prefix(index)), 0) };
+            let (prefix, number) =
+                if public[index].0 { (routed_prefix(internet, routed), 1) } else { (Some(private_prefix(index)), 0) };
             routed += number;
             prefix.unwrap_or_else(|| {
-                mistakes.at(nat.place, format!("`{}` translates nothing, and no public prefix is free for what is behind it", nat.name)).hint("say `inside`");
+                mistakes
+                    .at(
+                        nat.place,
+                        format!(
+                            "`{}` translates nothing, and no public prefix is free for what is behind it",
+                            nat.name
+                        ),
+                    )
+                    .hint("say `inside`");
                 private_prefix(index)
             })
         });
@@ -103,7 +115,13 @@ fn routed_prefix(internet: &Internet, number: u32) -> Option<Ipv4Net> {
     upper.contains(&prefix).then_some(prefix)
 }
 
-fn prefix6(internet: &Internet, nat: &NatDraft<'_>, index: usize, public: bool, mistakes: &mut Collector<'_>) -> Option<Ipv6Net> {
+fn prefix6(
+    internet: &Internet,
+    nat: &NatDraft<'_>,
+    index: usize,
+    public: bool,
+    mistakes: &mut Collector<'_>,
+) -> Option<Ipv6Net> {
     let fixed = nat.entry.get("inside6").map(|node| node.place);
     let Some(outer) = internet.prefix6 else {
         if let Some(place) = fixed {
@@ -115,7 +133,8 @@ fn prefix6(internet: &Internet, nat: &NatDraft<'_>, index: usize, public: bool, 
         return Some(prefix);
     }
     let number = u128::try_from(index).unwrap_or(0) + 1;
-    let base = if public { u128::from(outer.network()) } else { u128::from(Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 0)) };
+    let base =
+        if public { u128::from(outer.network()) } else { u128::from(Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 0)) };
     let prefix = Ipv6Net::new(Ipv6Addr::from(base + (number << 64)), 64).ok()?;
     if public && !outer.contains(&prefix) {
         mistakes.at(nat.place, format!("`{outer}` has no /64 left for `{}`", nat.name)).expected("a shorter `prefix6`");
@@ -123,7 +142,12 @@ fn prefix6(internet: &Internet, nat: &NatDraft<'_>, index: usize, public: bool, 
     Some(prefix)
 }
 
-fn pools(internet: &Internet, nats: &[NatDraft<'_>], lans: &[Lan], mistakes: &mut Collector<'_>) -> BTreeMap<Network, Pool> {
+fn pools(
+    internet: &Internet,
+    nats: &[NatDraft<'_>],
+    lans: &[Lan],
+    mistakes: &mut Collector<'_>,
+) -> BTreeMap<Network, Pool> {
     let mut pools = BTreeMap::from([(Network::Internet, Pool::new(internet.prefix, internet.prefix6))]);
     for (index, lan) in lans.iter().enumerate() {
         pools.insert(Network::Behind(index), Pool::new(lan.prefix, lan.prefix6));
@@ -134,11 +158,15 @@ fn pools(internet: &Internet, nats: &[NatDraft<'_>], lans: &[Lan], mistakes: &mu
             let place = nat.entry.get(key).map_or(nat.place, |node| node.place);
             let untouched = untouched(&nat.behavior, &inner);
             // A part of the public space is routed there, however many NATs are in between.
-            if untouched && nat.network != Network::Internet && let Some(internet) = pools.get_mut(&Network::Internet) {
+            if untouched
+                && nat.network != Network::Internet
+                && let Some(internet) = pools.get_mut(&Network::Internet)
+            {
                 delegate(internet, inner);
             }
             let Some(outside) = pools.get_mut(&nat.network) else { continue };
-            let outer = if inner.addr().is_ipv4() { Some(IpNet::V4(outside.prefix)) } else { outside.prefix6.map(IpNet::V6) };
+            let outer =
+                if inner.addr().is_ipv4() { Some(IpNet::V4(outside.prefix)) } else { outside.prefix6.map(IpNet::V6) };
             let overlaps = |outer: &IpNet| outer.contains(&inner) || inner.contains(outer);
             if let Some(outer) = outer.filter(overlaps)
                 && !(untouched && delegate(outside, inner))
@@ -209,7 +237,10 @@ fn take_fixed(claims: &mut [Claim<'_>], pools: &mut BTreeMap<Network, Pool>, mis
     for claim in claims {
         for node in claim.entry.get("address").map(Node::items).unwrap_or_default() {
             let Some(address) = node.text().and_then(|text| units::address(text).ok()) else { continue };
-            let fitting = claim.uplinks.iter_mut().find(|uplink| pools.get(&uplink.network).is_some_and(|pool| pool.contains(address)));
+            let fitting = claim
+                .uplinks
+                .iter_mut()
+                .find(|uplink| pools.get(&uplink.network).is_some_and(|pool| pool.contains(address)));
             let Some(uplink) = fitting else {
                 let prefixes = claim.uplinks.iter().filter_map(|uplink| pools.get(&uplink.network)).map(prefixes);
                 let expected = format!("an address of {}", prefixes.collect::<Vec<_>>().join(" or "));
@@ -230,11 +261,15 @@ pub(super) fn take(address: IpAddr, place: Place, pool: Option<&mut Pool>, mista
     let range = prefixes(pool);
     match pool.take(address) {
         Ok(()) => return true,
-        Err(Refused::Outside) => mistakes.at(place, format!("{address} is not on this network")).expected(format!("an address of {range}")),
-        Err(Refused::Reserved) => {
-            mistakes.at(place, format!("{address} is the router's, or no host's")).expected(format!("another address of {range}"))
+        Err(Refused::Outside) => {
+            mistakes.at(place, format!("{address} is not on this network")).expected(format!("an address of {range}"))
         }
-        Err(Refused::Taken) => mistakes.at(place, format!("{address} is given to two machines")).expected("each address once on a network"),
+        Err(Refused::Reserved) => mistakes
+            .at(place, format!("{address} is the router's, or no host's"))
+            .expected(format!("another address of {range}")),
+        Err(Refused::Taken) => {
+            mistakes.at(place, format!("{address} is given to two machines")).expected("each address once on a network")
+        }
     };
     false
 }
@@ -247,10 +282,12 @@ fn prefixes(pool: &Pool) -> String {
 }
 
 fn check_count(claim: &mut Claim<'_>, mistakes: &mut Collector<'_>) {
-    let fixed = claim.uplinks.iter().map(|uplink| count4(uplink)).max().unwrap_or(0);
+    let fixed = claim.uplinks.iter().map(count4).max().unwrap_or(0);
     match claim.entry.get("addresses").zip(number(claim.entry, "addresses")) {
         Some((node, wanted)) if wanted < fixed => {
-            mistakes.at(node.place, format!("`addresses: {wanted}`, but `address` fixes {fixed}")).expected(format!("{fixed} or more"));
+            mistakes
+                .at(node.place, format!("`addresses: {wanted}`, but `address` fixes {fixed}"))
+                .expected(format!("{fixed} or more"));
         }
         Some((_, wanted)) => claim.wanted.0 = wanted,
         None => {}
@@ -271,7 +308,9 @@ fn give_out(claims: &mut [Claim<'_>], pools: &mut BTreeMap<Network, Pool>, mista
             let more4 = wanted4.saturating_sub(fixed4);
             let found: Vec<IpAddr> = (0..more4).map_while(|_| pool.next4()).collect();
             if found.len() < more4 {
-                mistakes.at(claim.place, format!("no address left on {} for `{}`", pool.prefix, crop(claim.name))).expected("a larger prefix, or fewer machines on it");
+                mistakes
+                    .at(claim.place, format!("no address left on {} for `{}`", pool.prefix, crop(claim.name)))
+                    .expected("a larger prefix, or fewer machines on it");
             }
             let found6: Vec<IpAddr> = (0..wanted6.saturating_sub(fixed6)).map_while(|_| pool.next6()).collect();
             uplink.addresses.extend(found);
@@ -295,7 +334,13 @@ fn assemble(
     let mut built = Vec::with_capacity(nats.len());
     for ((nat, claim), inside) in nats.iter().zip(of_nats).zip(lans) {
         let Some(outside) = claim.uplinks.into_iter().next() else { continue };
-        built.push(Nat { name: nat.name.to_owned(), preset: nat.preset, behavior: nat.behavior.clone(), outside, inside });
+        built.push(Nat {
+            name: nat.name.to_owned(),
+            preset: nat.preset,
+            behavior: nat.behavior.clone(),
+            outside,
+            inside,
+        });
     }
     let hosts = hosts.iter().zip(of_hosts).map(|(host, claim)| Host {
         name: host.name.to_owned(),

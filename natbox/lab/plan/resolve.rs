@@ -102,7 +102,9 @@ fn names<'a>(root: &'a Node, mistakes: &mut Collector<'_>) -> Option<Names<'a>> 
             }
             match names.get(key.text.as_str()) {
                 Some(Named::Nat(_)) if section == "hosts" => {
-                    mistakes.at(key.place, format!("a NAT is called `{}` too", crop(&key.text))).expected("each name once, in `nats` and `hosts` together");
+                    mistakes
+                        .at(key.place, format!("a NAT is called `{}` too", crop(&key.text)))
+                        .expected("each name once, in `nats` and `hosts` together");
                 }
                 Some(_) => {}
                 None => {

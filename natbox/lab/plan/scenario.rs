@@ -4,26 +4,20 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use natbox_probes::{Path, Paths};
-use natbox_wire::Word;
-
 use super::behavior::{parsed, word};
 use super::network::{Layout, take};
 use super::resolve::{Named, Names, host, nat, number, switch, unknown};
 use super::step::{
-    Action, Cable, Call, Connect, Discover, EndpointPattern, ExpectCall, ExpectDiscover, ExpectMapped, ExpectPath,
-    ExpectPing, ExpectSend, Goal, Ping, Place, Punch, Send, Step, Via,
+    Action, Cable, Discover, EndpointPattern, ExpectDiscover, ExpectMapped, ExpectPing, ExpectSend, Goal, Ping, Place,
+    Send, Step,
 };
-use super::{Network, Nat};
+use super::{Nat, Network};
 use crate::topology::mistake::Collector;
-use crate::topology::schema::{ACTIONS, ways};
+use crate::topology::schema::ACTIONS;
 use crate::topology::shape::{STEP_EXPECT, STEP_NAME};
 use crate::topology::tree::Node;
 use crate::topology::units::{self, Spot};
 use crate::words::Service;
-
-/// Most datagrams of one call, each way.
-const CALL_DATAGRAMS: u128 = 1_000_000;
 
 /// The steps, as far as they are right.
 pub(super) fn resolve(root: &Node, names: &Names<'_>, layout: &mut Layout, mistakes: &mut Collector<'_>) -> Vec<Step> {
@@ -32,11 +26,11 @@ pub(super) fn resolve(root: &Node, names: &Names<'_>, layout: &mut Layout, mista
     steps.iter().filter_map(|step| reader.step(step)).collect()
 }
 
-struct Reader<'a, 'f> {
-    names: &'a Names<'a>,
-    layout: &'a mut Layout,
+pub(super) struct Reader<'a, 'f> {
+    pub(super) names: &'a Names<'a>,
+    pub(super) layout: &'a mut Layout,
     labels: BTreeSet<String>,
-    mistakes: &'a mut Collector<'f>,
+    pub(super) mistakes: &'a mut Collector<'f>,
 }
 
 impl Reader<'_, '_> {
@@ -75,7 +69,10 @@ impl Reader<'_, '_> {
             self.mistakes.at(place, format!("an earlier packet is called `{label}` too")).expected("each label once");
         }
         let (host, address, port) = source?;
-        let payload = node.get("payload").and_then(Node::text).map_or_else(|| b"natbox".to_vec(), |text| text.as_bytes().to_vec());
+        let payload = node
+            .get("payload")
+            .and_then(Node::text)
+            .map_or_else(|| b"natbox".to_vec(), |text| text.as_bytes().to_vec());
         let ttl = number(node, "ttl").and_then(|ttl| u8::try_from(ttl).ok()).unwrap_or(64);
         let to_text = node.get("to")?.text()?.to_owned();
         Some(Send { host, address, port, to: goal?, to_text, label, payload, ttl, expect })
@@ -144,7 +141,9 @@ impl Reader<'_, '_> {
         let arrives = ["delivered", "from"].iter().find_map(|key| node.get(key));
         let dies = ["dropped", "at", "rejected"].iter().find_map(|key| node.get(key));
         if let (Some(_), Some(dies)) = (arrives, dies) {
-            self.mistakes.at(dies.place, "a packet expected to be delivered and to be dropped").expected("one or the other");
+            self.mistakes
+                .at(dies.place, "a packet expected to be delivered and to be dropped")
+                .expected("one or the other");
         }
         ExpectSend { delivered, from, dropped: word(node, "dropped"), at, rejected: word(node, "rejected"), mapped }
     }
@@ -157,7 +156,9 @@ impl Reader<'_, '_> {
             address: node.get("address").and_then(|node| self.place(node)),
         };
         if node.entries().is_empty() {
-            self.mistakes.at(node.place, "nothing is expected here").expected("`same-as`, `different-from`, `port` or `address`");
+            self.mistakes
+                .at(node.place, "nothing is expected here")
+                .expected("`same-as`, `different-from`, `port` or `address`");
         }
         if expect.same_as.is_some() && expect.same_as == expect.different_from {
             self.mistakes.at(node.place, "the same as a packet's and different from it");
@@ -189,7 +190,7 @@ impl Reader<'_, '_> {
         }
     }
 
-    fn host(&mut self, node: &Node) -> Option<String> {
+    pub(super) fn host(&mut self, node: &Node) -> Option<String> {
         host(node, self.names, self.mistakes).map(|index| self.layout.hosts[index].name.clone())
     }
 
@@ -221,7 +222,9 @@ impl Reader<'_, '_> {
         let via = self.offering(node, "via", asked, Service::Stun);
         let lifetime = switch(node, "lifetime").unwrap_or(false);
         if let Some(unasked) = expect.and_then(|expect| expect.get("lifetime")).filter(|_| !lifetime) {
-            self.mistakes.at(unasked.place, "a lifetime is expected but not searched for").hint("say `lifetime: on` under `discover`");
+            self.mistakes
+                .at(unasked.place, "a lifetime is expected but not searched for")
+                .hint("say `lifetime: on` under `discover`");
         }
         let expect = expect.map(|expect| ExpectDiscover {
             mapping: word(expect, "mapping"),
@@ -231,133 +234,6 @@ impl Reader<'_, '_> {
             lifetime: parsed(expect, "lifetime", units::durations),
         });
         Some(Discover { host: host?, via: via?, lifetime, expect })
-    }
-
-    fn punch(&mut self, node: &Node, expect: Option<&Node>) -> Option<Punch> {
-        let (from, to) = self.pair(node)?;
-        let via = self.via(node, false)?;
-        let expect = expect.map(|expect| self.expect_path(expect, None));
-        Some(Punch { from, to, via, peer_reflexive: switch(node, "peer_reflexive").unwrap_or(true), expect })
-    }
-
-    fn connect(&mut self, node: &Node, expect: Option<&Node>) -> Option<Connect> {
-        let allowed = allowed(node);
-        let relay_first = switch(node, "relay_first").unwrap_or(false);
-        let relayed = allowed.is_none_or(|allowed| allowed.contains(Path::Relayed));
-        if let Some(place) = node.get("relay_first").map(|node| node.place)
-            && relay_first
-            && !relayed
-        {
-            self.mistakes.at(place, "`relay_first: on`, but `allow` does not name `relayed`").hint("allow `relayed`");
-        }
-        let pair = self.pair(node);
-        let needs_turn = relayed && (relay_first || allowed.is_some());
-        let via = self.via(node, needs_turn);
-        let expect = expect.map(|expect| self.expect_path(expect, allowed));
-        let ((from, to), via) = (pair?, via?);
-        let allow = allowed.unwrap_or_else(|| Paths::of(&ways().collect::<Vec<_>>()));
-        Some(Connect { from, to, via, allow, relay_first, expect })
-    }
-
-    fn expect_path(&mut self, node: &Node, allowed: Option<Paths>) -> ExpectPath {
-        let place = node.get("path").unwrap_or(node).place;
-        let path = node.text().and_then(Path::from_word).or_else(|| word(node, "path"));
-        self.possible(path, allowed, place);
-        let within = parsed(node, "within", units::positive_duration);
-        if path == Some(Path::None) && within.is_some() {
-            self.mistakes.at(node.place, "`within` beside `path: none`").expected("a time for a path that comes about");
-        }
-        ExpectPath { path, within }
-    }
-
-    /// Notes a path that is not allowed to come about.
-    fn possible(&mut self, path: Option<Path>, allowed: Option<Paths>, place: crate::topology::mistake::Place) {
-        let (Some(path), Some(allowed)) = (path.filter(|path| *path != Path::None), allowed) else { return };
-        if !allowed.contains(path) {
-            self.mistakes.at(place, format!("`{path}` is expected but not allowed")).hint(format!("allow `{path}`"));
-        }
-    }
-
-    fn call(&mut self, node: &Node, expect: Option<&Node>) -> Option<Call> {
-        let connect = self.connect(node, None);
-        let length = parsed(node, "for", units::positive_duration).unwrap_or(Duration::from_secs(10));
-        let size_bytes = number(node, "size").unwrap_or(160);
-        let rate = parsed(node, "rate", units::rate);
-        let interval = parsed(node, "interval", units::positive_duration);
-        if let (Some(_), Some(_), Some(twice)) = (rate, interval, node.get("rate")) {
-            self.mistakes.at(twice.place, "`rate` beside `interval`").expected("one of the two");
-        }
-        let by_rate = |rate: u64| Duration::from_nanos((size_bytes as u64 * 8 * 1_000_000_000 / rate).max(1));
-        let interval = rate.map(by_rate).or(interval).unwrap_or(Duration::from_millis(20));
-        let datagrams = length.as_nanos() / interval.as_nanos().max(1);
-        if datagrams > CALL_DATAGRAMS {
-            self.mistakes.at(node.place, format!("a call of {datagrams} datagrams each way")).expected(format!("at most {CALL_DATAGRAMS}"));
-        }
-        let expect = expect.map(|expect| {
-            let path = word(expect, "path");
-            if let Some(place) = expect.get("path").map(|node| node.place) {
-                self.possible(path, allowed(node), place);
-            }
-            ExpectCall { path, loss: parsed(expect, "loss", units::percents), delay: parsed(expect, "delay", units::durations) }
-        });
-        Some(Call { connect: connect?, length, interval, size_bytes, expect })
-    }
-
-    /// Two different hosts.
-    fn pair(&mut self, node: &Node) -> Option<(String, String)> {
-        let (from, to) = (node.get("from")?, node.get("to")?);
-        let pair = (self.host(from), self.host(to));
-        let (Some(one), Some(other)) = pair else { return None };
-        if one == other {
-            self.mistakes.at(to.place, format!("`{one}` and itself")).expected("two hosts");
-            return None;
-        }
-        Some((one, other))
-    }
-
-    fn via(&mut self, node: &Node, needs_turn: bool) -> Option<Via> {
-        let stun = self.offering(node, "via", node, Service::Stun);
-        let rendezvous = self.offering(node, "via", node, Service::Rendezvous);
-        let turn = if needs_turn || self.offers(node, Service::Turn) > 0 { Some(self.offering(node, "via", node, Service::Turn)?) } else { None };
-        Some(Via { stun: stun?, rendezvous: rendezvous?, turn })
-    }
-
-    /// How many of the hosts that may be used offer this.
-    fn offers(&self, node: &Node, service: Service) -> usize {
-        let named: Vec<&str> = node.get("via").map(Node::items).unwrap_or_default().iter().filter_map(Node::text).collect();
-        let hosts = self.layout.hosts.iter().filter(|host| host.services.contains(&service));
-        hosts.filter(|host| named.is_empty() || named.contains(&host.name.as_str())).count()
-    }
-
-    /// The host that offers this: the first that `key` names, or the only one.
-    fn offering(&mut self, node: &Node, key: &str, about: &Node, service: Service) -> Option<String> {
-        let offers = |host: &&super::Host| host.services.contains(&service);
-        if let Some(named) = node.get(key) {
-            let mut hosts = Vec::new();
-            for name in named.items() {
-                hosts.push(self.host(name)?);
-            }
-            let mut found = hosts.iter().filter_map(|name| self.layout.hosts.iter().find(|host| host.name == *name));
-            if let Some(host) = found.find(offers) {
-                return Some(host.name.clone());
-            }
-            let message = format!("`{}` runs no `{service}`, which this step needs", hosts.join("`, `"));
-            self.mistakes.at(named.place, message).hint(format!("add `services: [{service}]` to it, or name another host"));
-            return None;
-        }
-        let mut offering = self.layout.hosts.iter().filter(offers);
-        match (offering.next(), offering.next()) {
-            (Some(only), None) => return Some(only.name.clone()),
-            (Some(one), Some(other)) => {
-                let message = format!("`{}` and `{}` both run `{service}`", one.name, other.name);
-                self.mistakes.at(about.place, message).expected(format!("`{key}`: the host whose `{service}` is used"));
-            }
-            (None, _) => {
-                let message = format!("no host runs `{service}`, which this step needs");
-                self.mistakes.at(about.place, message).hint(format!("give a public host `services: [{service}]`"));
-            }
-        }
-        None
     }
 
     fn readdress(&mut self, node: &Node) -> Option<Action> {
@@ -397,15 +273,11 @@ impl Reader<'_, '_> {
             uplinks.retain(|index| networks[*index] == Network::Behind(parent));
             text = format!("{name} behind {}", behind.text()?);
             if uplinks.is_empty() {
-                self.mistakes.at(behind.place, format!("`{name}` is not behind `{}`", behind.text()?)).expected("a NAT that it is behind");
+                self.mistakes
+                    .at(behind.place, format!("`{name}` is not behind `{}`", behind.text()?))
+                    .expected("a NAT that it is behind");
             }
         }
         Some(Cable { node: name, uplinks, text })
     }
-}
-
-/// The paths that a step allows, if it says.
-fn allowed(node: &Node) -> Option<Paths> {
-    let words = node.get("allow")?.items().iter().filter_map(Node::text);
-    Some(Paths::of(&words.filter_map(Path::from_word).collect::<Vec<_>>()))
 }

@@ -80,7 +80,9 @@ fn plain(value: &Shown) -> String {
         Shown::Word(text) | Shown::Text(text) => text.clone(),
         Shown::Count(number) => number.to_string(),
         Shown::List(items) => items.iter().map(plain).collect::<Vec<_>>().join(" "),
-        Shown::Map(entries) => entries.iter().map(|(key, value)| format!("{key} {}", plain(value))).collect::<Vec<_>>().join(" "),
+        Shown::Map(entries) => {
+            entries.iter().map(|(key, value)| format!("{key} {}", plain(value))).collect::<Vec<_>>().join(" ")
+        }
         Shown::Named(_) => String::new(),
     }
 }

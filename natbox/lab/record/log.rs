@@ -72,6 +72,11 @@ impl Log {
         chain
     }
 
+    /// How many packets there are records of.
+    pub fn packet_count(&self) -> usize {
+        self.last.len()
+    }
+
     /// The packets that this one caused: ICMP errors about it, the reply to an echo request, a RST.
     pub fn effects(&self, id: PacketId) -> &[PacketId] {
         self.effects.get(&id).map_or(&[], Vec::as_slice)
@@ -196,8 +201,10 @@ impl Log {
     fn explain(&self, node: NodeId, outcome: Outcome, facts: &Facts) -> Option<History> {
         let Outcome::Refused(refusal) = outcome else { return None };
         match refusal.reason {
-            DropReason::NoMapping => self.ended.get(&(node, facts.protocol()?, facts.destination)).copied(),
-            DropReason::Filtered => self.contact(node, refusal.mapping?, facts.source),
+            DropReason::Filtered if refusal.mapping.is_some() => self.contact(node, refusal.mapping?, facts.source),
+            DropReason::NoMapping | DropReason::Filtered => {
+                self.ended.get(&(node, facts.protocol()?, facts.destination)).copied()
+            }
             _ => None,
         }
     }

@@ -20,7 +20,8 @@ fn of(shape: &Shape) -> Value {
         Shape::Leaf(leaf) => json!({ "type": "string", "pattern": leaf.pattern }),
         Shape::Count { min, max, .. } => json!({ "type": "integer", "minimum": min, "maximum": max }),
         Shape::Word { choices, .. } => {
-            let choices = choices().into_iter().map(|choice| json!({ "const": choice.word, "description": choice.meaning }));
+            let choices =
+                choices().into_iter().map(|choice| json!({ "const": choice.word, "description": choice.meaning }));
             json!({ "oneOf": choices.collect::<Vec<_>>() })
         }
         Shape::Object(fields) => object(fields, may_be_empty(shape)),
@@ -29,7 +30,9 @@ fn of(shape: &Shape) -> Value {
             "propertyNames": { "pattern": NAME.pattern },
             "additionalProperties": of(inner),
         }),
-        Shape::OneOrMany(inner) => json!({ "anyOf": [of(inner), { "type": "array", "items": of(inner), "minItems": 1 }] }),
+        Shape::OneOrMany(inner) => {
+            json!({ "anyOf": [of(inner), { "type": "array", "items": of(inner), "minItems": 1 }] })
+        }
         Shape::Either(scalar, mapping) => json!({ "anyOf": [of(scalar), of(mapping)] }),
         Shape::Steps(actions) => {
             let steps: Vec<Value> = actions.iter().map(step).collect();
@@ -48,14 +51,14 @@ fn object(fields: &[Field], null: bool) -> Value {
     json!({ "type": kind, "properties": properties, "required": required, "additionalProperties": false })
 }
 
-
 fn step(action: &Action) -> Value {
     let mut properties = Map::new();
     properties.insert(action.key.to_owned(), described(of(action.shape), action.doc));
     if let Some(expect) = action.expect {
         properties.insert(STEP_EXPECT.to_owned(), described(of(expect), "What must come of it."));
     }
-    let name = json!({ "type": "string", "pattern": TEXT.pattern, "description": "What the step is called in reports." });
+    let name =
+        json!({ "type": "string", "pattern": TEXT.pattern, "description": "What the step is called in reports." });
     properties.insert(STEP_NAME.to_owned(), name);
     json!({ "type": "object", "properties": properties, "required": [action.key], "additionalProperties": false })
 }

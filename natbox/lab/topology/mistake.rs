@@ -138,7 +138,8 @@ impl<'a> Collector<'a> {
     /// Notes a mistake at `place`. The same mistake at the same place (through an alias) is noted once.
     pub(crate) fn at(&mut self, place: Place, message: impl Into<String>) -> &mut Mistake {
         let message = message.into();
-        let same = |known: &Mistake| (known.line, known.column) == (place.line, place.column) && known.message == message;
+        let same =
+            |known: &Mistake| (known.line, known.column) == (place.line, place.column) && known.message == message;
         if let Some(index) = self.list.iter().rposition(same) {
             return &mut self.list[index];
         }

@@ -70,9 +70,17 @@ pub(crate) static TOPOLOGY: Shape = Shape::Object(&[
 ]);
 
 static INTERNET: Shape = Shape::Object(&[
-    optional("prefix", &PREFIX4, "IPv4 addresses of the public network; 198.18.0.0/15 if absent. The router in its middle takes the first."),
+    optional(
+        "prefix",
+        &PREFIX4,
+        "IPv4 addresses of the public network; 198.18.0.0/15 if absent. The router in its middle takes the first.",
+    ),
     optional("prefix6", &PREFIX6, "IPv6 addresses of the public network, at most a /56. Makes the lab dual-stack."),
-    optional("latency", &DURATION, "One-way delay of every attachment to the public network whose own link says nothing else; 10ms if absent."),
+    optional(
+        "latency",
+        &DURATION,
+        "One-way delay of every attachment to the public network whose own link says nothing else; 10ms if absent.",
+    ),
 ]);
 
 static NATS: Shape = Shape::Named(&NAT);
@@ -82,20 +90,52 @@ static NAT: Shape = Shape::Either(
     &Shape::Object(&[
         optional("type", &PRESET, "The preset to begin with. What RFC 4787, 5382 and 5508 ask for, if absent."),
         optional("behind", &NAME, "The NAT that this one is behind. The public network if absent."),
-        optional("address", &ADDRESSES, "Its external addresses, as far as they are fixed. The next free ones if absent."),
+        optional(
+            "address",
+            &ADDRESSES,
+            "Its external addresses, as far as they are fixed. The next free ones if absent.",
+        ),
         optional("addresses", &ADDRESS_COUNT, "How many external IPv4 addresses it has; 1 if absent."),
-        optional("inside", &PREFIX4, "IPv4 addresses of the network behind it; 10.0.0.0/24 for the first NAT, and so on. The NAT takes the first."),
-        optional("inside6", &PREFIX6, "IPv6 addresses (a /64) of the network behind it. From the public prefix if absent, or fd00::/64 where IPv6 is translated."),
+        optional(
+            "inside",
+            &PREFIX4,
+            "IPv4 addresses of the network behind it; 10.0.0.0/24 for the first NAT, and so on. The NAT takes the first.",
+        ),
+        optional(
+            "inside6",
+            &PREFIX6,
+            "IPv6 addresses (a /64) of the network behind it. From the public prefix if absent, or fd00::/64 where IPv6 is translated.",
+        ),
         optional("link", &LINK, "Its link to the network that it is attached to."),
         optional("translation", &word::<TranslationKind>(), "Whether IPv4 addresses are rewritten at all."),
         optional("ipv6", &word::<Ipv6>(), "What happens to IPv6."),
-        optional("mapping", &word::<Mapping>(), "When an internal endpoint keeps its external endpoint (RFC 4787 section 4.1)."),
-        optional("filtering", &word::<Filtering>(), "Which remotes may send to an external endpoint (RFC 4787 section 5)."),
+        optional(
+            "mapping",
+            &word::<Mapping>(),
+            "When an internal endpoint keeps its external endpoint (RFC 4787 section 4.1).",
+        ),
+        optional(
+            "filtering",
+            &word::<Filtering>(),
+            "Which remotes may send to an external endpoint (RFC 4787 section 5).",
+        ),
         optional("filter_scope", &word::<FilterScope>(), "What permissions are tied to."),
-        optional("session_affinity", &word::<SessionAffinity>(), "Whether replies use the mapping that let the packet in."),
+        optional(
+            "session_affinity",
+            &word::<SessionAffinity>(),
+            "Whether replies use the mapping that let the packet in.",
+        ),
         optional("ports", &PORTS, "How external ports are chosen (RFC 4787 section 4.2)."),
-        optional("pooling", &word::<Pooling>(), "How external addresses are chosen where there are several (RFC 4787 section 4.1)."),
-        optional("hairpin", &word::<Hairpin>(), "Packets from inside to an external address of this NAT (RFC 4787 section 6)."),
+        optional(
+            "pooling",
+            &word::<Pooling>(),
+            "How external addresses are chosen where there are several (RFC 4787 section 4.1).",
+        ),
+        optional(
+            "hairpin",
+            &word::<Hairpin>(),
+            "Packets from inside to an external address of this NAT (RFC 4787 section 6).",
+        ),
         optional("hairpin_filter", &word::<HairpinFilter>(), "Whether hairpinned packets are filtered."),
         optional("refresh", &word::<Refresh>(), "Which packets restart idle timers (RFC 4787 section 4.3)."),
         optional("timeouts", &TIMEOUTS, "How long idle sessions live."),
@@ -127,24 +167,57 @@ static LINK: Shape = Shape::Object(&[
 ]);
 
 static HOSTS: Shape = Shape::Named(&Shape::Object(&[
-    optional("behind", &NAMES, "The NAT that the host is behind, or several: one uplink each. The public network if absent."),
+    optional(
+        "behind",
+        &NAMES,
+        "The NAT that the host is behind, or several: one uplink each. The public network if absent.",
+    ),
     optional("address", &ADDRESSES, "Its addresses, as far as they are fixed. The next free ones if absent."),
-    optional("addresses", &ADDRESS_COUNT, "How many IPv4 addresses each of its uplinks has; 1 if absent, 2 for a host that runs `stun`."),
+    optional(
+        "addresses",
+        &ADDRESS_COUNT,
+        "How many IPv4 addresses each of its uplinks has; 1 if absent, 2 for a host that runs `stun`.",
+    ),
     optional("link", &LINK, "Its link; where it has several, each of them."),
     optional("services", &Shape::OneOrMany(&word::<Service>()), "Servers that run on it from the beginning."),
 ]));
 
 /// The actions of a scenario.
 pub(crate) static ACTIONS: &[Action] = &[
-    Action { key: "send", doc: "Sends one UDP datagram and follows it until it is delivered or dropped.", shape: &SEND, expect: Some(&EXPECT_SEND) },
+    Action {
+        key: "send",
+        doc: "Sends one UDP datagram and follows it until it is delivered or dropped.",
+        shape: &SEND,
+        expect: Some(&EXPECT_SEND),
+    },
     Action { key: "ping", doc: "Sends ICMP echo requests.", shape: &PING, expect: Some(&EXPECT_PING) },
-    Action { key: "discover", doc: "Finds out the behaviour of the NATs in front of a host (RFC 5780).", shape: &DISCOVER, expect: Some(&EXPECT_DISCOVER) },
+    Action {
+        key: "discover",
+        doc: "Finds out the behaviour of the NATs in front of a host (RFC 5780).",
+        shape: &DISCOVER,
+        expect: Some(&EXPECT_DISCOVER),
+    },
     Action { key: "punch", doc: "Punches a UDP hole between two hosts.", shape: &PUNCH, expect: Some(&EXPECT_PATH) },
-    Action { key: "connect", doc: "Tries every technique that is allowed; the best path wins.", shape: &CONNECT, expect: Some(&EXPECT_PATH) },
-    Action { key: "call", doc: "Connects two hosts and sends datagrams both ways at a constant rate.", shape: &CALL, expect: Some(&EXPECT_CALL) },
+    Action {
+        key: "connect",
+        doc: "Tries every technique that is allowed; the best path wins.",
+        shape: &CONNECT,
+        expect: Some(&EXPECT_PATH),
+    },
+    Action {
+        key: "call",
+        doc: "Connects two hosts and sends datagrams both ways at a constant rate.",
+        shape: &CALL,
+        expect: Some(&EXPECT_CALL),
+    },
     Action { key: "wait", doc: "Lets time pass.", shape: &DURATION, expect: None },
     Action { key: "reboot", doc: "Makes a NAT lose all its state.", shape: &NAME, expect: None },
-    Action { key: "readdress", doc: "Gives a NAT other external addresses, the next free ones if none are named.", shape: &READDRESS, expect: None },
+    Action {
+        key: "readdress",
+        doc: "Gives a NAT other external addresses, the next free ones if none are named.",
+        shape: &READDRESS,
+        expect: None,
+    },
     Action { key: "cut", doc: "Cuts the link of a host or NAT.", shape: &CABLE, expect: None },
     Action { key: "mend", doc: "Mends a link that was cut.", shape: &CABLE, expect: None },
 ];
@@ -152,15 +225,27 @@ static SCENARIO: Shape = Shape::Steps(ACTIONS);
 
 static SEND: Shape = Shape::Object(&[
     required("from", &Shape::Leaf(&units::SOURCE), "The host's endpoint, `HOST:PORT` or `ADDRESS:PORT`."),
-    required("to", &Shape::Leaf(&units::TARGET), "`NAME:PORT`, `ADDRESS:PORT`, or `LABEL.mapped` for the external endpoint that an earlier packet was given."),
+    required(
+        "to",
+        &Shape::Leaf(&units::TARGET),
+        "`NAME:PORT`, `ADDRESS:PORT`, or `LABEL.mapped` for the external endpoint that an earlier packet was given.",
+    ),
     optional("as", &NAME, "A label by which later steps mean this packet."),
     optional("payload", &TEXT, "What it carries."),
-    optional("ttl", &Shape::Count { what: "a whole number of hops", min: 1, max: 255 }, "Its time to live, or hop limit; 64 if absent."),
+    optional(
+        "ttl",
+        &Shape::Count { what: "a whole number of hops", min: 1, max: 255 },
+        "Its time to live, or hop limit; 64 if absent.",
+    ),
 ]);
 
 static EXPECT_SEND: Shape = Shape::Object(&[
     optional("delivered", &NAME, "The host that receives it."),
-    optional("from", &Shape::Leaf(&units::SEEN), "The source that the receiver sees, `NAME:PORT` or `ADDRESS:PORT`; the port may be `*`."),
+    optional(
+        "from",
+        &Shape::Leaf(&units::SEEN),
+        "The source that the receiver sees, `NAME:PORT` or `ADDRESS:PORT`; the port may be `*`.",
+    ),
     optional("dropped", &word::<DropReason>(), "Why it dies."),
     optional("at", &NAME, "Where it dies: a host, a NAT, or `internet`."),
     optional("rejected", &word::<Rejection>(), "The ICMP error that comes back to the sender."),
@@ -177,9 +262,17 @@ static EXPECT_MAPPED: Shape = Shape::Object(&[
 static PING: Shape = Shape::Object(&[
     required("from", &NAME, "The host that asks."),
     required("to", &PLACE, "The host, NAT or address that is asked."),
-    optional("count", &Shape::Count { what: "a whole number of requests", min: 1, max: 65_535 }, "How many requests; 4 if absent."),
+    optional(
+        "count",
+        &Shape::Count { what: "a whole number of requests", min: 1, max: 65_535 },
+        "How many requests; 4 if absent.",
+    ),
     optional("interval", &POSITIVE, "Time from one request to the next; 1s if absent."),
-    optional("size", &Shape::Count { what: "a whole number of bytes", min: 0, max: 65_000 }, "Payload of a request; 56 if absent."),
+    optional(
+        "size",
+        &Shape::Count { what: "a whole number of bytes", min: 0, max: 65_000 },
+        "Payload of a request; 56 if absent.",
+    ),
 ]);
 
 static EXPECT_PING: Shape = Shape::Object(&[
@@ -208,15 +301,27 @@ static PUNCH: Shape = Shape::Object(&[
     required("from", &NAME, "The host that begins."),
     required("to", &NAME, "The host that it wants to talk to."),
     optional("via", &NAMES, "The hosts whose `stun` and `rendezvous` are used. The only ones there are, if absent."),
-    optional("peer_reflexive", &SWITCH, "Whether a host also answers to endpoints that it first hears of by a packet from there; `on` if absent."),
+    optional(
+        "peer_reflexive",
+        &SWITCH,
+        "Whether a host also answers to endpoints that it first hears of by a packet from there; `on` if absent.",
+    ),
 ]);
 
 static CONNECT: Shape = Shape::Object(&[
     required("from", &NAME, "The host that begins."),
     required("to", &NAME, "The host that it wants to talk to."),
-    optional("via", &NAMES, "The hosts whose `stun`, `rendezvous` and `turn` are used. The only ones there are, if absent."),
+    optional(
+        "via",
+        &NAMES,
+        "The hosts whose `stun`, `rendezvous` and `turn` are used. The only ones there are, if absent.",
+    ),
     optional("allow", &Shape::OneOrMany(&WAY), "The paths that may be tried; every one if absent."),
-    optional("relay_first", &SWITCH, "Whether talk begins over the relay and moves when a better path is found; `off` if absent."),
+    optional(
+        "relay_first",
+        &SWITCH,
+        "Whether talk begins over the relay and moves when a better path is found; `off` if absent.",
+    ),
 ]);
 
 static EXPECT_PATH: Shape = Shape::Either(
@@ -235,8 +340,16 @@ static CALL: Shape = Shape::Object(&[
     optional("for", &POSITIVE, "How long the datagrams flow; 10s if absent."),
     optional("interval", &POSITIVE, "Time from one datagram to the next, each way; 20ms if absent."),
     optional("rate", &RATE, "Payload bits a second, each way, instead of `interval`."),
-    optional("size", &Shape::Count { what: "a whole number of bytes", min: 16, max: 1_400 }, "Payload of a datagram; 160 if absent."),
-    optional("relay_first", &SWITCH, "Whether talk begins over the relay and moves when a better path is found; `off` if absent."),
+    optional(
+        "size",
+        &Shape::Count { what: "a whole number of bytes", min: 25, max: 1_400 },
+        "Payload of a datagram; 160 if absent.",
+    ),
+    optional(
+        "relay_first",
+        &SWITCH,
+        "Whether talk begins over the relay and moves when a better path is found; `off` if absent.",
+    ),
 ]);
 
 static EXPECT_CALL: Shape = Shape::Object(&[

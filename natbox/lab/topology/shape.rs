@@ -105,7 +105,11 @@ pub(crate) fn check(node: &Node, shape: &'static Shape, mistakes: &mut Collector
 fn check_leaf(node: &Node, leaf: &Leaf, mistakes: &mut Collector<'_>) {
     let Some(text) = node.text() else { return wrong(node, leaf.expected, mistakes) };
     if let Err(why) = (leaf.check)(text) {
-        let message = if why.is_empty() { format!("`{}` is not allowed here", crop(text)) } else { format!("`{}`: {why}", crop(text)) };
+        let message = if why.is_empty() {
+            format!("`{}` is not allowed here", crop(text))
+        } else {
+            format!("`{}`: {why}", crop(text))
+        };
         mistakes.at(node.place, message).expected(leaf.expected);
     }
 }
@@ -223,7 +227,10 @@ fn check_step(step: &Node, actions: &'static [Action], mistakes: &mut Collector<
             Some(action) => {
                 if let Some(first) = chosen.filter(|first| first.key != action.key) {
                     let message = format!("`{}` in a step that already has `{}`", action.key, first.key);
-                    mistakes.at(key.place, message).expected("one action a step").hint(format!("begin a new step: `- {}:`", action.key));
+                    mistakes
+                        .at(key.place, message)
+                        .expected("one action a step")
+                        .hint(format!("begin a new step: `- {}:`", action.key));
                 }
                 chosen = chosen.or(Some(action));
                 check(value, action.shape, mistakes);
@@ -260,7 +267,9 @@ fn duplicates(node: &Node, mistakes: &mut Collector<'_>) {
     let mut seen = BTreeSet::new();
     for (key, _) in node.entries() {
         if !seen.insert(key.text.as_str()) {
-            mistakes.at(key.place, format!("`{}` stands here a second time", crop(&key.text))).expected("each key once");
+            mistakes
+                .at(key.place, format!("`{}` stands here a second time", crop(&key.text)))
+                .expected("each key once");
         }
     }
 }

@@ -106,7 +106,9 @@ pub(crate) fn parse(text: &str, mistakes: &mut Collector<'_>) -> Option<Node> {
         tree.event(event, span)?;
     }
     if tree.root.is_none() {
-        tree.mistakes.at(start, "the file is empty").expected("a mapping with `hosts`, and `nats` and `scenario` as needed");
+        tree.mistakes
+            .at(start, "the file is empty")
+            .expected("a mapping with `hosts`, and `nats` and `scenario` as needed");
     }
     tree.root
 }

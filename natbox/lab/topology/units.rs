@@ -28,25 +28,66 @@ macro_rules! leaf {
     };
 }
 
-leaf!(NAME, name, "a name: lower-case letters, digits and hyphens, beginning with a letter, at most 63", "^[a-z][a-z0-9-]{0,62}$");
+leaf!(
+    NAME,
+    name,
+    "a name: lower-case letters, digits and hyphens, beginning with a letter, at most 63",
+    "^[a-z][a-z0-9-]{0,62}$"
+);
 leaf!(TEXT, text, "a text of at most 200 characters", "^.{0,200}$");
-leaf!(DURATION, duration, "a duration with its unit, such as `30s`, `10ms`, `2min` (ns, us, ms, s, m, min, h)",
-    r"^[0-9]+(\.[0-9]+)?(ns|us|ms|s|m|min|h)$");
-leaf!(POSITIVE, positive_duration, "a duration above zero with its unit, such as `30s`, `10ms`, `2min` (ns, us, ms, s, m, min, h)",
-    r"^[0-9]+(\.[0-9]+)?(ns|us|ms|s|m|min|h)$");
-leaf!(DURATIONS, durations, "a duration such as `40ms`, or a range such as `40ms..45ms`, `..45ms`, `40ms..`",
-    r"^([0-9]+(\.[0-9]+)?(ns|us|ms|s|m|min|h))?(\.\.)?([0-9]+(\.[0-9]+)?(ns|us|ms|s|m|min|h))?$");
-leaf!(RATE, rate, "a rate with its unit, such as `20mbit` (bit, kbit, mbit, gbit a second)", r"^[0-9]+(\.[0-9]+)?(bit|kbit|mbit|gbit)$");
+leaf!(
+    DURATION,
+    duration,
+    "a duration with its unit, such as `30s`, `10ms`, `2min` (ns, us, ms, s, m, min, h)",
+    r"^[0-9]+(\.[0-9]+)?(ns|us|ms|s|m|min|h)$"
+);
+leaf!(
+    POSITIVE,
+    positive_duration,
+    "a duration above zero with its unit, such as `30s`, `10ms`, `2min` (ns, us, ms, s, m, min, h)",
+    r"^[0-9]+(\.[0-9]+)?(ns|us|ms|s|m|min|h)$"
+);
+leaf!(
+    DURATIONS,
+    durations,
+    "a duration such as `40ms`, or a range such as `40ms..45ms`, `..45ms`, `40ms..`",
+    r"^([0-9]+(\.[0-9]+)?(ns|us|ms|s|m|min|h))?(\.\.)?([0-9]+(\.[0-9]+)?(ns|us|ms|s|m|min|h))?$"
+);
+leaf!(
+    RATE,
+    rate,
+    "a rate with its unit, such as `20mbit` (bit, kbit, mbit, gbit a second)",
+    r"^[0-9]+(\.[0-9]+)?(bit|kbit|mbit|gbit)$"
+);
 leaf!(PERCENT, percent, "a percentage from `0%` to `100%`, such as `0.5%`", r"^[0-9]+(\.[0-9]+)?%$");
-leaf!(PERCENTS, percents, "a percentage such as `0%`, or a range such as `1%..3%`, `..5%`",
-    r"^([0-9]+(\.[0-9]+)?%)?(\.\.)?([0-9]+(\.[0-9]+)?%)?$");
+leaf!(
+    PERCENTS,
+    percents,
+    "a percentage such as `0%`, or a range such as `1%..3%`, `..5%`",
+    r"^([0-9]+(\.[0-9]+)?%)?(\.\.)?([0-9]+(\.[0-9]+)?%)?$"
+);
 leaf!(PREFIX4, prefix4, "an IPv4 prefix of /29 or shorter, such as `198.18.0.0/15`", r"^[0-9.]+/[0-9]+$");
 leaf!(PREFIX6, prefix6, "an IPv6 prefix of /64 or shorter, such as `2001:db8::/32`", "^[0-9a-fA-F:.]+/[0-9]+$");
 leaf!(ADDRESS, address, "an IPv4 or IPv6 address, such as `198.18.0.9`", "^[0-9a-fA-F:.]+$");
 leaf!(PORTS, port_range, "a range of ports such as `32768-65535`, 1 at least", "^[0-9]+-[0-9]+$");
-leaf!(SOURCE, endpoint, "an endpoint to send from: `HOST:PORT` or `ADDRESS:PORT`, such as `alice:1234`", r"^.+:[0-9]+$");
-leaf!(TARGET, target, "an endpoint to send to: `NAME:PORT`, `ADDRESS:PORT` or `LABEL.mapped`, such as `server:5678`", r"^(.+:[0-9]+|[a-z][a-z0-9-]*\.mapped)$");
-leaf!(SEEN, seen, "an endpoint as the receiver sees it: `NAME:PORT` or `ADDRESS:PORT`, with `*` for any port, such as `home-a:*`", r"^.+:([0-9]+|\*)$");
+leaf!(
+    SOURCE,
+    endpoint,
+    "an endpoint to send from: `HOST:PORT` or `ADDRESS:PORT`, such as `alice:1234`",
+    r"^.+:[0-9]+$"
+);
+leaf!(
+    TARGET,
+    target,
+    "an endpoint to send to: `NAME:PORT`, `ADDRESS:PORT` or `LABEL.mapped`, such as `server:5678`",
+    r"^(.+:[0-9]+|[a-z][a-z0-9-]*\.mapped)$"
+);
+leaf!(
+    SEEN,
+    seen,
+    "an endpoint as the receiver sees it: `NAME:PORT` or `ADDRESS:PORT`, with `*` for any port, such as `home-a:*`",
+    r"^.+:([0-9]+|\*)$"
+);
 leaf!(PLACE, place, "a name or an address", "^[0-9a-zA-Z:.-]+$");
 
 /// A name: `[a-z][a-z0-9-]*`, at most 63 characters.
@@ -301,7 +342,13 @@ pub(crate) fn show_duration(duration: &Duration) -> String {
     struct Shown(u128);
     impl fmt::Display for Shown {
         fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            let units = [("h", 3_600_000_000_000u128), ("min", 60_000_000_000), ("s", 1_000_000_000), ("ms", 1_000_000), ("us", 1_000)];
+            let units = [
+                ("h", 3_600_000_000_000u128),
+                ("min", 60_000_000_000),
+                ("s", 1_000_000_000),
+                ("ms", 1_000_000),
+                ("us", 1_000),
+            ];
             let fitting = units.iter().find(|(_, size)| self.0 >= *size && self.0.is_multiple_of(*size));
             match fitting {
                 Some((unit, size)) => write!(f, "{}{unit}", self.0 / size),

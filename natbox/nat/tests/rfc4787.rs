@@ -285,18 +285,18 @@ fn scope_decides_whether_a_permission_counts_for_other_mappings() {
 }
 
 #[test]
-fn when_a_leading_session_ends_the_one_on_the_oldest_mapping_takes_over() {
-    let mapping = Mapping::AddressAndPortDependent;
-    let mut nat = Rig::new(Behavior { mapping, refresh: Refresh::Both, ..Behavior::default() });
-    let first = nat.send(udp(X1, Y1));
-    let own = nat.send(udp(X1, Y2));
-    nat.wait_seconds(200);
+fn with_affinity_a_reply_leaves_as_the_last_packet_came_and_when_that_mapping_ends_as_another_did() {
+    let mut nat = Rig::new(Behavior { mapping: Mapping::AddressAndPortDependent, ..Behavior::default() });
+    let (first, own) = (nat.send(udp(X1, Y1)), nat.send(udp(X1, Y2)));
+    assert_eq!(nat.send(udp(X1, Y2)), own, "nothing has come yet");
+    nat.wait_seconds(100);
     assert_eq!(nat.receive(udp(Y2, first)), Ok(at(X1)));
-    assert_eq!(nat.send(udp(X1, Y2)), own, "the session that was there first");
-    nat.wait_seconds(250);
-    assert_eq!(nat.receive(udp(Y2, first)), Ok(at(X1)));
+    assert_eq!(nat.send(udp(X1, Y2)), first);
     nat.wait_seconds(50);
-    assert_eq!(nat.send(udp(X1, Y2)), first, "the session that is left");
+    assert_eq!(nat.receive(udp(Y2, own)), Ok(at(X1)));
+    assert!(nat.wait_seconds(149).is_empty());
+    assert_eq!(nat.wait_seconds(1).len(), 1, "nothing left through it since the beginning");
+    assert_eq!(nat.send(udp(X1, Y2)), first);
 }
 
 #[test]

@@ -34,6 +34,13 @@ pub enum Stalled {
         /// How many happened.
         limit: u64,
     },
+    /// More is under way at once than a world holds: packets beget packets.
+    TooManyPending {
+        /// The time.
+        at: Time,
+        /// How many events may be pending.
+        limit: usize,
+    },
 }
 
 impl fmt::Display for Stalled {
@@ -43,6 +50,11 @@ impl fmt::Display for Stalled {
                 f,
                 "at {at} every program waits and nothing is left to happen: what is waited for never comes, \
                  so give the wait a deadline"
+            ),
+            Stalled::TooManyPending { at, limit } => write!(
+                f,
+                "stopped at {at} with more than {limit} packets and timers pending: look for packets that multiply, \
+                 as in a loop with duplication"
             ),
             Stalled::TooManyEvents { at, limit } => write!(
                 f,
@@ -73,8 +85,8 @@ pub(crate) fn run_until<F: Future>(
             return Ok(result);
         }
         pool.run_until_stalled();
-        if !woken.is_set() && !state.borrow_mut().advance(Time::MAX, &mut budget) {
-            return Err(stalled(state.borrow().now(), budget, limit));
+        if !woken.is_set() && !state.borrow_mut().advance(Time::MAX, &mut budget, &|| woken.is_set()) {
+            return Err(stalled(&state.borrow(), budget, limit));
         }
     }
 }
@@ -90,19 +102,21 @@ pub(crate) fn run_for(
     let mut budget = limit;
     loop {
         pool.run_until_stalled();
-        if !state.borrow_mut().advance(deadline, &mut budget) {
+        if !state.borrow_mut().advance(deadline, &mut budget, &|| false) {
             break;
         }
     }
-    if budget == 0 {
-        return Err(stalled(state.borrow().now(), budget, limit));
+    if budget == 0 || state.borrow().is_overfull() {
+        return Err(stalled(&state.borrow(), budget, limit));
     }
     state.borrow_mut().rest_until(deadline);
     Ok(())
 }
 
-fn stalled(at: Time, budget: u64, limit: u64) -> Stalled {
+fn stalled(state: &State, budget: u64, limit: u64) -> Stalled {
+    let at = state.now();
     match budget {
+        _ if state.is_overfull() => Stalled::TooManyPending { at, limit: state.pending_limit },
         0 => Stalled::TooManyEvents { at, limit },
         _ => Stalled::Idle { at },
     }
@@ -159,7 +173,10 @@ impl Future for Sleep {
 impl Drop for Sleep {
     fn drop(&mut self) {
         if let Some(ticket) = self.ticket {
-            self.state.borrow_mut().forget_wake(ticket);
+            // A state that is borrowed is being dropped itself, and its events with it.
+            if let Ok(mut state) = self.state.try_borrow_mut() {
+                state.forget_wake(ticket);
+            }
         }
     }
 }
@@ -170,8 +187,10 @@ mod tests {
 
     const MS: Duration = Duration::from_millis(1);
 
+    type Log = Rc<RefCell<Vec<(u32, Time)>>>;
+
     /// A pool, a state, and a list that programs write to.
-    fn world() -> (LocalPool, Rc<RefCell<State>>, Rc<RefCell<Vec<(u32, Time)>>>) {
+    fn world() -> (LocalPool, Rc<RefCell<State>>, Log) {
         let pool = LocalPool::new();
         let state = Rc::new(RefCell::new(State::new(1, pool.spawner())));
         (pool, state, Rc::default())

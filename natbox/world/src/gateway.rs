@@ -8,6 +8,7 @@
 
 use std::net::SocketAddr;
 
+use natbox_nat::behavior::{Ipv6, TranslationKind};
 use natbox_nat::{Nat, Verdict};
 use natbox_wire::{DropReason, IcmpError, Packet, Time};
 
@@ -35,7 +36,7 @@ impl Gateway {
     }
 
     fn outbound(&mut self, fabric: &Fabric, packet: &mut Packet, now: Time) -> Step {
-        if fabric.interface(self.inside).owns(packet.destination()) {
+        if fabric.interface(self.inside).owns(packet.destination()) || self.is_own_outside(fabric, packet) {
             return router::local(packet);
         }
         let own_external = self.nat.external().contains(&packet.destination());
@@ -71,8 +72,7 @@ impl Gateway {
             Verdict::Hairpin { source, destination } => Outcome::Hairpinned { source, destination },
             Verdict::Drop(refusal) => return Step::silent(Outcome::Refused(refusal)),
         };
-        let own = [self.outside, self.inside].map(|own| fabric.interface(own).owns(packet.destination()));
-        if own.contains(&true) {
+        if self.is_own_outside(fabric, packet) {
             return router::local(packet);
         }
         let step = self.inwards(fabric, self.outside, outcome, endpoints, packet);
@@ -80,6 +80,17 @@ impl Gateway {
             packet.decrement_ttl();
         }
         step
+    }
+
+    /// Whether a packet is for the gateway's own outside address. Where that address is translated it is the mappings'
+    /// alone, and may even be a host's address inside, as private ranges repeat.
+    fn is_own_outside(&self, fabric: &Fabric, packet: &Packet) -> bool {
+        let behavior = self.nat.behavior();
+        let translated = match packet.is_ipv6() {
+            true => behavior.ipv6 == Ipv6::Napt,
+            false => behavior.translation == TranslationKind::Napt,
+        };
+        !translated && fabric.interface(self.outside).owns(packet.destination())
     }
 
     /// A translated packet goes inside, if it can.

@@ -36,6 +36,7 @@ pub(crate) struct Interface {
 
 /// One network.
 pub(crate) struct Network {
+    pub(crate) name: Box<str>,
     pub(crate) kind: Kind,
     pub(crate) routes: Routes,
 }
@@ -101,9 +102,9 @@ impl Fabric {
         &mut self.networks[id.0 as usize]
     }
 
-    pub(crate) fn add_network(&mut self, kind: Kind) -> NetworkId {
+    pub(crate) fn add_network(&mut self, name: &str, kind: Kind) -> NetworkId {
         let id = NetworkId(self.networks.len() as u32);
-        self.networks.push(Network { kind, routes: Routes::default() });
+        self.networks.push(Network { name: name.into(), kind, routes: Routes::default() });
         id
     }
 

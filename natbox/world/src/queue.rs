@@ -60,6 +60,11 @@ impl<E> Queue<E> {
         Ticket { slot, key }
     }
 
+    /// How many events are pending, cancelled ones among them.
+    pub(crate) fn len(&self) -> usize {
+        self.heap.len()
+    }
+
     /// Whether anything in the foreground is still to happen.
     pub(crate) fn is_idle(&self) -> bool {
         self.foreground == 0

@@ -20,6 +20,9 @@ use crate::queue::{Queue, Ticket};
 use crate::stack::Stack;
 use crate::stream;
 
+/// Events that may be pending at once, unless somebody says otherwise: some hundred megabytes of small packets.
+const PENDING_LIMIT: usize = 1 << 20;
+
 /// Everything but the programs.
 pub(crate) struct State {
     pub(crate) seed: u64,
@@ -31,6 +34,8 @@ pub(crate) struct State {
     /// Where packets' bytes are kept for their note while they are rewritten.
     scratch: Vec<u8>,
     pub(crate) statistics: Statistics,
+    /// How many events may be pending.
+    pub(crate) pending_limit: usize,
     /// Whether a program has been woken and not yet had its turn.
     woken: bool,
     /// Starts programs.
@@ -122,6 +127,7 @@ impl State {
             observer: None,
             scratch: Vec::new(),
             statistics: Statistics::default(),
+            pending_limit: PENDING_LIMIT,
             woken: false,
             spawner,
         }
@@ -181,18 +187,23 @@ impl State {
 
 /// What comes next.
 impl State {
-    /// Lets events happen until a program has been woken, or `deadline` is past. Says whether any did; takes from
-    /// `budget` one for each.
-    pub(crate) fn advance(&mut self, deadline: Time, budget: &mut u64) -> bool {
+    /// Lets events happen until a program has been woken, by the world or (as `woken` says) by an observer, or
+    /// `deadline` is past. Says whether any did; takes from `budget` one for each.
+    pub(crate) fn advance(&mut self, deadline: Time, budget: &mut u64, woken: &dyn Fn() -> bool) -> bool {
         let before = self.statistics.events;
         self.woken = false;
-        while *budget > 0 && !self.woken && !self.queue.is_idle() {
+        while *budget > 0 && !self.woken && !woken() && !self.queue.is_idle() && !self.is_overfull() {
             let Some(at) = self.queue.next_time().filter(|at| *at <= deadline) else { break };
             let happened = self.queue.pop().is_some_and(|(_, pending)| self.happen(at, pending));
             *budget -= u64::from(happened);
             self.statistics.events += u64::from(happened);
         }
         self.statistics.events > before
+    }
+
+    /// Whether more is pending than memory should be spent on.
+    pub(crate) fn is_overfull(&self) -> bool {
+        self.queue.len() > self.pending_limit
     }
 
     /// Moves the clock to `deadline`; what only observers ask for happens on the way.

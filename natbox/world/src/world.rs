@@ -32,6 +32,29 @@ const EVENT_LIMIT: u64 = 50_000_000;
 
 /// A simulated network and the programs on its hosts.
 ///
+/// ```
+/// use natbox_host::{Host, UdpSocket};
+/// use natbox_world::{Attachment, InterfaceAddress, LinkConfig, World};
+///
+/// let mut world = World::new(7);
+/// let internet = world.internet("internet", &["198.18.0.1".parse()?]);
+/// let mut host = |name: &str, address: &str| {
+///     let address = InterfaceAddress { address: address.parse().expect("an address"), prefix_len: 15 };
+///     let link = LinkConfig { latency: std::time::Duration::from_millis(10), ..LinkConfig::default() };
+///     world.host(name, vec![Attachment { network: internet, name: name.into(), addresses: vec![address], link }])
+/// };
+/// let (alice, server) = (host("alice", "198.18.0.2"), host("server", "198.18.0.9"));
+/// let received = world.run_until(async {
+///     let listener = server.udp_bind("198.18.0.9:53".parse().unwrap()).await?;
+///     let socket = alice.udp_bind("0.0.0.0:0".parse().unwrap()).await?;
+///     socket.send_to(b"hello", "198.18.0.9:53".parse().unwrap()).await?;
+///     listener.recv_from(&mut [0; 16]).await
+/// })??;
+/// assert_eq!((received.length, received.ttl), (5, 63));
+/// assert_eq!(world.now().to_string(), "0.020s");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
 /// Single-threaded; many worlds run beside one another on many threads, each built where it runs.
 pub struct World {
     // Dropped first: programs hold sockets, and closing those needs the state.
@@ -58,17 +81,22 @@ impl World {
         self.event_limit = events;
     }
 
+    /// How many packets and timers may be pending at once.
+    pub fn limit_pending(&mut self, events: usize) {
+        self.state.borrow_mut().pending_limit = events;
+    }
+
     /// A public network: a router, and a link to it for everyone attached. The router answers to `addresses` and sends
     /// its ICMP errors from them.
     pub fn internet(&mut self, name: &str, addresses: &[IpAddr]) -> NetworkId {
         let state = &mut *self.state.borrow_mut();
         let node = state.add_node(name, &[], Body::Core);
-        state.fabric.add_network(Kind::Core { node, addresses: addresses.into() })
+        state.fabric.add_network(name, Kind::Core { node, addresses: addresses.into() })
     }
 
     /// A local network: a switch. It has no address, takes nothing from the TTL, and stands in no note.
-    pub fn lan(&mut self, _name: &str) -> NetworkId {
-        self.state.borrow_mut().fabric.add_network(Kind::Lan { gateway: None, attached: Vec::new() })
+    pub fn lan(&mut self, name: &str) -> NetworkId {
+        self.state.borrow_mut().fabric.add_network(name, Kind::Lan { gateway: None, attached: Vec::new() })
     }
 
     /// A gateway with a NAT. All addresses of `outside` are external addresses; the first gateway attached to a
@@ -114,7 +142,12 @@ impl World {
         self.state.borrow().spawn(program);
     }
 
-    /// Runs programs and lets events happen until `future` is done.
+    /// Runs programs and lets events happen until `future` is done. It need not outlive the call, and goes first
+    /// whenever it can go on.
+    ///
+    /// # Panics
+    ///
+    /// On a thread that is inside another of the `futures` crate's executors (`block_on` among them).
     pub fn run_until<F: Future>(&mut self, future: F) -> Result<F::Output, Stalled> {
         executor::run_until(&mut self.pool, &self.state, self.event_limit, future)
     }
@@ -135,7 +168,7 @@ impl World {
     }
 
     /// A gateway gets other external addresses; mappings on the old ones end. They keep the prefix length of the
-    /// first old one of their version.
+    /// first old one of their version; a version that is not spoken of keeps its addresses.
     pub fn readdress(&mut self, node: NodeId, external: &[IpAddr]) -> Result<(), NotAGateway> {
         self.state.borrow_mut().readdress(node, external)
     }
@@ -183,6 +216,11 @@ impl World {
     /// An interface's name.
     pub fn interface_name(&self, interface: InterfaceId) -> Ref<'_, str> {
         Ref::map(self.state.borrow(), |state| &*state.fabric.interface(interface).name)
+    }
+
+    /// A network's name.
+    pub fn network_name(&self, network: NetworkId) -> Ref<'_, str> {
+        Ref::map(self.state.borrow(), |state| &*state.fabric.network(network).name)
     }
 
     /// The node that an interface belongs to.

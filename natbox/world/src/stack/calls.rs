@@ -116,8 +116,14 @@ impl Stack {
             IpAddr::V4(group) => !group.is_multicast() || group.octets() == [224, 0, 0, 1],
             IpAddr::V6(group) => group.segments() == [0xff02, 0, 0, 0, 0, 0, 0, 1],
         };
+        always || self.has_joined(uplink, group)
+    }
+
+    /// Whether a socket of this host has joined a group there. Then it also gets what the host itself sends
+    /// (`IP_MULTICAST_LOOP`).
+    pub(super) fn has_joined(&self, uplink: usize, group: IpAddr) -> bool {
         let joined = |rare: &super::Rare| rare.groups.iter().any(|(on, of, _)| *on == uplink && *of == group);
-        always || self.rare.as_deref().is_some_and(joined)
+        self.rare.as_deref().is_some_and(joined)
     }
 
     /// Sends a datagram. A pending ICMP error is returned instead, once.

@@ -76,7 +76,7 @@ impl Stack {
     }
 
     fn report_to_udp(&mut self, local: SocketAddr, report: IcmpReport) -> Outcome {
-        let error = errno::from_icmp(report.error, report.reporter.is_ipv6());
+        let error = errno::from_icmp(report.error, local.is_ipv6());
         if self.udp.report(local, report, error, &mut self.wakes) {
             Outcome::Delivered
         } else {

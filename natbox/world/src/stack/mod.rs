@@ -5,7 +5,8 @@
 //! the owner drains [`Stack::outbox`], [`Stack::drops`] and [`Stack::take_wakes`], and asks [`Stack::poll_timeout`].
 //!
 //! Left out: ICMP rate limits, source quench and redirects, IP options, `SO_RCVBUF`, broadcast permission
-//! (`SO_BROADCAST`), dual-stack IPv6 sockets.
+//! (`SO_BROADCAST`), dual-stack IPv6 sockets, loopback addresses, forwarding. Datagrams may be fragmented on their way
+//! unless the socket forbids it (`IP_PMTUDISC_DONT`; Linux's own default forbids it where the datagram fits).
 
 mod calls;
 mod echo;
@@ -146,7 +147,7 @@ impl Stack {
     /// Delivers what the host sent to itself, until nothing is left.
     fn settle(&mut self, now: Time) {
         while let Some(packet) = self.loopback.pop_front() {
-            let arrival = Arrival { id: None, to_many: false, now };
+            let arrival = Arrival { id: None, to_many: !self.routes.is_own(packet.destination()), now };
             let copy = packet.clone();
             if let Outcome::Dropped(reason) = self.accept(packet, arrival) {
                 self.drops.push_back((copy, None, reason));
@@ -227,6 +228,9 @@ impl Stack {
         if self.routes.is_own(destination) {
             self.loopback.push_back(packet);
             return Ok(());
+        }
+        if self.has_joined(uplink, destination) {
+            self.loopback.push_back(packet.clone());
         }
         let mtu_bytes = self.routes.mtu_bytes(uplink, destination, now);
         if packet.bytes().len() <= mtu_bytes {

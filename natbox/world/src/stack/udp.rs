@@ -16,7 +16,7 @@ use natbox_host::IcmpReport;
 use natbox_wire::{Packet, Time};
 use slab::Slab;
 
-use super::errno::{Errno, SocketError};
+use super::errno::{self, Errno, SocketError};
 
 /// Linux's `net.core.rmem_default`.
 const RECEIVE_BUFFER_BYTES: usize = 212_992;
@@ -75,9 +75,13 @@ impl UdpSocket {
         Some(datagram)
     }
 
-    /// The oldest ICMP error.
+    /// The oldest ICMP error. The next one becomes the pending error, as in Linux's `sock_dequeue_err_skb`.
     pub(crate) fn take_report(&mut self) -> Option<IcmpReport> {
-        self.reports.pop_front()
+        let report = self.reports.pop_front()?;
+        let next = self.reports.front();
+        let error = next.and_then(|next| errno::from_icmp(next.error, next.destination.is_ipv6()));
+        self.error = error.map(|error| error.errno);
+        Some(report)
     }
 
     /// Wakes this task when something comes.
@@ -231,10 +235,10 @@ impl UdpSockets {
 impl UdpSockets {
     pub(super) fn heap_bytes(&self) -> usize {
         let slots = self.sockets.capacity() * (size_of::<Box<UdpSocket>>() + size_of::<usize>());
-        let queued = |(_, socket): (usize, &Box<UdpSocket>)| {
+        let queued = |socket: &UdpSocket| {
             socket.queue.capacity() * size_of::<Datagram>() + socket.readers.capacity() * size_of::<Waker>()
         };
-        let queues: usize = self.sockets.iter().map(queued).sum();
+        let queues: usize = self.sockets.iter().map(|(_, socket)| queued(socket)).sum();
         slots + self.sockets.len() * size_of::<UdpSocket>() + self.by_local.allocation_size() + queues
     }
 }
@@ -349,8 +353,11 @@ mod tests {
             assert!(sockets.report(endpoint("10.0.0.2:5000"), report, error, &mut Vec::new()));
         }
         let socket = sockets.get(key).unwrap();
-        assert_eq!(std::iter::from_fn(|| socket.take_report()).count(), REPORT_LIMIT);
         assert_eq!(socket.take_error(), Some(Errno::CONNREFUSED));
+        assert_eq!(socket.take_error(), None);
+        assert_eq!(socket.take_report(), Some(report));
+        assert_eq!(socket.take_error(), Some(Errno::CONNREFUSED), "the next report's");
+        assert_eq!(std::iter::from_fn(|| socket.take_report()).count(), REPORT_LIMIT - 1);
         assert_eq!(socket.take_error(), None);
     }
 }

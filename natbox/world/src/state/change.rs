@@ -53,13 +53,14 @@ impl State {
 
     pub(crate) fn readdress(&mut self, node: NodeId, external: &[IpAddr]) -> Result<(), NotAGateway> {
         self.expire(node, self.now);
-        self.change(node, |gateway, ended| gateway.nat.readdress(external, ended))?;
-        if let Body::Gateway(gateway) = &self.node(node).body {
-            let outside = gateway.outside;
-            let old = &self.fabric.interface(outside).addresses;
-            let addresses = external.iter().map(|address| like(*address, old)).collect();
-            self.fabric.readdress(outside, addresses);
-        }
+        let first = InterfaceId(self.node(node).first_interface);
+        let addresses = match self.node(node).body {
+            Body::Gateway(_) => replaced(&self.fabric.interface(first).addresses, external),
+            Body::Core | Body::Host(_) => Box::default(),
+        };
+        let external: Vec<IpAddr> = addresses.iter().map(|own| own.address).collect();
+        self.change(node, |gateway, ended| gateway.nat.readdress(&external, ended))?;
+        self.fabric.readdress(first, addresses);
         self.note(node, Event::Readdressed);
         Ok(())
     }
@@ -110,6 +111,13 @@ fn tell(observer: &mut Option<Box<dyn Observer>>, node: NodeId, at: Time) -> imp
             observer.note(&Note { at, node, event: Event::MappingEnded(ended) });
         }
     }
+}
+
+/// The new addresses, and the old ones of a version that the new ones do not speak of.
+fn replaced(old: &[InterfaceAddress], new: &[IpAddr]) -> Box<[InterfaceAddress]> {
+    let spoken_of = |ipv6| new.iter().any(|address| address.is_ipv6() == ipv6);
+    let kept = old.iter().copied().filter(|own| !spoken_of(own.address.is_ipv6()));
+    new.iter().map(|address| like(*address, old)).chain(kept).collect()
 }
 
 /// An address with the prefix length of the first old one of its version; alone on its link if there is none.

@@ -1,12 +1,16 @@
 //! TCP through the world: links with loss, refusals, resets, timeouts, sharing of ports.
 
 use std::io::ErrorKind;
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::{Either, join, join_all, select};
 use natbox_host::{Host, TcpListener, TcpOptions, TcpStream};
+use natbox_nat::Behavior;
+use natbox_nat::behavior::Filtering;
 use natbox_wire::Time;
-use natbox_world::{LinkConfig, VirtualStream};
+use natbox_world::{LinkConfig, NetworkId, VirtualHost, VirtualStream, World};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::support::*;
@@ -172,5 +176,58 @@ fn many_connections_to_one_listener_are_each_their_own() {
                 assert_eq!(got, number.to_be_bytes());
             }
         })))
+        .expect("it ends");
+}
+
+/// A host behind a gateway of its own that forgets nobody but lets in only whom the host has called.
+fn behind_a_gateway(world: &mut World, internet: NetworkId, name: &str, external: &str) -> VirtualHost {
+    let behavior = Behavior { filtering: Filtering::AddressAndPortDependent, ..Behavior::default() };
+    let lan = world.lan(name);
+    let outside = attachment(internet, "outside", &[external], link(5));
+    world.gateway(name, outside, attachment(lan, "inside", &["192.168.0.1/24"], link(1)), Arc::new(behavior));
+    world.host(name, vec![attachment(lan, name, &["192.168.0.2/24"], link(1))])
+}
+
+/// Asks the server at B which endpoint it sees, from a port that stays shared.
+async fn external_endpoint(host: &VirtualHost, local: SocketAddr) -> (SocketAddr, VirtualStream) {
+    let mut stream = host.tcp_connect(end(B, 80), from(local)).await.expect("connected");
+    let mut seen = vec![0; 64];
+    let length = stream.read(&mut seen).await.expect("read");
+    (String::from_utf8_lossy(&seen[..length]).parse().expect("an endpoint"), stream)
+}
+
+#[test]
+fn tcp_holes_are_punched_through_two_gateways_from_the_port_of_another_connection() {
+    let mut world = World::new(1);
+    let internet = world.internet("internet", &[ip("198.18.0.1")]);
+    let server = world.host("server", vec![attachment(internet, "server", &["198.18.0.20/15"], link(5))]);
+    let a = behind_a_gateway(&mut world, internet, "a", "198.18.1.1/15");
+    let b = behind_a_gateway(&mut world, internet, "b", "198.18.1.2/15");
+    let program = server.clone();
+    server.spawn(async move {
+        let listener = program.tcp_listen(end(B, 80), plain()).await.expect("free");
+        let mut open = Vec::new();
+        loop {
+            let mut stream = listener.accept().await.expect("accepted");
+            stream.write_all(stream.peer_addr().to_string().as_bytes()).await.expect("written");
+            open.push(stream);
+        }
+    });
+    world
+        .run_until(async {
+            let local = end("192.168.0.2", 4000);
+            let ((at_a, _keep_a), (at_b, _keep_b)) =
+                join(external_endpoint(&a, local), external_endpoint(&b, local)).await;
+            assert_eq!((at_a.ip(), at_b.ip()), (ip("198.18.1.1"), ip("198.18.1.2")));
+            // B is late: A's first SYN finds B's gateway closed, its next one is let in.
+            let late = async {
+                b.sleep(MS * 100).await;
+                b.tcp_connect(at_a, from(local)).await
+            };
+            let (one, two) = join(a.tcp_connect(at_b, from(local)), late).await;
+            let (one, two) = (one.expect("punched"), two.expect("punched"));
+            assert_eq!((one.peer_addr(), two.peer_addr()), (at_b, at_a));
+            join(exchange(one, 50_000), exchange(two, 50_000)).await;
+        })
         .expect("it ends");
 }

@@ -74,6 +74,15 @@ fn a_readdressed_gateway_is_reached_at_the_new_address_only() {
 }
 
 #[test]
+fn the_version_that_is_not_readdressed_stays_as_it_is() {
+    let mut home = home(1, Links::default(), open_behavior());
+    home.world.readdress(home.home, &[ip("198.18.0.5")]).expect("a gateway");
+    let addresses = home.world.addresses_of(home.home_outside);
+    let addresses: Vec<_> = addresses.into_iter().map(|own| (own.address, own.prefix_len)).collect();
+    assert_eq!(addresses, [(ip("198.18.0.5"), 15), (ip("2001:db8::2"), 64)]);
+}
+
+#[test]
 fn a_mapping_ends_in_its_own_moment_and_is_told_then() {
     let mut home = home(1, Links::default(), open_behavior());
     home.send(home.alice_interface, udp("10.0.0.2:5000", "198.18.0.9:9", Default::default(), 4));

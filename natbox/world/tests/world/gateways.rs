@@ -129,6 +129,8 @@ fn a_gateway_that_neither_translates_nor_filters_is_a_router() {
     assert_eq!(home.notes.outcomes(id), expected);
     let id = home.send(home.server_interface, ping("198.18.0.9", "198.18.0.2", 64));
     assert_eq!(home.notes.outcomes(id)[1], (home.home, Outcome::Delivered), "it answers for itself");
+    let id = home.send(home.alice_interface, ping("10.0.0.2", "198.18.0.2", 1));
+    assert_eq!(home.notes.outcomes(id), [(home.home, Outcome::Delivered)], "to the inside too");
 }
 
 #[test]
@@ -181,6 +183,26 @@ fn gateways_behind_gateways_translate_in_turn() {
         assert_eq!(packet.destination(), own.parse::<IpAddr>().expect("an address"));
         assert_eq!(notes.outcomes(reply).len(), usize::from(depth) + 2);
     }
+}
+
+#[test]
+fn private_ranges_may_repeat_from_gateway_to_gateway() {
+    let mut world = World::new(1);
+    let notes = Notes::default();
+    world.observe(Box::new(notes.clone()));
+    let internet = world.internet("internet", &[ip("198.18.0.1")]);
+    world.host("server", vec![attachment(internet, "server", &["198.18.0.9/15"], link(1))]);
+    let (outer, inner) = (world.lan("outer"), world.lan("inner"));
+    let outside = attachment(internet, "outer:outside", &["198.18.0.2/15"], link(1));
+    world.gateway("outer", outside, attachment(outer, "outer:inside", &["10.0.0.1/24"], link(0)), strict_behavior());
+    let outside = attachment(outer, "inner:outside", &["10.0.0.2/24"], link(0));
+    world.gateway("inner", outside, attachment(inner, "inner:inside", &["10.0.0.1/24"], link(0)), strict_behavior());
+    let alice = world.host("alice", vec![attachment(inner, "alice", &["10.0.0.2/24"], link(0))]).node();
+    let from = world.interfaces_of(alice).next().expect("an interface");
+    let id = world.inject(from, ping("10.0.0.2", "198.18.0.9", 64));
+    world.run_for(Duration::from_secs(1)).expect("no storm");
+    let (reply, ..) = notes.answer_to(id).expect("a reply");
+    assert_eq!(notes.outcomes(reply).last().expect("a way").0, alice);
 }
 
 #[test]

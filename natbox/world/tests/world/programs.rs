@@ -8,7 +8,7 @@ use std::time::Duration;
 use natbox_host::{EchoAnswer, EchoSocket, Host, UdpSocket};
 use natbox_wire::{DropReason, IcmpError, Time};
 use natbox_world::note::Outcome;
-use natbox_world::{LinkConfig, Stalled, World};
+use natbox_world::{LinkConfig, Stalled, VirtualHost, World};
 
 use crate::scenario;
 use crate::support::*;
@@ -122,25 +122,39 @@ fn an_answer_that_never_comes_is_a_stall_and_a_patient_program_goes_on() {
     assert_eq!((waited, home.world.now()), (Ok(()), ms(1)));
 }
 
+/// Returns every ball for ever; serves one if there is somebody to serve it to.
+async fn play(host: VirtualHost, first: Option<&'static str>) {
+    let socket = host.udp_bind(endpoint("0.0.0.0:9")).await.expect("a free port");
+    if let Some(first) = first {
+        socket.send_to(b"ball", endpoint(first)).await.expect("sent");
+    }
+    loop {
+        let received = socket.recv_from(&mut [0; 8]).await.expect("received");
+        socket.send_to(b"ball", received.source).await.expect("sent");
+    }
+}
+
 #[test]
 fn two_programs_that_answer_each_other_for_ever_are_stopped() {
     let mut home = home(1, Links::default(), open_behavior());
     home.world.limit_events(10_000);
     let (alice, server) = (home.host("alice"), home.host("server"));
-    let echo = |host: natbox_world::VirtualHost, first: Option<&'static str>| async move {
-        let socket = host.udp_bind(endpoint("0.0.0.0:9")).await.expect("a free port");
-        if let Some(first) = first {
-            socket.send_to(b"ball", endpoint(first)).await.expect("sent");
-        }
-        loop {
-            let received = socket.recv_from(&mut [0; 8]).await.expect("received");
-            socket.send_to(b"ball", received.source).await.expect("sent");
-        }
-    };
-    server.clone().spawn(echo(server, None));
-    alice.clone().spawn(echo(alice, Some("198.18.0.9:9")));
+    server.clone().spawn(play(server, None));
+    alice.clone().spawn(play(alice, Some("198.18.0.9:9")));
     let stalled = home.world.run_for(MS);
     assert!(matches!(stalled, Err(Stalled::TooManyEvents { limit: 10_000, .. })), "{stalled:?}");
+}
+
+#[test]
+fn packets_that_multiply_are_stopped_before_memory_ends() {
+    let twice = LinkConfig { duplicate: 1.0, ..link(1) };
+    let mut home = home(1, Links { server: twice, ..Links::default() }, open_behavior());
+    home.world.limit_pending(1000);
+    let (alice, server) = (home.host("alice"), home.host("server"));
+    server.clone().spawn(play(server, None));
+    alice.clone().spawn(play(alice, Some("198.18.0.9:9")));
+    let stalled = home.world.run_until(std::future::pending::<()>());
+    assert!(matches!(stalled, Err(Stalled::TooManyPending { limit: 1000, .. })), "{stalled:?}");
 }
 
 #[test]

@@ -187,7 +187,6 @@ pub(crate) struct Home {
     pub(crate) alice_interface: InterfaceId,
     pub(crate) server_interface: InterfaceId,
     pub(crate) home_outside: InterfaceId,
-    pub(crate) home_inside: InterfaceId,
 }
 
 /// The links of [`Home`].
@@ -214,7 +213,6 @@ pub(crate) fn home(seed: u64, links: Links, behavior: Arc<Behavior>) -> Home {
     let (alice, server) = (alice_host.node(), server_host.node());
     let interface = |node| world.interfaces_of(node).next().expect("an interface");
     let (home_outside, alice_interface, server_interface) = (interface(home), interface(alice), interface(server));
-    let home_inside = world.interfaces_of(home).nth(1).expect("two interfaces");
     world.route(internet, "2001:db8:1::/64".parse().expect("a prefix"), home_outside);
     let core = world.router_of(internet).expect("a router");
     Home {
@@ -229,7 +227,6 @@ pub(crate) fn home(seed: u64, links: Links, behavior: Arc<Behavior>) -> Home {
         alice_interface,
         server_interface,
         home_outside,
-        home_inside,
     }
 }
 

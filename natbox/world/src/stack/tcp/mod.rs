@@ -163,6 +163,7 @@ impl Tcp {
         effects.segments.extend(segments.into_iter().map(|packet| (uplink, packet)));
         if heard {
             connection.give_up_at = None;
+            connection.soft_error = None;
         }
         if reset && before != Phase::Over && connection.phase() == Phase::Over && !connection.orphaned {
             connection.error = Some(reset_error);

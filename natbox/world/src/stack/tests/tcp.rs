@@ -436,3 +436,39 @@ proptest! {
         a.handle_timeout(now + Duration::from_secs(2000));
     }
 }
+
+proptest! {
+    #[test]
+    fn no_segment_makes_a_listening_host_panic(segments in proptest::collection::vec(any_segment(), 1..40)) {
+        let mut b = host(&[B6], 2);
+        let (listener, _) = b.tcp_listen(end("::", 80), plain()).unwrap();
+        let (mut sequence, mut acknowledgement, mut now) = (1000u32, 0u32, Time::ZERO);
+        let mut accepted = Vec::new();
+        for (number, (flags, ahead, acknowledged, window, payload)) in segments.into_iter().enumerate() {
+            // The first opens, so that what follows meets a connection.
+            let flags = if number == 0 { TcpFlags { syn: true, ..TcpFlags::default() } } else { flags };
+            let at = sequence.wrapping_add_signed(ahead.into());
+            let acks = acknowledgement.wrapping_add_signed(i32::from(acknowledged) / 32);
+            let (from, to) = (end(A6, 5), end(B6, 80));
+            let segment = build::tcp(from, to, build::IpFields::default(), flags, at, acks, window, &payload).unwrap();
+            b.receive(0, segment, PacketId(3), now);
+            while let Some(out) = b.outbox() {
+                sequence = out.packet.tcp_acknowledgement().unwrap_or(sequence);
+                let consumed = u32::try_from(out.packet.payload().len()).unwrap_or(0);
+                acknowledgement = out.packet.tcp_sequence().unwrap_or(acknowledgement).wrapping_add(consumed.max(1));
+            }
+            if let Some((child, ..)) = accept(&mut b, listener) {
+                write(&mut b, child, &[1; 3000], now);
+                accepted.push(child);
+            }
+            now = now + Duration::from_millis(100);
+            b.handle_timeout(now);
+            for child in &accepted {
+                read(&mut b, *child, now);
+            }
+        }
+        b.tcp_unlisten(listener, now);
+        accepted.into_iter().for_each(|child| b.tcp_close(child, now));
+        b.handle_timeout(now + Duration::from_secs(2000));
+    }
+}

@@ -282,6 +282,24 @@ fn multicast_is_taken_by_members_alone_and_never_answered() {
 }
 
 #[test]
+fn a_member_hears_its_own_host_and_so_does_the_network() {
+    for (own, group) in [(A, "239.1.2.3"), (A6, "ff02::fb")] {
+        let mut a = host(&[A, A6], 1);
+        let any = if own == A { "0.0.0.0" } else { "::" };
+        let member = a.udp_bind(end(any, 5353)).unwrap();
+        let sender = a.udp_bind(end(own, 0)).unwrap();
+        a.udp_send(sender, b"1", end(group, 5353), Time::ZERO).unwrap();
+        assert!(recv(&mut a, member).is_none() && a.outbox().is_some());
+        a.udp_join(member, ip(group), ip(own)).unwrap();
+        a.udp_send(sender, b"2", end(group, 5353), Time::ZERO).unwrap();
+        assert_eq!(payload(&mut a, member), Some(b"2".to_vec()));
+        assert_eq!(a.outbox().unwrap().packet.payload(), b"2");
+        a.udp_send(sender, b"3", end(group, 1), Time::ZERO).unwrap();
+        assert!(a.outbox().is_some() && a.outbox().is_none(), "no ICMP error about the copy");
+    }
+}
+
+#[test]
 fn a_host_reaches_itself_without_its_uplink() {
     let mut a = host(&[A], 1);
     let server = a.udp_bind(end("0.0.0.0", 9)).unwrap();

@@ -1,0 +1,172 @@
+//! The world that a plan describes, and who is who in it.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use natbox_world::note::{InterfaceId, NodeId};
+use natbox_world::{Attachment, InterfaceAddress, LinkConfig, NetworkId, VirtualHost, World};
+
+use crate::plan::{Host, Nat, Network, Plan, Uplink};
+use crate::record::{Names, NodeKind};
+
+/// The name of the public network and of its router.
+pub const INTERNET: &str = "internet";
+
+/// A built lab: the world, and the names of what is in it. No program runs in it yet.
+pub struct Built {
+    /// The world.
+    pub world: World,
+    /// The names of its nodes and interfaces.
+    pub names: Names,
+    machines: BTreeMap<String, Machine>,
+}
+
+/// A host or gateway of a built lab.
+pub(crate) struct Machine {
+    pub(crate) node: NodeId,
+    /// Its uplinks, in order; of a gateway, its outside.
+    pub(crate) uplinks: Vec<InterfaceId>,
+    /// Its addresses, in order; of a gateway, the external ones.
+    pub(crate) addresses: Vec<IpAddr>,
+    /// The host, if it is one.
+    pub(crate) host: Option<VirtualHost>,
+}
+
+impl Built {
+    /// The host of this name.
+    pub fn host(&self, name: &str) -> Option<VirtualHost> {
+        self.machines.get(name)?.host.clone()
+    }
+
+    /// The node of this host, NAT or router.
+    pub fn node(&self, name: &str) -> Option<NodeId> {
+        self.machines.get(name).map(|machine| machine.node).or_else(|| self.names.find(name))
+    }
+
+    pub(crate) fn machine(&self, name: &str) -> Option<&Machine> {
+        self.machines.get(name)
+    }
+
+    pub(crate) fn machine_mut(&mut self, name: &str) -> Option<&mut Machine> {
+        self.machines.get_mut(name)
+    }
+}
+
+impl Plan {
+    /// Builds the world of this plan. All its chance comes from `seed`.
+    pub fn build(&self, seed: u64) -> Built {
+        let mut world = World::new(seed);
+        let internet = world.internet(INTERNET, &self.internet.router);
+        let lans = self.nats.iter().map(|nat| world.lan(&format!("{}:inside", nat.name))).collect();
+        let mut built = Built { world, names: Names::new(), machines: BTreeMap::new() };
+        if let Some(router) = built.world.router_of(internet) {
+            built.names.add_node(router, INTERNET, NodeKind::Network, &self.internet.router);
+        }
+        let networks = Networks { plan: self, internet, lans };
+        for index in self.outermost_first() {
+            networks.add_nat(&mut built, index, &self.nats[index]);
+        }
+        for host in &self.hosts {
+            networks.add_host(&mut built, host);
+        }
+        networks.add_routes(&mut built);
+        built
+    }
+
+    /// The NATs, each after the one that it is behind: a network's hosts take the gateway that is there already.
+    fn outermost_first(&self) -> Vec<usize> {
+        let parent = |index: &usize| match self.nats[*index].outside.network {
+            Network::Internet => None,
+            Network::Behind(parent) => Some(parent),
+        };
+        let mut order: Vec<usize> = (0..self.nats.len()).collect();
+        order.sort_by_cached_key(|index| std::iter::successors(parent(index), parent).count());
+        order
+    }
+}
+
+/// The networks of the world under construction.
+struct Networks<'a> {
+    plan: &'a Plan,
+    internet: NetworkId,
+    lans: Vec<NetworkId>,
+}
+
+impl Networks<'_> {
+    fn id(&self, network: Network) -> NetworkId {
+        match network {
+            Network::Internet => self.internet,
+            Network::Behind(index) => self.lans[index],
+        }
+    }
+
+    /// How long the prefix of an address on a network is.
+    fn on_link(&self, network: Network, address: IpAddr) -> InterfaceAddress {
+        let (v4, v6) = match network {
+            // A link of the public network reaches its router and nobody else: IPv6 neighbours share the first /64.
+            Network::Internet => (self.plan.internet.prefix.prefix_len(), 64),
+            Network::Behind(index) => {
+                let lan = &self.plan.nats[index].inside;
+                (lan.prefix.prefix_len(), lan.prefix6.map_or(64, |prefix| prefix.prefix_len()))
+            }
+        };
+        InterfaceAddress { address, prefix_len: if address.is_ipv4() { v4 } else { v6 } }
+    }
+
+    fn attachment(&self, name: String, network: Network, addresses: &[IpAddr], link: LinkConfig) -> Attachment {
+        let addresses = addresses.iter().map(|address| self.on_link(network, *address)).collect();
+        Attachment { network: self.id(network), name, addresses, link }
+    }
+
+    fn add_nat(&self, built: &mut Built, index: usize, nat: &Nat) {
+        let (outside, inside) = (format!("{}:outside", nat.name), format!("{}:inside", nat.name));
+        let up = self.attachment(outside, nat.outside.network, &nat.outside.addresses, nat.outside.link.clone());
+        let down = self.attachment(inside, Network::Behind(index), &nat.inside.gateway, LinkConfig::default());
+        let node = built.world.gateway(&nat.name, up, down, nat.behavior.clone());
+        let kind = NodeKind::Nat(nat.behavior.clone());
+        let addresses = nat.outside.addresses.clone();
+        self.add(built, &nat.name, node, kind, Machine { node, uplinks: Vec::new(), addresses, host: None });
+    }
+
+    fn add_host(&self, built: &mut Built, host: &Host) {
+        let uplinks = host.uplinks.iter().map(|uplink| self.uplink(host, uplink)).collect();
+        let virtual_host = built.world.host(&host.name, uplinks);
+        let node = virtual_host.node();
+        let addresses = host.addresses().collect();
+        let machine = Machine { node, uplinks: Vec::new(), addresses, host: Some(virtual_host) };
+        self.add(built, &host.name, node, NodeKind::Host, machine);
+    }
+
+    /// A host's only uplink bears its name; of several, each bears that of its network too.
+    fn uplink(&self, host: &Host, uplink: &Uplink) -> Attachment {
+        let name = match (host.uplinks.len(), uplink.network) {
+            (1, _) | (_, Network::Internet) => host.name.clone(),
+            (_, Network::Behind(index)) => format!("{}:{}", host.name, self.plan.nats[index].name),
+        };
+        self.attachment(name, uplink.network, &uplink.addresses, uplink.link.clone())
+    }
+
+    fn add(&self, built: &mut Built, name: &str, node: NodeId, kind: NodeKind, mut machine: Machine) {
+        let interfaces: Vec<InterfaceId> = built.world.interfaces_of(node).collect();
+        for interface in &interfaces {
+            built.names.add_interface(*interface, &built.world.interface_name(*interface), node);
+        }
+        let uplinks = if machine.host.is_some() { interfaces.len() } else { 1 };
+        machine.uplinks = interfaces.into_iter().take(uplinks).collect();
+        built.names.add_node(node, name, kind, &machine.addresses);
+        built.machines.insert(name.to_owned(), machine);
+    }
+
+    fn add_routes(&self, built: &mut Built) {
+        let mut doors = BTreeMap::new();
+        for nat in &self.plan.nats {
+            let door = built.machine(&nat.name).and_then(|machine| machine.uplinks.first().copied());
+            doors.extend(nat.outside.addresses.iter().map(|address| ((nat.outside.network, *address), door)));
+        }
+        for route in &self.plan.routes {
+            if let Some(Some(door)) = doors.get(&(route.network, route.via)) {
+                built.world.route(self.id(route.network), route.prefix, *door);
+            }
+        }
+    }
+}

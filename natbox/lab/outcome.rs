@@ -1,0 +1,126 @@
+//! What came of a run: the JSON of `natbox run --format json`, and what Rust tests assert on.
+//!
+//! Field names are stable; `natbox` counts up when one must change. Times are nanoseconds of virtual time since the lab
+//! began.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+/// What came of a run.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Outcome {
+    /// The version of this shape: 1.
+    pub natbox: u32,
+    /// What the lab is called.
+    pub name: String,
+    /// The topology file, as it was named.
+    pub file: String,
+    /// The seed that the run began with.
+    pub seed: u64,
+    /// Whether every expectation holds.
+    pub ok: bool,
+    /// Virtual time from the beginning to the end of the last step.
+    pub elapsed_ns: u64,
+    /// The steps, in order.
+    pub steps: Vec<StepResult>,
+    /// Packets that were made: sent by programs, hosts and routers.
+    pub packets: u64,
+    /// How many packets died, by drop reason.
+    pub drops: BTreeMap<&'static str, u64>,
+    /// The mappings that are alive at the end, by NAT and number.
+    pub mappings: Vec<Mapping>,
+    /// Under which of the choices that RFC 4787 leaves open each NAT ran.
+    pub nats: BTreeMap<String, BTreeMap<&'static str, String>>,
+}
+
+/// What came of one step.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct StepResult {
+    /// Its number, from 1.
+    pub index: usize,
+    /// Its line in the topology file.
+    pub line: u32,
+    /// Its action: `send`, `connect`, ...
+    pub action: &'static str,
+    /// What it is called in the topology file, if it is.
+    pub name: Option<String>,
+    /// What it does, in a line.
+    pub description: String,
+    /// When it began.
+    pub started_ns: u64,
+    /// Where it begins in the run's record, for reports; not in JSON.
+    #[serde(skip)]
+    pub first_record: usize,
+    /// When it ended.
+    pub ended_ns: u64,
+    /// What was expected, in a line; absent where nothing was.
+    pub expected: Option<String>,
+    /// Whether the expectation holds. True where nothing was expected.
+    pub ok: bool,
+    /// What came of it, in a line.
+    pub got: String,
+    /// The same for programs. Which fields there are depends on the action:
+    ///
+    /// * `send`: `packet`, `source`, `destination`; `mapped` (its external endpoint); `delivered` and `from`, or
+    ///   `dropped` and `at`; `rejected` if an ICMP error came back.
+    /// * `ping`: `sent`, `received`, `loss` (0 to 1), `rtt_min_ns`, `rtt_max_ns`, `rtt_mean_ns`.
+    /// * `discover`: `mapping`, `filtering`, `hairpin`, `classic`, `mapped`, `port_preserved`, `lifetime_ns`.
+    /// * `punch`, `connect`: `path`, `elapsed_ns`, `endpoint`.
+    /// * `call`: `path`, `sent`, `received`, `loss`, `delay_min_ns`, `delay_max_ns`, `delay_mean_ns`.
+    /// * any that could not be done: `error`.
+    pub facts: Map<String, Value>,
+    /// Where a packet died or hosts could not talk: which packets died, where, when and why, each once.
+    pub reasons: Vec<String>,
+}
+
+/// A live mapping.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Mapping {
+    /// The NAT.
+    pub nat: String,
+    /// Its number there.
+    pub id: u64,
+    /// Its transport: `udp`, `tcp` or `icmp`.
+    pub protocol: &'static str,
+    /// The endpoint inside.
+    pub internal: String,
+    /// The endpoint that the outside sees.
+    pub external: String,
+    /// The remote that it belongs to, where mapping is not endpoint-independent.
+    pub towards: Option<String>,
+}
+
+impl Outcome {
+    /// The step of this name.
+    pub fn step(&self, name: &str) -> Option<&StepResult> {
+        self.steps.iter().find(|step| step.name.as_deref() == Some(name))
+    }
+
+    /// The steps whose expectation does not hold.
+    pub fn failures(&self) -> impl Iterator<Item = &StepResult> {
+        self.steps.iter().filter(|step| !step.ok)
+    }
+
+    /// Virtual time from the beginning to the end.
+    pub fn elapsed(&self) -> Duration {
+        Duration::from_nanos(self.elapsed_ns)
+    }
+
+    /// As JSON, indented, with a newline at the end.
+    pub fn to_json(&self) -> String {
+        // A value of these types always has a JSON form.
+        let mut text = serde_json::to_string_pretty(self).unwrap_or_default();
+        text.push('\n');
+        text
+    }
+}
+
+impl StepResult {
+    /// A fact that is a text, such as `path`.
+    pub fn fact(&self, key: &str) -> Option<&str> {
+        self.facts.get(key).and_then(Value::as_str)
+    }
+}

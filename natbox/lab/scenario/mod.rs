@@ -1,0 +1,308 @@
+//! Scenarios: a plan's steps, run one after another in virtual time, each held against what is expected of it.
+//!
+//! Straight-line: a step ends before the next begins. Everything that hosts do is done by programs on virtual hosts; the
+//! runner itself only reads notes, and turns the knobs that a scenario may turn (reboot, readdress, cut, mend).
+
+mod look;
+mod reasons;
+mod send;
+mod servers;
+mod sockets;
+mod talk;
+mod tap;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use natbox_wire::Protocol;
+use natbox_world::{Stalled, VirtualHost};
+use serde_json::{Map, Value};
+
+use crate::build::Built;
+use crate::outcome::{Mapping, Outcome, StepResult};
+use crate::plan::step::{Cable, Place};
+use crate::plan::{Action, Plan, Step};
+use crate::record::{Names, Recorder};
+use sockets::Sockets;
+use tap::Tap;
+
+/// Why a scenario stopped before its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stuck {
+    /// The step, by its number from 1; 0 for what happens before the first.
+    pub step: usize,
+    /// Its line in the topology file.
+    pub line: u32,
+    /// Why the world did not go on.
+    pub why: Stalled,
+}
+
+impl fmt::Display for Stuck {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.step {
+            0 => write!(f, "before the first step: {}", self.why),
+            step => write!(f, "step {step} (line {}): {}", self.line, self.why),
+        }
+    }
+}
+
+impl std::error::Error for Stuck {}
+
+/// What came of a plan's scenario, and what things are called in its record.
+pub struct Finished {
+    /// What came of it.
+    pub outcome: Outcome,
+    /// The names of nodes and interfaces.
+    pub names: Names,
+}
+
+/// Runs a plan's scenario from `seed`. Everything that happens is told to `recorder`.
+///
+/// # Errors
+/// [`Stuck`] where the world did not go on.
+pub fn run(plan: &Plan, seed: u64, recorder: &Recorder) -> Result<Finished, Stuck> {
+    let mut built = plan.build(seed);
+    let tap = Tap::new(recorder.clone());
+    built.world.observe(Box::new(tap.clone()));
+    let stuck = |step: usize, line: u32| move |why: Stalled| Stuck { step, line, why };
+    let trouble = servers::start(plan, &built);
+    built.world.run_for(Duration::ZERO).map_err(stuck(0, 0))?;
+    let sockets = Sockets::open(plan, &mut built).map_err(stuck(0, 0))?;
+    let labels = BTreeMap::new();
+    let mut runner = Runner { plan, built, tap, recorder, sockets, labels, answering: Default::default(), trouble };
+    let mut steps = Vec::with_capacity(plan.steps.len());
+    for (index, step) in (1..).zip(&plan.steps) {
+        steps.push(runner.step(index, step).map_err(stuck(index, step.line))?);
+    }
+    Ok(runner.finish(seed, steps))
+}
+
+/// A scenario under way.
+struct Runner<'a> {
+    plan: &'a Plan,
+    built: Built,
+    tap: Tap,
+    recorder: &'a Recorder,
+    sockets: Sockets,
+    /// The external endpoints that labelled packets were given.
+    labels: BTreeMap<String, SocketAddr>,
+    answering: talk::Answering,
+    trouble: servers::Trouble,
+}
+
+/// What came of a step, before it is held against the record.
+#[derive(Default)]
+struct Report {
+    /// In a line.
+    got: String,
+    /// For programs.
+    facts: Map<String, Value>,
+    /// Which expectations do not hold.
+    broken: Vec<String>,
+    /// The packet that it was all about.
+    packet: Option<natbox_world::PacketId>,
+    /// Whether packets that died explain something.
+    explain: bool,
+}
+
+impl Report {
+    fn new(got: impl Into<String>) -> Report {
+        Report { got: got.into(), ..Report::default() }
+    }
+
+    /// A step that could not be done at all.
+    fn impossible(error: impl Into<String>) -> Report {
+        let error = error.into();
+        let mut report = Report { broken: vec![error.clone()], explain: true, ..Report::new(error.clone()) };
+        report.fact("error", error);
+        report
+    }
+
+    fn fact(&mut self, key: &str, value: impl Into<Value>) {
+        self.facts.insert(key.to_owned(), value.into());
+    }
+
+    /// Notes that an expectation does not hold.
+    fn demand(&mut self, holds: bool, broken: impl FnOnce() -> String) {
+        if !holds {
+            self.broken.push(broken());
+        }
+    }
+}
+
+impl Runner<'_> {
+    fn step(&mut self, index: usize, step: &Step) -> Result<StepResult, Stalled> {
+        let started = self.built.world.now();
+        let begin = self.recorder.log().records().len();
+        let mut report = self.act(&step.action)?;
+        for trouble in self.trouble.take() {
+            report.broken.push(trouble);
+        }
+        let ok = report.broken.is_empty();
+        let reasons = match report.packet {
+            Some(packet) if !ok || report.explain => {
+                reasons::of_packet(&self.recorder.log(), &self.built.names, packet)
+            }
+            None if !ok || report.explain => reasons::since(&self.recorder.log(), &self.built.names, begin),
+            _ => Vec::new(),
+        };
+        let got = if ok { report.got } else { told_with(&report) };
+        Ok(StepResult {
+            index,
+            line: step.line,
+            action: step.action.word(),
+            name: step.name.clone(),
+            description: step.action.to_string(),
+            started_ns: started.as_nanos(),
+            first_record: begin,
+            ended_ns: self.built.world.now().as_nanos(),
+            expected: step.action.expected(),
+            ok,
+            got,
+            facts: report.facts,
+            reasons,
+        })
+    }
+
+    fn act(&mut self, action: &Action) -> Result<Report, Stalled> {
+        match action {
+            Action::Send(send) => self.send(send),
+            Action::Ping(ping) => self.ping(ping),
+            Action::Discover(discover) => self.discover(discover),
+            Action::Punch(punch) => self.punch(punch),
+            Action::Connect(connect) => self.connect(connect),
+            Action::Call(call) => self.call(call),
+            Action::Wait(duration) => {
+                self.built.world.run_for(*duration)?;
+                Ok(Report::new("waited"))
+            }
+            Action::Reboot(nat) => Ok(self.reboot(nat)),
+            Action::Readdress { nat, addresses } => Ok(self.readdress(nat, addresses)),
+            Action::Cut(cable) => Ok(self.switch(cable, true)),
+            Action::Mend(cable) => Ok(self.switch(cable, false)),
+        }
+    }
+
+    fn reboot(&mut self, nat: &str) -> Report {
+        let Some(node) = self.built.node(nat) else { return Report::impossible(format!("no NAT `{nat}`")) };
+        let lost = self.built.world.mappings(node).len();
+        match self.built.world.reboot(node) {
+            Ok(()) => Report::new(format!("rebooted, {lost} mappings lost")),
+            Err(error) => Report::impossible(error.to_string()),
+        }
+    }
+
+    fn readdress(&mut self, nat: &str, addresses: &[IpAddr]) -> Report {
+        let Some(node) = self.built.node(nat) else { return Report::impossible(format!("no NAT `{nat}`")) };
+        if let Err(error) = self.built.world.readdress(node, addresses) {
+            return Report::impossible(error.to_string());
+        }
+        if let Some(machine) = self.built.machine_mut(nat) {
+            machine.addresses = addresses.to_vec();
+        }
+        let shown: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+        Report::new(format!("now at {}", shown.join(", ")))
+    }
+
+    fn switch(&mut self, cable: &Cable, cut: bool) -> Report {
+        let uplinks = self.built.machine(&cable.node).map(|machine| machine.uplinks.clone()).unwrap_or_default();
+        for index in &cable.uplinks {
+            let Some(interface) = uplinks.get(*index) else { continue };
+            if cut {
+                self.built.world.cut(*interface);
+            } else {
+                self.built.world.mend(*interface);
+            }
+        }
+        Report::new(if cut { "cut" } else { "mended" })
+    }
+
+    /// The host of this name; plans name no others.
+    fn host(&self, name: &str) -> Result<VirtualHost, Report> {
+        self.built.host(name).ok_or_else(|| Report::impossible(format!("no host `{name}`")))
+    }
+
+    /// The first address of a machine, of this version.
+    fn address(&self, name: &str, ipv6: bool) -> Option<IpAddr> {
+        self.built.machine(name)?.addresses.iter().copied().find(|address| address.is_ipv6() == ipv6)
+    }
+
+    /// The address that a place means; of a machine's, its first one.
+    fn resolve(&self, place: &Place) -> Option<IpAddr> {
+        match place {
+            Place::Address(address) => Some(*address),
+            Place::Name(name) => self.address(name, false).or_else(|| self.address(name, true)),
+        }
+    }
+
+    /// Whether a place has this address.
+    fn owns(&self, place: &Place, address: IpAddr) -> bool {
+        match place {
+            Place::Address(own) => *own == address,
+            Place::Name(name) => self.built.machine(name).is_some_and(|machine| machine.addresses.contains(&address)),
+        }
+    }
+
+    fn finish(self, seed: u64, steps: Vec<StepResult>) -> Finished {
+        let world = &self.built.world;
+        let mut mappings = Vec::new();
+        for nat in &self.plan.nats {
+            let views = self.built.node(&nat.name).map(|node| world.mappings(node)).unwrap_or_default();
+            mappings.extend(views.into_iter().map(|view| Mapping {
+                nat: nat.name.clone(),
+                id: view.id.0,
+                protocol: protocol(view.protocol),
+                internal: view.internal.to_string(),
+                external: view.external.to_string(),
+                towards: view.towards.map(|remote| remote.to_string()),
+            }));
+        }
+        let nats = self.plan.nats.iter().map(|nat| (nat.name.clone(), nat.behavior.axes().into_iter().collect()));
+        let outcome = Outcome {
+            natbox: 1,
+            name: self.plan.name.clone(),
+            file: self.plan.file.clone(),
+            seed,
+            ok: steps.iter().all(|step| step.ok),
+            elapsed_ns: world.now().as_nanos(),
+            steps,
+            packets: world.statistics().packets,
+            drops: self
+                .tap
+                .drops()
+                .into_iter()
+                .map(|(reason, count)| (natbox_wire::Word::as_str(reason), count))
+                .collect(),
+            mappings,
+            nats: nats.collect(),
+        };
+        Finished { outcome, names: self.built.names }
+    }
+}
+
+fn protocol(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::Udp => "udp",
+        Protocol::Tcp => "tcp",
+        Protocol::Icmp => "icmp",
+    }
+}
+
+/// What came, with what is wrong with it where that is not the same.
+fn told_with(report: &Report) -> String {
+    let wrong: Vec<&str> = report.broken.iter().map(String::as_str).filter(|broken| *broken != report.got).collect();
+    if wrong.is_empty() { report.got.clone() } else { format!("{} ({})", report.got, wrong.join("; ")) }
+}
+
+/// A duration for people: in milliseconds, to the microsecond.
+fn shown(duration: Duration) -> String {
+    let micros = (duration.as_nanos() + 500) / 1_000;
+    let text = format!("{}.{:03}", micros / 1_000, micros % 1_000);
+    format!("{}ms", text.trim_end_matches('0').trim_end_matches('.'))
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,121 @@
+//! The servers that hosts run from the beginning.
+
+use std::cell::RefCell;
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+use std::time::Duration;
+
+use natbox_host::Host as _;
+use natbox_probes::{echo, rendezvous, stun, turn};
+use natbox_world::VirtualHost;
+
+use crate::build::Built;
+use crate::plan::{Host, Plan};
+use crate::words::Service;
+
+/// An echo connection that is silent for so long is closed.
+const ECHO_IDLE: Duration = Duration::from_secs(300);
+/// Where echo is (RFC 862).
+const ECHO_PORT: u16 = 7;
+/// The relay's port on a host that runs STUN on the usual one.
+const TURN_BESIDE_STUN: u16 = 3480;
+/// The name and password of everybody at every relay: who may use it is no question of this lab.
+const RELAY_USER: (&str, &str) = ("natbox", "natbox");
+
+/// What went wrong with programs that nobody waits for.
+#[derive(Clone, Default)]
+pub(super) struct Trouble(Rc<RefCell<Vec<String>>>);
+
+impl Trouble {
+    fn add(&self, trouble: String) {
+        self.0.borrow_mut().push(trouble);
+    }
+
+    pub(super) fn take(&self) -> Vec<String> {
+        self.0.take()
+    }
+}
+
+/// Starts every server of the plan.
+pub(super) fn start(plan: &Plan, built: &Built) -> Trouble {
+    let trouble = Trouble::default();
+    for host in &plan.hosts {
+        let Some(machine) = built.host(&host.name) else { continue };
+        for service in &host.services {
+            for ipv6 in [false, true] {
+                if let Some(address) = addresses(host, ipv6).next() {
+                    serve(&machine, host, *service, address, &trouble);
+                }
+            }
+        }
+    }
+    trouble
+}
+
+fn addresses(host: &Host, ipv6: bool) -> impl Iterator<Item = IpAddr> + '_ {
+    host.addresses().filter(move |address| address.is_ipv6() == ipv6)
+}
+
+fn serve(machine: &VirtualHost, host: &Host, service: Service, address: IpAddr, trouble: &Trouble) {
+    let (machine, trouble, name) = (machine.clone(), trouble.clone(), host.name.clone());
+    let spawner = machine.clone();
+    let failed = move |why: String| trouble.add(format!("`{service}` on `{name}` stopped: {why}"));
+    match service {
+        Service::Stun => {
+            let alternate = addresses(host, address.is_ipv6()).nth(1);
+            let config = stun::server::ServerConfig::new(address, alternate);
+            spawner.spawn(async move {
+                let Err(why) = stun::server::serve(machine, config).await;
+                failed(why.to_string());
+            });
+        }
+        Service::Turn => {
+            let user = (RELAY_USER.0.to_owned(), RELAY_USER.1.to_owned());
+            let config = turn::server::ServerConfig::new(relay(host, address), address, vec![user]);
+            spawner.spawn(async move {
+                let Err(why) = turn::server::serve(machine, config).await;
+                failed(why.to_string());
+            });
+        }
+        Service::Rendezvous => {
+            let config = rendezvous::ServerConfig { listen: directory(address), limits: Default::default() };
+            spawner.spawn(async move {
+                let Err(why) = rendezvous::serve(machine, config).await;
+                failed(why.to_string());
+            });
+        }
+        Service::Echo => {
+            let endpoint = SocketAddr::new(address, ECHO_PORT);
+            let (other, again) = (machine.clone(), failed.clone());
+            spawner.spawn(async move {
+                let Err(why) = echo::serve_udp(machine, endpoint).await;
+                failed(why.to_string());
+            });
+            spawner.spawn(async move {
+                let Err(why) = echo::serve_tcp(other, endpoint, ECHO_IDLE).await;
+                again(why.to_string());
+            });
+        }
+    }
+}
+
+/// Where the STUN server of a host listens.
+pub(super) fn stun(address: IpAddr) -> SocketAddr {
+    SocketAddr::new(address, stun::PORT)
+}
+
+/// Where the directory of a host listens.
+pub(super) fn directory(address: IpAddr) -> SocketAddr {
+    SocketAddr::new(address, rendezvous::PORT)
+}
+
+/// Where the relay of a host listens.
+pub(super) fn relay(host: &Host, address: IpAddr) -> SocketAddr {
+    let port = if host.services.contains(&Service::Stun) { TURN_BESIDE_STUN } else { stun::PORT };
+    SocketAddr::new(address, port)
+}
+
+/// What relays know everybody by.
+pub(super) fn credentials() -> turn::Credentials {
+    turn::Credentials::new(RELAY_USER.0, RELAY_USER.1)
+}

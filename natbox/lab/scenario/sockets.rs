@@ -1,0 +1,87 @@
+//! The UDP sockets of packet scripts: open on every endpoint that a script names, from the beginning.
+//!
+//! An endpoint that only steps expecting `port-unreachable` name stays closed: that is what they are about.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+
+use natbox_host::{Host as _, UdpSocket as _};
+use natbox_wire::DropReason;
+use natbox_world::{Stalled, VirtualHost};
+
+use crate::build::Built;
+use crate::plan::step::{Goal, Place, Send};
+use crate::plan::{Action, Plan};
+use crate::words::Rejection;
+
+/// Errors in a row after which nobody reads a socket any more.
+const MAX_ERRORS: u32 = 16;
+
+type Socket = <VirtualHost as natbox_host::Host>::Udp;
+
+/// The sockets, by host and endpoint.
+#[derive(Default)]
+pub(super) struct Sockets(BTreeMap<(String, SocketAddr), Rc<Socket>>);
+
+impl Sockets {
+    /// Opens them. An endpoint that a server of the host has is open already.
+    pub(super) fn open(plan: &Plan, built: &mut Built) -> Result<Sockets, Stalled> {
+        let mut sockets = Sockets::default();
+        for (name, port) in wanted(plan) {
+            let Some(host) = built.host(&name) else { continue };
+            for address in host.addresses() {
+                let endpoint = SocketAddr::new(address, port);
+                if let Ok(socket) = built.world.run_until(host.udp_bind(endpoint))? {
+                    let socket = Rc::new(socket);
+                    host.spawn(drain(socket.clone()));
+                    sockets.0.insert((name.clone(), endpoint), socket);
+                }
+            }
+        }
+        Ok(sockets)
+    }
+
+    /// The socket of this endpoint.
+    pub(super) fn get(&self, host: &str, endpoint: SocketAddr) -> Option<Rc<Socket>> {
+        self.0.get(&(host.to_owned(), endpoint)).cloned()
+    }
+}
+
+/// Takes what comes, so that no buffer fills up: what a packet came to is read off the notes.
+async fn drain(socket: Rc<Socket>) {
+    let mut errors = 0;
+    let mut buffer = [0; 16];
+    while errors < MAX_ERRORS {
+        match socket.recv_from(&mut buffer).await {
+            Ok(_) => errors = 0,
+            Err(_) => errors += 1,
+        }
+    }
+}
+
+/// Host and port of every endpoint that is to be open.
+fn wanted(plan: &Plan) -> BTreeSet<(String, u16)> {
+    let owners: BTreeMap<IpAddr, &str> =
+        plan.hosts.iter().flat_map(|host| host.addresses().map(|address| (address, host.name.as_str()))).collect();
+    let mut wanted = BTreeSet::new();
+    for step in &plan.steps {
+        let Action::Send(send) = &step.action else { continue };
+        wanted.insert((send.host.clone(), send.port));
+        let receiver = match &send.to {
+            Goal::Endpoint(Place::Name(name), port) => plan.host(name).map(|host| (host.name.clone(), *port)),
+            Goal::Endpoint(Place::Address(address), port) => {
+                owners.get(address).map(|name| ((*name).to_owned(), *port))
+            }
+            Goal::Mapped(_) => None,
+        };
+        wanted.extend(receiver.filter(|_| !expects_closed(send)));
+    }
+    wanted
+}
+
+fn expects_closed(send: &Send) -> bool {
+    send.expect.as_ref().is_some_and(|expect| {
+        expect.dropped == Some(DropReason::PortUnreachable) || expect.rejected == Some(Rejection::PortUnreachable)
+    })
+}

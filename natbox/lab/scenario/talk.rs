@@ -1,0 +1,284 @@
+//! `punch`, `connect` and `call`: two hosts that meet through a directory.
+//!
+//! A callee of `connect` and `call` begins to answer when the first step needs it, and goes on for the rest of the
+//! scenario. A caller looks the callee up, again and again, until it is registered; then the step's own clock begins.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use natbox_host::Host as _;
+use natbox_probes::call::{CallConfig, CallReport, Responder, call};
+use natbox_probes::connect::{self, CheckPlan, Config, Connection, Failure, Relay};
+use natbox_probes::punch::{self, PunchConfig};
+use natbox_probes::stun::client::Retransmission;
+use natbox_probes::{Path, ProbeError, rendezvous};
+use natbox_wire::{Time, Word};
+use natbox_world::{Stalled, VirtualHost};
+use serde_json::{Value, json};
+
+use super::{Report, Runner, nanos, servers, shown};
+use crate::plan::step::{Call, Connect, ExpectCall, ExpectPath, Punch, Via};
+use crate::topology::units::show_percent;
+
+/// How long a caller looks for a callee that is not registered.
+const LOOK_UP: Duration = Duration::from_secs(5);
+/// How long a connection that begins over the relay is given to find a better path.
+const UPGRADE: Duration = Duration::from_secs(3);
+/// How long a callee of a punch waits for the caller.
+const WAIT: Duration = Duration::from_secs(15);
+
+/// Who answers at which directory.
+pub(super) type Answering = BTreeSet<(String, SocketAddr)>;
+
+/// The servers that two hosts use.
+#[derive(Clone, Copy)]
+struct Meeting {
+    directory: SocketAddr,
+    stun: SocketAddr,
+    relay: Option<SocketAddr>,
+}
+
+/// A path that came about, and how soon.
+struct Found {
+    path: Path,
+    elapsed: Duration,
+    remote: SocketAddr,
+}
+
+impl Runner<'_> {
+    pub(super) fn punch(&mut self, step: &Punch) -> Result<Report, Stalled> {
+        let (caller, callee, meeting) = match self.pair(&step.from, &step.to, &step.via) {
+            Ok(pair) => pair,
+            Err(report) => return Ok(report),
+        };
+        // A name of its own: an earlier registration of the same host must not be mistaken for this one.
+        let name = format!("{}@{}", step.to, self.built.world.now().as_nanos());
+        let config = |me: &str| PunchConfig {
+            stun: Some(meeting.stun),
+            checks: CheckPlan { peer_reflexive: step.peer_reflexive, ..CheckPlan::default() },
+            ..PunchConfig::new(meeting.directory, me)
+        };
+        let (answers, deadline) = (config(&name), self.built.world.now() + WAIT);
+        let answerer = callee.clone();
+        callee.spawn(async move {
+            if let Ok(mut punched) = punch::answer(&answerer, &answers, deadline).await {
+                // Answers the caller's last checks, and keeps its socket until the step is over.
+                let _ = punched.recv(deadline).await;
+            }
+        });
+        let calls = config(&step.from);
+        let met = self.built.world.run_until(async {
+            look_up(&caller, meeting.directory, &name).await.map_err(Failed::Lookup)?;
+            punch::punch(&caller, &calls, &name).await.map_err(Failed::Checks)
+        })?;
+        Ok(match met {
+            Ok(punched) => {
+                let found = Found { path: punched.path(), elapsed: punched.elapsed(), remote: punched.remote() };
+                told_path(&found, step.expect.as_ref())
+            }
+            Err(failed) => told_failure(&failed, step.expect.as_ref()),
+        })
+    }
+
+    pub(super) fn connect(&mut self, step: &Connect) -> Result<Report, Stalled> {
+        Ok(match self.connected(step, UPGRADE)? {
+            Ok((connection, began)) => {
+                let remote = connection.remote();
+                let (at, path) = connection.history().last().copied().unwrap_or((began, Path::None));
+                // The path of the beginning counts from the call, and so does one that came later.
+                let mut report = told_path(&Found { path, elapsed: at.since(began), remote }, step.expect.as_ref());
+                report.fact("paths", paths(connection.history()));
+                report
+            }
+            Err(Problem::Failed(failed)) => told_failure(&failed, step.expect.as_ref()),
+            Err(Problem::Impossible(report)) => report,
+        })
+    }
+
+    pub(super) fn call(&mut self, step: &Call) -> Result<Report, Stalled> {
+        let mut connection = match self.connected(&step.connect, Duration::ZERO)? {
+            Ok((connection, _)) => connection,
+            Err(Problem::Failed(failed)) => return Ok(unconnected(&failed, step.expect.as_ref())),
+            Err(Problem::Impossible(report)) => return Ok(report),
+        };
+        let size_bytes = u16::try_from(step.size_bytes).unwrap_or(u16::MAX);
+        let config = CallConfig { interval: step.interval, size_bytes, duration: step.length };
+        Ok(match self.built.world.run_until(call(&mut connection, &config))? {
+            Ok(called) => told_call(&called, connection.history(), step.expect.as_ref()),
+            Err(error) => Report::impossible(error.to_string()),
+        })
+    }
+
+    /// Connects as a step asks for; when that began. A connection that begins over the relay has `settle` to move.
+    fn connected(
+        &mut self,
+        step: &Connect,
+        settle: Duration,
+    ) -> Result<Result<(Connection<VirtualHost>, Time), Problem>, Stalled> {
+        let (caller, callee, meeting) = match self.pair(&step.from, &step.to, &step.via) {
+            Ok(pair) => pair,
+            Err(report) => return Ok(Err(Problem::Impossible(report))),
+        };
+        self.answer(&step.to, callee, meeting);
+        let relay = meeting.relay.map(|server| Relay { server, credentials: servers::credentials() });
+        let config = Config {
+            stun: Some(meeting.stun),
+            relay,
+            allow: step.allow,
+            checks: CheckPlan { relay_first: step.relay_first, ..CheckPlan::default() },
+            ..Config::new(meeting.directory, &step.from)
+        };
+        let connected = self.built.world.run_until(async {
+            look_up(&caller, meeting.directory, &step.to).await.map_err(Failed::Lookup)?;
+            let began = caller.now();
+            let mut connection = connect::connect(&caller, &config, &step.to).await.map_err(Failed::Checks)?;
+            if step.relay_first && !settle.is_zero() {
+                // Better paths are found while the connection listens.
+                let _ = connection.recv(caller.now() + settle).await;
+            }
+            Ok((connection, began))
+        })?;
+        Ok(connected.map_err(Problem::Failed))
+    }
+
+    /// Lets a host answer calls, if it does not yet.
+    fn answer(&mut self, name: &str, callee: VirtualHost, meeting: Meeting) {
+        if !self.answering.insert((name.to_owned(), meeting.directory)) {
+            return;
+        }
+        let config = Config { stun: Some(meeting.stun), ..Config::new(meeting.directory, name) };
+        let host = callee.clone();
+        callee.spawn(async move {
+            // A callee that cannot register is not found, and the step says so.
+            let _ = connect::answer(host, config, Responder::default()).await;
+        });
+    }
+
+    fn pair(&self, from: &str, to: &str, via: &Via) -> Result<(VirtualHost, VirtualHost, Meeting), Report> {
+        let address = |name: &str| {
+            self.address(name, false).ok_or_else(|| Report::impossible(format!("`{name}` has no IPv4 address")))
+        };
+        let relay = via.turn.as_deref().and_then(|name| Some((self.plan.host(name)?, self.address(name, false)?)));
+        let meeting = Meeting {
+            directory: servers::directory(address(&via.rendezvous)?),
+            stun: servers::stun(address(&via.stun)?),
+            relay: relay.map(|(host, address): (_, IpAddr)| servers::relay(host, address)),
+        };
+        Ok((self.host(from)?, self.host(to)?, meeting))
+    }
+}
+
+/// Why two hosts do not talk.
+enum Failed {
+    /// The caller did not find the callee.
+    Lookup(ProbeError),
+    /// It found it, and came no further.
+    Checks(Failure),
+}
+
+/// Why there is no connection to go on with.
+enum Problem {
+    Failed(Failed),
+    Impossible(Report),
+}
+
+/// Looks `name` up until it is registered.
+async fn look_up(host: &VirtualHost, directory: SocketAddr, name: &str) -> Result<(), ProbeError> {
+    let local = host.source_for(directory.ip()).map_err(ProbeError::io("find a way to the directory"))?;
+    let socket = host.udp_bind(SocketAddr::new(local, 0)).await.map_err(ProbeError::io("bind a UDP socket"))?;
+    let deadline = host.now() + LOOK_UP;
+    loop {
+        let found = rendezvous::lookup(host, &socket, directory, name, &Retransmission::PROBE).await;
+        match found {
+            Err(ProbeError::Refused { .. }) if host.now() < deadline => host.sleep(Duration::from_millis(100)).await,
+            found => return found.map(drop),
+        }
+    }
+}
+
+fn told_path(found: &Found, expect: Option<&ExpectPath>) -> Report {
+    let mut report = Report::new(format!("{} after {}, {}", found.path, shown(found.elapsed), found.remote));
+    report.fact("path", found.path.as_str());
+    report.fact("elapsed_ns", nanos(found.elapsed));
+    report.fact("endpoint", found.remote.to_string());
+    report.explain = found.path == Path::Relayed;
+    if let Some(expect) = expect {
+        judge_path(&mut report, found.path, Some(found.elapsed), expect);
+    }
+    report
+}
+
+fn told_failure(failed: &Failed, expect: Option<&ExpectPath>) -> Report {
+    let mut report = no_path(failed);
+    if let Some(expect) = expect {
+        judge_path(&mut report, Path::None, None, expect);
+    }
+    report
+}
+
+fn no_path(failed: &Failed) -> Report {
+    let mut report = match failed {
+        Failed::Lookup(error) => Report::new(format!("none: the callee cannot be looked up: {error}")),
+        Failed::Checks(failure) => Report::new(format!("none: {failure}")),
+    };
+    report.fact("path", Path::None.as_str());
+    report.explain = true;
+    report
+}
+
+fn judge_path(report: &mut Report, path: Path, elapsed: Option<Duration>, expect: &ExpectPath) {
+    report.demand(expect.path.is_none_or(|wanted| wanted == path), || "another path".to_owned());
+    if let Some(within) = expect.within {
+        report.demand(elapsed.is_some_and(|elapsed| elapsed <= within), || format!("not within {}", shown(within)));
+    }
+}
+
+fn paths(history: &[(Time, Path)]) -> Value {
+    history.iter().map(|(at, path)| json!({ "at_ns": at.as_nanos(), "path": path.as_str() })).collect()
+}
+
+/// A call that never came about: nothing was sent, all was lost.
+fn unconnected(failed: &Failed, expect: Option<&ExpectCall>) -> Report {
+    let mut report = no_path(failed);
+    if let Some(expect) = expect {
+        report.demand(expect.path.is_none_or(|wanted| wanted == Path::None), || "another path".to_owned());
+        report.demand(expect.loss.is_none_or(|allowed| allowed.contains(&1.0)), || "nothing was heard".to_owned());
+        report.demand(expect.delay.is_none(), || "nothing was heard".to_owned());
+    }
+    report
+}
+
+/// `history`: every path of the connection, from before the first datagram.
+fn told_call(called: &CallReport, history: &[(Time, Path)], expect: Option<&ExpectCall>) -> Report {
+    let path = called.paths.last().map_or(Path::None, |(_, path)| *path);
+    let (sent, received) =
+        (called.outbound.sent + called.inbound.sent, called.outbound.received + called.inbound.received);
+    let loss = if sent == 0 { 0.0 } else { f64::from(sent.saturating_sub(received)) / f64::from(sent) };
+    let ways: Vec<&str> = history.iter().map(|(_, path)| path.as_str()).collect();
+    let mut report =
+        Report::new(format!("{}, {} of {sent} lost ({})", ways.join(" then "), sent - received, show_percent(&loss)));
+    report.fact("path", path.as_str());
+    report.fact("paths", paths(history));
+    report.fact("sent", sent);
+    report.fact("received", received);
+    report.fact("loss", loss);
+    report.explain = received < sent;
+    let delays = [called.outbound.delay, called.inbound.delay];
+    let least = delays.iter().flatten().map(|delay| delay.least).min();
+    let most = delays.iter().flatten().map(|delay| delay.most).max();
+    if let Some((least, most)) = least.zip(most) {
+        report.got.push_str(&format!(", one way {} to {}", shown(least), shown(most)));
+        report.fact("delay_min_ns", nanos(least));
+        report.fact("delay_max_ns", nanos(most));
+    }
+    if let Some(expect) = expect {
+        report.demand(expect.path.is_none_or(|wanted| wanted == path), || "another path".to_owned());
+        report.demand(expect.loss.is_none_or(|allowed| allowed.contains(&loss)), || "another loss".to_owned());
+        let within = |allowed: crate::topology::Allowed<Duration>| {
+            least.is_some_and(|least| allowed.contains(&least)) && most.is_some_and(|most| allowed.contains(&most))
+        };
+        report.demand(expect.delay.is_none_or(within), || "another delay".to_owned());
+    }
+    report
+}

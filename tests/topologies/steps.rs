@@ -1,0 +1,244 @@
+//! Single steps: what they come to, and what they say when an expectation does not hold.
+
+use natbox::Lab;
+use natbox::outcome::{Outcome, StepResult};
+
+fn run(text: &str) -> Outcome {
+    Lab::from_yaml(text).unwrap_or_else(|error| panic!("{error}")).run().unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// Runs a lab of two homes and a server with these steps.
+fn steps(scenario: &str) -> Vec<StepResult> {
+    steps_with("full-cone", scenario)
+}
+
+fn steps_with(nat: &str, scenario: &str) -> Vec<StepResult> {
+    let steps: String = scenario.lines().map(|line| format!("  {line}\n")).collect();
+    let lab = format!(
+        "nats: {{ home: {nat}, away: {nat} }}\nhosts:\n  alice: {{ behind: home }}\n  bob: {{ behind: away }}\n  \
+         server: {{ services: [stun, turn, rendezvous, echo] }}\n  other: {{}}\nscenario:\n{steps}"
+    );
+    run(&lab).steps
+}
+
+#[test]
+fn a_wrong_expectation_fails_the_step_and_the_outcome_and_tells_what_came() {
+    let outcome = run("
+nats: { home: symmetric }
+hosts: { alice: { behind: home }, server: {} }
+scenario:
+  - send: { from: 'alice:1234', to: 'server:5678' }
+    expect: { dropped: filtered, at: home }
+  - ping: { from: alice, to: server }
+    expect: { rtt: 1ms }
+");
+    assert!(!outcome.ok);
+    assert_eq!(outcome.failures().count(), 2);
+    let send = &outcome.steps[0];
+    assert_eq!(send.expected.as_deref(), Some("dropped filtered, at home"));
+    assert!(send.got.starts_with("delivered to server from 198.18.0.2:"), "{}", send.got);
+    assert!(send.got.contains("not dropped for filtered") && send.got.contains("not dropped at home"), "{}", send.got);
+    assert!(send.reasons.last().unwrap().contains("delivered to server"), "{:?}", send.reasons);
+    assert_eq!(outcome.steps[1].facts["rtt_min_ns"], 40_000_000);
+}
+
+#[test]
+fn every_expectation_of_a_packet_can_fail() {
+    for (expect, broken) in [
+        ("delivered: other", "not delivered to other"),
+        ("from: 'home:1'", "another source"),
+        ("from: 'other:*'", "another source"),
+        ("dropped: loss", "not dropped for loss"),
+        ("at: home", "not dropped at home"),
+        ("rejected: port-unreachable", "not rejected with port-unreachable"),
+        ("mapped: { same-as: before }", "before to"),
+        ("mapped: { port: 9 }", "mapped to port"),
+        ("mapped: { address: other }", "mapped to address"),
+    ] {
+        let before = "- send: { from: 'alice:1', to: 'server:2', as: before }";
+        let closed = if expect.contains("unreachable") { "\n- send: { from: 'bob:1', to: 'server:2000' }" } else { "" };
+        let steps = steps(&format!(
+            "{before}\n- send: {{ from: 'alice:1000', to: 'server:2000' }}\n  expect: {{ {expect} }}{closed}"
+        ));
+        assert!(!steps[1].ok && steps[1].got.contains(broken), "{expect}: {}", steps[1].got);
+    }
+}
+
+#[test]
+fn a_closed_port_rejects_and_an_open_one_delivers() {
+    let steps = steps(
+        "- send: { from: 'alice:1000', to: 'server:9' }\n  expect: { dropped: port-unreachable, at: server, rejected: port-unreachable }\n- send: { from: 'alice:1000', to: 'server:10' }\n  expect: { delivered: server }",
+    );
+    assert!(steps.iter().all(|step| step.ok), "{steps:#?}");
+    assert_eq!(steps[0].fact("rejected"), Some("port-unreachable"));
+}
+
+#[test]
+fn a_packet_that_runs_out_of_hops_is_rejected_by_the_router() {
+    let steps = steps(
+        "- send: { from: 'alice:1000', to: 'server:10', ttl: 2 }\n  expect: { dropped: ttl-expired, at: internet, rejected: ttl-exceeded }",
+    );
+    assert!(steps[0].ok, "{steps:#?}");
+}
+
+#[test]
+fn a_mapping_expires_and_its_successor_is_another() {
+    let steps = steps_with(
+        "symmetric",
+        "\
+- send: { from: 'alice:1234', to: 'server:5678', as: p1 }
+- send: { from: 'server:5678', to: p1.mapped }
+  expect: { delivered: alice, from: 'server:5678' }
+- send: { from: 'server:7777', to: p1.mapped }
+  expect: { dropped: filtered, at: home }
+- wait: 301s
+- send: { from: 'server:5678', to: p1.mapped }
+  expect: { dropped: no-mapping, at: home }
+- send: { from: 'alice:1234', to: 'server:5678', as: p2 }
+  expect: { delivered: server, mapped: { different-from: p1, address: home } }
+- send: { from: 'alice:1234', to: 'server:5678', as: p3 }
+  expect: { mapped: { same-as: p2 } }",
+    );
+    assert!(steps.iter().all(|step| step.ok), "{steps:#?}");
+    assert!(steps[4].reasons.last().unwrap().contains("it was idle for its whole lifetime"), "{:?}", steps[4].reasons);
+    assert_eq!(steps[3].ended_ns - steps[3].started_ns, 301_000_000_000);
+}
+
+#[test]
+fn a_reboot_loses_mappings_and_a_new_address_moves_the_nat() {
+    let steps = steps(
+        "\
+- send: { from: 'alice:1234', to: 'server:5678', as: p1 }
+- reboot: home
+- send: { from: 'server:5678', to: p1.mapped }
+  expect: { dropped: no-mapping, at: home }
+- send: { from: 'alice:1234', to: 'server:5678', as: p2 }
+- readdress: { nat: home, address: 198.18.9.9 }
+- send: { from: 'server:5678', to: p2.mapped }
+  expect: { dropped: no-route, at: internet, rejected: net-unreachable }
+- send: { from: 'alice:1234', to: 'server:5678' }
+  expect: { delivered: server, from: 'home:1234', mapped: { address: 198.18.9.9 } }",
+    );
+    let told: Vec<_> = steps.iter().filter(|step| !step.ok).collect();
+    assert!(told.is_empty(), "{told:#?}");
+}
+
+#[test]
+fn a_cut_link_loses_everything_until_it_is_mended() {
+    let steps = steps(
+        "\
+- cut: home
+- send: { from: 'alice:1', to: 'server:1' }
+  expect: { dropped: link-cut, at: home }
+- connect: { from: alice, to: bob }
+  expect: none
+- mend: home
+- connect: { from: alice, to: bob }
+  expect: punched",
+    );
+    assert!(steps.iter().all(|step| step.ok), "{steps:#?}");
+}
+
+#[test]
+fn every_path_comes_about_where_it_must() {
+    let lab = "
+nats:
+  home: { type: port-restricted-cone, hairpin: external-source }
+  away: symmetric
+hosts:
+  alice: { behind: home }
+  anna: { behind: home }
+  bob: { behind: away }
+  pub-a: {}
+  pub-b: {}
+  server: { services: [stun, turn, rendezvous] }
+scenario:
+  - connect: { from: alice, to: anna }
+    expect: local
+  - connect: { from: alice, to: anna, allow: hairpinned }
+    expect: hairpinned
+  - connect: { from: alice, to: pub-a }
+    expect: direct
+  - connect: { from: pub-a, to: pub-b }
+    expect: direct
+  - connect: { from: pub-b, to: alice }
+    expect: reversed
+  - connect: { from: alice, to: bob }
+    expect: relayed
+  - connect: { from: alice, to: bob, allow: [direct, punched] }
+    expect: none
+  - call: { from: pub-a, to: pub-b, for: 1s, rate: 64kbit, size: 200 }
+    expect: { path: direct, loss: 0%, delay: 20ms }
+";
+    let outcome = run(lab);
+    let failed: Vec<_> = outcome.failures().collect();
+    assert!(failed.is_empty(), "{failed:#?}");
+    assert_eq!(outcome.steps[7].facts["sent"], 80);
+}
+
+#[test]
+fn a_punch_needs_peer_reflexive_learning_where_one_side_maps_by_destination() {
+    let lab = |learning: &str, expect: &str| {
+        format!(
+            "
+nats: {{ home: restricted-cone, away: symmetric }}
+hosts:
+  alice: {{ behind: home }}
+  bob: {{ behind: away }}
+  server: {{ services: [stun, turn, rendezvous] }}
+scenario:
+  - punch: {{ from: alice, to: bob, peer_reflexive: {learning} }}
+    expect: {expect}
+"
+        )
+    };
+    for text in [lab("on", "punched"), lab("off", "none")] {
+        let outcome = run(&text);
+        assert!(outcome.ok, "{:#?}", outcome.steps);
+    }
+}
+
+#[test]
+fn a_path_that_takes_too_long_fails_its_step() {
+    let steps = steps("- connect: { from: alice, to: bob }\n  expect: { path: punched, within: 1ms }");
+    assert!(!steps[0].ok && steps[0].got.contains("not within 1ms"), "{}", steps[0].got);
+}
+
+#[test]
+fn a_host_with_two_uplinks_can_lose_one() {
+    let outcome = run("
+nats: { home: full-cone, away: full-cone }
+hosts:
+  carol: { behind: [home, away] }
+  server: {}
+scenario:
+  - send: { from: 'carol:2000', to: 'server:2000' }
+    expect: { delivered: server, from: 'home:2000' }
+  - cut: { node: carol, behind: home }
+  - send: { from: 'carol:2000', to: 'server:2000' }
+    expect: { dropped: link-cut, at: carol }
+  - send: { from: '10.0.1.2:2000', to: 'server:2000' }
+    expect: { delivered: server, from: 'away:2000' }
+");
+    let failed: Vec<_> = outcome.failures().collect();
+    assert!(failed.is_empty(), "{failed:#?}");
+}
+
+#[test]
+fn the_outcome_names_its_mappings_drops_and_choices() {
+    let outcome = run("
+nats: { home: full-cone }
+hosts: { alice: { behind: home }, server: {} }
+scenario:
+  - send: { from: 'alice:2000', to: 'server:2000' }
+  - send: { from: 'server:2000', to: 'alice:2000' }
+");
+    let json: serde_json::Value = serde_json::from_str(&outcome.to_json()).unwrap();
+    assert_eq!(json["natbox"], 1);
+    assert_eq!(json["drops"]["private-destination"], 1);
+    assert_eq!(json["mappings"][0]["nat"], "home");
+    assert_eq!(json["mappings"][0]["external"], "198.18.0.2:2000");
+    assert_eq!(json["nats"]["home"]["filter_scope"], "mapping");
+    assert_eq!(json["steps"][1]["facts"]["dropped"], "private-destination");
+    assert_eq!(json["elapsed_ns"], 30_000_000);
+}
