@@ -76,7 +76,7 @@ impl PunchConfig {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
     /// The step that failed; `None` if every pair of endpoints was checked in vain.
-    pub error: Option<ProbeError>,
+    pub error: Option<Box<ProbeError>>,
     /// How long it took.
     pub elapsed: Duration,
     /// The pairs that were tried.
@@ -87,7 +87,7 @@ pub struct Failure {
 
 impl Failure {
     pub(crate) fn early(error: ProbeError, elapsed: Duration) -> Failure {
-        Failure { error: Some(error), elapsed, attempts: Vec::new(), remarks: Vec::new() }
+        Failure { error: Some(Box::new(error)), elapsed, attempts: Vec::new(), remarks: Vec::new() }
     }
 }
 
@@ -263,7 +263,7 @@ async fn run<H: Host>(
         if let Err(error) = link.step(Time::MAX).await {
             let error = ProbeError::io("receive a check")(error);
             let (elapsed, attempts) = (host.now().since(began), link.session.attempts());
-            return Err(Failure { error: Some(error), elapsed, attempts, remarks: Vec::new() });
+            return Err(Failure { error: Some(Box::new(error)), elapsed, attempts, remarks: Vec::new() });
         }
     }
 }

@@ -193,7 +193,7 @@ fn an_unknown_callee_is_refused_by_the_directory() {
     let (mut lab, alice, bob, config) = two("", "");
     answer(&bob, Config { me: "robert".into(), ..config.clone() }, Echo);
     let failure = lab.run(connect(&alice, &config, "bob")).err().expect("nobody is called bob");
-    assert!(matches!(failure.error, Some(ProbeError::Refused { .. })), "{failure}");
+    assert!(matches!(failure.error.as_deref(), Some(ProbeError::Refused { .. })), "{failure}");
 }
 
 /// Counts what enters the links of a host.
