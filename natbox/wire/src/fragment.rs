@@ -22,7 +22,9 @@ pub fn fragments(packet: Packet, mtu_bytes: usize, identification: u32) -> Optio
     } else {
         ipv4_fragments(&packet, mtu_bytes)?
     };
-    pieces.into_iter().map(|bytes| Packet::parse(bytes).ok()).collect()
+    // A packet without data that is larger than the MTU cannot be cut at all.
+    let pieces: Option<Vec<Packet>> = pieces.into_iter().map(|bytes| Packet::parse(bytes).ok()).collect();
+    pieces.filter(|pieces| !pieces.is_empty())
 }
 
 /// The whole packet, from its first fragment and the complete data of all fragments ([`Packet::fragment_data`], in

@@ -124,7 +124,7 @@ struct Answerer<H: Host, S> {
 
 impl<H: Host, S: Service> Answerer<H, S> {
     async fn register(host: H, config: Config, service: S) -> Result<Answerer<H, S>, ProbeError> {
-        let socket = open(&host, config.directory).await?;
+        let socket = open(&host, config.directory, config.port).await?;
         let (candidates, local) = (host_candidates(&host, &socket), local_endpoints(&host, &socket));
         let registration = (config.me.as_str(), config.keep_alive * REGISTERED_INTERVALS, &candidates[..]);
         let registered =

@@ -16,7 +16,7 @@
 //! | `relayed` | the callee checks the caller's relayed address (RFC 8656) |
 //!
 //! One relay is enough, the caller's: its permissions know no ports, so that it serves any NAT on the callee's side. It
-//! is used when everything else has failed, or with `relay_first` at once, and left as soon as a better path works:
+//! is used when everything else has failed, or with `relay_first` before all else, and left as soon as a better path works:
 //! both sides switch, and the relay is given back. A relay is not returned to when the better path breaks later.
 
 mod answer;
@@ -60,6 +60,8 @@ pub struct Config {
     pub directory: SocketAddr,
     /// This host's name there.
     pub me: String,
+    /// The local port; 0 takes a free one.
+    pub port: u16,
     /// A STUN server whose view of the socket becomes one more candidate.
     pub stun: Option<SocketAddr>,
     /// The relay to fall back to. The answering side needs none.
@@ -82,6 +84,7 @@ impl Config {
         Config {
             directory,
             me: me.into(),
+            port: 0,
             stun: None,
             relay: None,
             relay_timeout: Duration::from_secs(3),
@@ -100,7 +103,7 @@ impl Config {
 pub async fn connect<H: Host>(host: &H, config: &Config, peer: &str) -> Result<Connection<H>, Failure> {
     let began = host.now();
     let early = |error| Failure::early(error, host.now().since(began));
-    let socket = open(host, config.directory).await.map_err(early)?;
+    let socket = open(host, config.directory, config.port).await.map_err(early)?;
     let mut candidates = host_candidates(host, &socket);
     if let Some(server) = config.stun {
         candidates.push(reflexive(host, config, &socket, server).await.map_err(early)?);
@@ -119,7 +122,8 @@ pub async fn connect<H: Host>(host: &H, config: &Config, peer: &str) -> Result<C
         permit(host, relay, &peer);
     }
     let introduced = Introduced { role: Role::Caller, token, local, reflexive: seen, peer, paths: config.allow };
-    let session = Session::new(introduced, config.checks, random_u128(host), host.now());
+    let checks = CheckPlan { relay_first: config.checks.relay_first && relay.is_some(), ..config.checks };
+    let session = Session::new(introduced, checks, random_u128(host), host.now());
     let link = Link::new(host, socket, relay, session, config.keep_alive);
     settle(host, link, began, remarks).await
 }

@@ -42,6 +42,8 @@ pub struct PunchConfig {
     pub directory: SocketAddr,
     /// This host's name there.
     pub me: String,
+    /// The local port; 0 takes a free one.
+    pub port: u16,
     /// A STUN server whose view of the socket becomes one more candidate.
     pub stun: Option<SocketAddr>,
     /// Whether the peer is told this host's own addresses, and tries them.
@@ -60,6 +62,7 @@ impl PunchConfig {
         PunchConfig {
             directory,
             me: me.into(),
+            port: 0,
             stun: None,
             host_candidates: true,
             checks: CheckPlan::default(),
@@ -267,7 +270,7 @@ async fn run<H: Host>(
 
 /// A socket, and the candidates that it has.
 async fn prepare<H: Host>(host: &H, config: &PunchConfig) -> Result<(H::Udp, Vec<Candidate>), ProbeError> {
-    let socket = open(host, config.directory).await?;
+    let socket = open(host, config.directory, config.port).await?;
     let mut candidates = Vec::new();
     if config.host_candidates {
         candidates.extend(host_candidates(host, &socket));
@@ -280,15 +283,15 @@ async fn prepare<H: Host>(host: &H, config: &PunchConfig) -> Result<(H::Udp, Vec
     Ok((socket, candidates))
 }
 
-/// A socket that takes packets on every address of the IP version that leads to `server`.
-pub(crate) async fn open<H: Host>(host: &H, server: SocketAddr) -> Result<H::Udp, ProbeError> {
+/// A socket on `port` that takes packets on every address of the IP version that leads to `server`.
+pub(crate) async fn open<H: Host>(host: &H, server: SocketAddr, port: u16) -> Result<H::Udp, ProbeError> {
     let several = host.addresses().iter().filter(|address| address.is_ipv4() == server.is_ipv4()).count() > 1;
     let address = match (several, server.is_ipv4()) {
         (false, _) => host.source_for(server.ip()).map_err(ProbeError::io("find a way to the directory"))?,
         (true, true) => std::net::Ipv4Addr::UNSPECIFIED.into(),
         (true, false) => std::net::Ipv6Addr::UNSPECIFIED.into(),
     };
-    host.udp_bind(SocketAddr::new(address, 0)).await.map_err(ProbeError::io("bind a UDP socket"))
+    host.udp_bind(SocketAddr::new(address, port)).await.map_err(ProbeError::io("bind a UDP socket"))
 }
 
 /// The endpoints of a socket on this host's own networks.

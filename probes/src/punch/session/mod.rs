@@ -61,7 +61,8 @@ pub struct CheckPlan {
     pub peer_reflexive: bool,
     /// How long a valid pair waits for a better one that is still being checked behind the same NAT.
     pub grace: Duration,
-    /// Whether a relayed pair is used at once, and left when a better one is valid; else it comes last.
+    /// Whether the caller begins with its relay, and looks for anything better once that is in use; else the relay
+    /// comes last.
     pub relay_first: bool,
 }
 
@@ -136,6 +137,8 @@ pub(crate) struct Session {
     failed: bool,
     /// When the caller stops waiting for anything better than a relay.
     give_up: Time,
+    /// Until when a caller that begins with its relay leaves the other pairs alone, at most.
+    held_until: Option<Time>,
     out: Vec<Transmit>,
 }
 
@@ -159,17 +162,20 @@ impl Session {
             Role::Caller => (caller, callee),
             Role::Callee => (callee, caller),
         };
+        let pairs = pair::form(&introduced, now);
+        let held_until = (introduced.role == Role::Caller && plan.relay_first).then(|| now + plan.duration() / 2);
         let mut session = Session {
             key: codec::short_term_key(password),
             username_out,
             username_in,
             next_id: first_id,
-            pairs: pair::form(&introduced, now),
+            pairs,
             nomination: None,
             nominations_seen: Vec::new(),
             selected: None,
             failed: false,
-            give_up: now + plan.duration(),
+            give_up: held_until.unwrap_or(now) + plan.duration(),
+            held_until,
             out: Vec::new(),
             introduced,
             plan,
@@ -227,17 +233,20 @@ impl Session {
 
     /// When [`tick`](Session::tick) has something to do.
     pub(crate) fn next_deadline(&self) -> Option<Time> {
-        let checks = self.pairs.iter().filter_map(Pair::due);
+        let checks = self.pairs.iter().filter(|pair| !self.holds(pair)).filter_map(Pair::due);
         let nomination = self.nomination.iter().map(|nomination| nomination.next);
         let undecided = self.selected.is_none() && !self.failed && self.nomination.is_none();
         let decision = undecided.then(|| self.decision_at()).flatten();
-        checks.chain(nomination).chain(decision).min()
+        checks.chain(nomination).chain(decision).chain(self.held_until).min()
     }
 
     /// Sends the checks that are due, and decides.
     pub(crate) fn tick(&mut self, now: Time) {
+        if self.held_until.is_some_and(|until| until <= now || self.selected.is_some()) {
+            self.held_until = None;
+        }
         for index in 0..self.pairs.len() {
-            if self.pairs[index].due().is_some_and(|due| due <= now) {
+            if !self.holds(&self.pairs[index]) && self.pairs[index].due().is_some_and(|due| due <= now) {
                 self.check(index, now);
             }
         }
@@ -303,12 +312,21 @@ impl Session {
             .selected
             .is_some_and(|selected| selected == index || self.path_of(&self.pairs[selected]) != Path::Relayed);
         let valid = matches!(self.pairs[index].state, PairState::Valid { .. });
-        if settled || valid || self.pairs[index].triggered && self.pairs[index].due().is_some() {
+        if settled
+            || valid
+            || self.holds(&self.pairs[index])
+            || self.pairs[index].triggered && self.pairs[index].due().is_some()
+        {
             return;
         }
         self.pairs[index].triggered = true;
         self.pairs[index].state = PairState::Checking { sent: 0, next: now };
         self.check(index, now);
+    }
+
+    /// Whether a pair has to wait for the relay.
+    fn holds(&self, pair: &Pair) -> bool {
+        self.held_until.is_some() && pair.via == Via::Socket
     }
 
     /// The callee's side of a nomination.
@@ -348,6 +366,8 @@ impl Session {
             self.nomination = None;
             self.selected = Some(index);
             self.stop_checking();
+            // A caller that has begun with its relay looks for something better from here on.
+            self.tick(now);
         } else if !matches!(pair.state, PairState::Valid { .. }) {
             pair.state = PairState::Valid { mapped, since: now };
             self.decide(now);

@@ -33,7 +33,7 @@ pub struct ServerConfig {
 }
 
 /// Limits of a TURN server: what it keeps is bounded by them.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Quotas {
     /// Allocations of all users together; beyond it 508.
     pub allocations: usize,

@@ -13,6 +13,8 @@
 //!   the relayed address of that family alone.
 //! * The server does not let the number or the peer of a channel be bound otherwise until 5 minutes after the
 //!   binding's end (the RFC asks it of the client).
+//! * The ICMP attribute carries its type and its code in a byte each, as turn-types and ice4j write it; stun-rs reads
+//!   the RFC's figure as 7 and 9 bits.
 //! * ChannelData from the client needs the channel alone; a datagram from a peer needs the permission.
 
 mod allocate;

@@ -153,7 +153,7 @@ impl Server {
 
     fn create_permission(&mut self, request: &Request<'_>, user: &User) -> Result<Writer, Refusal> {
         expect_known(request, &[XorPeerAddress::TYPE])?;
-        let quotas = self.config.quotas.clone();
+        let quotas = self.config.quotas;
         let allocation = self.owned(request.five_tuple, user)?;
         let mut peers = Vec::new();
         for (_, raw) in request.message.iter_attributes() {
@@ -174,7 +174,7 @@ impl Server {
 
     fn bind_channel(&mut self, request: &Request<'_>, user: &User) -> Result<Writer, Refusal> {
         expect_known(request, &[XorPeerAddress::TYPE, ChannelNumber::TYPE])?;
-        let quotas = self.config.quotas.clone();
+        let quotas = self.config.quotas;
         let allocation = self.owned(request.five_tuple, user)?;
         let (Ok(number), Ok(peer)) =
             (request.message.attribute::<ChannelNumber>(), request.message.attribute::<XorPeerAddress>())

@@ -1,0 +1,8 @@
+//! The probes on the simulated network: what they find is what was configured.
+
+mod calls;
+mod connecting;
+mod discovery;
+mod lab;
+mod punching;
+mod reaching;
