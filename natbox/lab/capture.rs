@@ -28,6 +28,7 @@ pub use inspect::{Format, InspectError, inspect, text};
 pub(crate) use inspect::{Widths, clock, line};
 pub use read::{InterfaceInfo, MAX_BLOCK_BYTES, Reader};
 pub use select::Filter;
+pub(crate) use write::placed_frames;
 pub use write::{Written, frames, save, write};
 
 /// Which way a packet crossed an interface, seen from its node.

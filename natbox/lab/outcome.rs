@@ -51,6 +51,9 @@ pub struct StepResult {
     pub description: String,
     /// When it began.
     pub started_ns: u64,
+    /// Where it begins in the run's record, for reports; not in JSON.
+    #[serde(skip)]
+    pub first_record: usize,
     /// When it ended.
     pub ended_ns: u64,
     /// What was expected, in a line; absent where nothing was.

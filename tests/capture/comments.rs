@@ -190,3 +190,17 @@ fn what_a_router_says_itself_is_in_the_capture() {
     let shown = frames(&log, &names).map(|frame| (frame.interface.clone(), frame.comment.unwrap())).collect::<Vec<_>>();
     assert_eq!(shown[1], ("internet".to_owned(), "sent by internet because of packet 1".to_owned()));
 }
+
+#[test]
+fn a_firewall_without_state_explains_itself_by_the_internal_endpoint() {
+    let mut diary = Diary::new(Limits::TIMELINE);
+    let bytes = udp(RELAY_7777, EXTERNAL);
+    diary.received(HOME_A, OUTSIDE, 1, &bytes, refused(DropReason::Filtered, None));
+    diary.at(70).note(HOME_A, Event::MappingEnded(ended(4, MappingEnd::Expired)));
+    diary.received(HOME_A, OUTSIDE, 2, &bytes, refused(DropReason::Filtered, None));
+    let told = comments(&diary.log(), &names());
+    let how = "dropped at home-a: filtered (address-and-port-dependent): ";
+    assert_eq!(told[0], format!("{how}198.18.0.9:7777 has not been contacted from 198.18.0.3:40001"));
+    let ended = "198.18.0.3:40001 was mapping #4, which ended at 0.070s: it was idle for its whole lifetime";
+    assert_eq!(told[2], format!("{how}{ended}"));
+}

@@ -1,9 +1,11 @@
 //! Wireshark's command line opens natbox's captures without a complaint.
 
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use natbox::capture::save;
+use natbox::Lab;
+use natbox::capture::{Reader, save};
 use natbox::record::Limits;
 
 use super::scene::*;
@@ -69,4 +71,34 @@ fn tshark_shows_names_and_directions() {
         assert_eq!(lines[2], "home-a\trelay\t0x00000002");
         assert_eq!(lines[3], "home-a\trelay\t0x00000001");
     });
+}
+
+/// Every topology file that is shipped.
+fn shipped() -> Vec<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("topologies");
+    let in_folder =
+        |folder: &Path| fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect::<Vec<_>>();
+    let entries = in_folder(&root);
+    let below = entries.iter().filter(|path| path.is_dir()).flat_map(|folder| in_folder(folder));
+    let all = entries.iter().cloned().chain(below);
+    let mut files = all.filter(|path| path.extension().is_some_and(|end| end == "yaml")).collect::<Vec<_>>();
+    files.sort();
+    files
+}
+
+#[test]
+fn tshark_opens_the_capture_of_every_shipped_topology_without_an_expert_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = shipped();
+    assert!(files.len() >= 9, "{files:?}");
+    for file in files {
+        let path = folder.path().join("shipped.pcapng");
+        Lab::from_file(&file).unwrap().capture(&path).run().unwrap();
+        let Some(complaints) = tshark(&path, &["-q", "-z", "expert"]) else { return };
+        let before_comments = complaints.split("Comments (").next().unwrap();
+        assert!(!before_comments.contains("Errors"), "{}: {before_comments}", file.display());
+        let Some(comments) = tshark(&path, &["-T", "fields", "-e", "frame.comment"]) else { return };
+        let frames = Reader::new(fs::File::open(&path).unwrap()).unwrap().count();
+        assert_eq!(comments.lines().filter(|comment| !comment.is_empty()).count(), frames, "{}", file.display());
+    }
 }

@@ -7,6 +7,7 @@ mod help;
 mod inspect;
 mod lab;
 mod nat;
+mod run;
 #[path = "../capture/scene.rs"]
 #[allow(dead_code, reason = "shared with the tests of captures")]
 mod scene;

@@ -29,7 +29,8 @@ fn scenario(behavior: &Arc<Behavior>, seed: u64) -> natbox::world::Statistics {
     let (caller, callee) = (config("alice"), config("bob"));
     let answering = async {
         let mut talk = answer(&bob, &callee, bob.now() + Duration::from_secs(10)).await.expect("bob is punched");
-        let message = talk.recv(bob.now() + Duration::from_secs(5)).await.expect("a socket").expect("a message").to_vec();
+        let message =
+            talk.recv(bob.now() + Duration::from_secs(5)).await.expect("a socket").expect("a message").to_vec();
         talk.send(&message).await.expect("sent");
     };
     let calling = async {

@@ -76,14 +76,14 @@ pub fn inspect<R: Read>(
 ) -> Result<(), InspectError> {
     let survey = Survey::of(open)?;
     let selection = Selection::of(filter, &survey, open)?;
-    let chosen = read(open)?.zip(1..).filter(|(frame, number)| match frame {
-        Ok(frame) => selection.admits(frame, *number),
-        Err(_) => true,
-    });
+    let chosen = read_chosen(open, &selection)?;
     match format {
         Format::Text => list(chosen, &survey, paint, true, out),
         Format::Lines => list(chosen, &survey, paint, false, out),
-        Format::Ladder => Ladder::new(&survey.columns()?, survey.start, paint).draw(chosen, out),
+        Format::Ladder => {
+            let columns = columns(read_chosen(open, &selection)?, survey.natbox)?;
+            Ladder::new(&columns, survey.start, paint).draw(chosen, out)
+        }
         Format::Json => json(chosen, &survey, out),
     }
 }
@@ -95,6 +95,16 @@ pub fn text<R: Read>(open: &dyn Fn() -> io::Result<R>, out: &mut dyn Write) -> R
 
 pub(super) fn read<R: Read>(open: &dyn Fn() -> io::Result<R>) -> Result<Reader<R>, CaptureError> {
     Reader::new(open()?)
+}
+
+fn read_chosen<'a, R: Read + 'a>(
+    open: &dyn Fn() -> io::Result<R>,
+    selection: &'a Selection,
+) -> Result<impl Iterator<Item = Numbered> + use<'a, R>, CaptureError> {
+    Ok(read(open)?.zip(1..).filter(|(frame, number)| match frame {
+        Ok(frame) => selection.admits(frame, *number),
+        Err(_) => true,
+    }))
 }
 
 type Numbered = (Result<Frame<'static>, CaptureError>, u64);
@@ -110,8 +120,6 @@ pub(super) struct Survey {
     pub(super) nodes: Vec<String>,
     pub(super) nats: BTreeSet<String>,
     pub(super) names: BTreeMap<IpAddr, String>,
-    /// The addresses of a foreign capture, in order of appearance: as many as a ladder can show, and one more.
-    addresses: Vec<IpAddr>,
     natbox: bool,
 }
 
@@ -131,7 +139,6 @@ impl Survey {
             nodes: Vec::new(),
             nats: BTreeSet::new(),
             names: BTreeMap::new(),
-            addresses: Vec::new(),
             natbox: reader.is_natbox(),
         };
         let mut first = true;
@@ -155,12 +162,6 @@ impl Survey {
         let summary = frame.content.to_string().len();
         self.summary_width = self.summary_width.max(summary).min(MAX_SUMMARY_WIDTH);
         self.meet_interface(&frame.interface);
-        let Some((source, destination)) = frame.endpoints() else { return };
-        for address in [source.ip(), destination.ip()] {
-            if self.addresses.len() <= MAX_COLUMNS && !self.addresses.contains(&address) {
-                self.addresses.push(address);
-            }
-        }
     }
 
     fn meet_interface(&mut self, interface: &str) {
@@ -173,23 +174,33 @@ impl Survey {
         }
     }
 
-    /// What a ladder's columns are called: nodes, or the addresses of a foreign capture.
-    fn columns(&self) -> Result<Vec<String>, InspectError> {
-        let columns = match self.natbox {
-            true => self.nodes.clone(),
-            false => self.addresses.iter().map(IpAddr::to_string).collect(),
-        };
-        if columns.len() > MAX_COLUMNS {
-            let message = format!("a ladder shows up to {MAX_COLUMNS} columns, and this capture has more nodes");
-            return Err(InspectError::Filter(message));
-        }
-        Ok(columns)
-    }
-
     fn line(&self, frame: &Frame<'_>, paint: Paint) -> String {
         let widths = Widths { interface: self.interface_width, summary: self.summary_width };
         line(frame, self.start, widths, paint)
     }
+}
+
+/// What a ladder's columns are called, in order of appearance: nodes, or the addresses of a foreign capture.
+fn columns(frames: impl Iterator<Item = Numbered>, natbox: bool) -> Result<Vec<String>, InspectError> {
+    let mut columns = Vec::<String>::new();
+    for (frame, _) in frames {
+        let frame = frame?;
+        let seen = match (natbox, frame.endpoints()) {
+            (true, _) => vec![frame.node().to_owned()],
+            (false, Some((source, destination))) => vec![source.ip().to_string(), destination.ip().to_string()],
+            (false, None) => Vec::new(),
+        };
+        for name in seen {
+            if !columns.contains(&name) {
+                columns.push(name);
+            }
+        }
+        if columns.len() > MAX_COLUMNS {
+            let message = format!("a ladder has room for {MAX_COLUMNS} nodes; narrow it down with --host or --flow");
+            return Err(InspectError::Filter(message));
+        }
+    }
+    Ok(columns)
 }
 
 /// The widths of a list's columns.

@@ -65,8 +65,16 @@ pub fn write(out: impl Write, log: &Log, names: &Names) -> Result<Written, Captu
 
 /// The packets of a record, as a capture shows them.
 pub fn frames<'a>(log: &'a Log, names: &'a Names) -> impl Iterator<Item = Frame<'a>> {
+    placed_frames(log, names).filter_map(|(_, frame)| frame)
+}
+
+/// Every record, with its packet if a capture shows one.
+pub(crate) fn placed_frames<'a>(
+    log: &'a Log,
+    names: &'a Names,
+) -> impl Iterator<Item = (&'a Record, Option<Frame<'a>>)> {
     let taps = Taps::of(log, names);
-    log.records().iter().filter_map(move |record| taps.frame(record, names).map(|(_, frame)| frame))
+    log.records().iter().map(move |record| (record, taps.frame(record, names).map(|(_, frame)| frame)))
 }
 
 fn failed(error: PcapNgWriteError) -> CaptureError {

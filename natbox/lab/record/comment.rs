@@ -6,7 +6,7 @@
 use std::net::IpAddr;
 
 use natbox_nat::behavior::{FilterScope, Filtering};
-use natbox_nat::{MappingEnd, MappingId, Refusal, Translation};
+use natbox_nat::{Behavior, MappingEnd, MappingId, Refusal, Translation};
 use natbox_wire::{DropReason, Transport, Word};
 use natbox_world::note::{LinkFate, Outcome};
 
@@ -105,43 +105,47 @@ fn refused(record: &Record, sighting: &Sighting, refusal: Refusal, names: &Names
     let node = names.node(record.node);
     let reason = refusal.reason;
     let Ok(facts) = &sighting.facts else { return format!("dropped at {node}: {reason}: {}", reason.meaning()) };
-    match (reason, refusal.mapping, names.behavior(record.node)) {
-        (DropReason::Filtered, Some(id), Some(behavior)) => {
-            let (filtering, scope) = (behavior.filtering, behavior.filter_scope);
-            let why = filtered(facts, id, filtering, scope, sighting.history);
-            format!("dropped at {node}: {reason} ({filtering}): {why}")
+    match (reason, names.behavior(record.node)) {
+        (DropReason::Filtered, Some(behavior)) => {
+            let why = filtered(facts, refusal.mapping, behavior, sighting.history);
+            format!("dropped at {node}: {reason} ({}): {why}", behavior.filtering)
         }
         _ => format!("dropped at {node}: {reason}: {}", at_nat(reason, facts, &node, sighting.history)),
     }
 }
 
-fn filtered(
-    facts: &Facts,
-    id: MappingId,
-    filtering: Filtering,
-    scope: FilterScope,
-    history: Option<History>,
-) -> String {
-    let by_address = filtering == Filtering::AddressDependent;
+/// Where nothing is translated there is a mapping only after somebody inside has spoken: without one, the internal
+/// endpoint itself stands for it.
+fn filtered(facts: &Facts, id: Option<MappingId>, behavior: &Behavior, history: Option<History>) -> String {
+    let by_address = behavior.filtering == Filtering::AddressDependent;
     let remote = endpoint(if by_address { bare(facts.source.ip()) } else { facts.source });
-    let from = match scope {
-        FilterScope::Mapping => mapping(id),
-        FilterScope::Endpoint => format!("the internal endpoint of {}", mapping(id)),
+    let from = match (id, behavior.filter_scope) {
+        (None, _) => endpoint(facts.destination),
+        (Some(id), FilterScope::Mapping) => mapping(id),
+        (Some(id), FilterScope::Endpoint) => format!("the internal endpoint of {}", mapping(id)),
     };
     match history {
         Some(History::Contacted { at, exactly }) if exactly || by_address => {
             format!("{remote} was last contacted from {from} at {at}, too long ago")
         }
+        Some(ended @ History::Ended { .. }) => had_ended(&from, ended),
         _ => format!("{remote} has not been contacted from {from}"),
+    }
+}
+
+fn had_ended(endpoint: &str, ended: History) -> String {
+    match ended {
+        History::Ended { mapping: id, at, why } => {
+            format!("{endpoint} was mapping {}, which ended at {at}: {}", mapping(id), ended_because(why))
+        }
+        History::Contacted { at, .. } => format!("{endpoint} was contacted at {at}"),
     }
 }
 
 fn at_nat(reason: DropReason, facts: &Facts, node: &str, history: Option<History>) -> String {
     let destination = endpoint(facts.destination);
     match (reason, history) {
-        (DropReason::NoMapping, Some(History::Ended { mapping: id, at, why })) => {
-            format!("{destination} was mapping {}, which ended at {at}: {}", mapping(id), ended_because(why))
-        }
+        (DropReason::NoMapping, Some(ended)) => had_ended(&destination, ended),
         (DropReason::NoMapping, _) => format!("nothing inside has {destination}"),
         (DropReason::HairpinOff, _) => {
             format!("{} is inside, {destination} is {node}'s own, and {node} does not hairpin", endpoint(facts.source))

@@ -201,8 +201,10 @@ impl Log {
     fn explain(&self, node: NodeId, outcome: Outcome, facts: &Facts) -> Option<History> {
         let Outcome::Refused(refusal) = outcome else { return None };
         match refusal.reason {
-            DropReason::NoMapping => self.ended.get(&(node, facts.protocol()?, facts.destination)).copied(),
-            DropReason::Filtered => self.contact(node, refusal.mapping?, facts.source),
+            DropReason::Filtered if refusal.mapping.is_some() => self.contact(node, refusal.mapping?, facts.source),
+            DropReason::NoMapping | DropReason::Filtered => {
+                self.ended.get(&(node, facts.protocol()?, facts.destination)).copied()
+            }
             _ => None,
         }
     }

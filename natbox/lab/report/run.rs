@@ -7,7 +7,7 @@ use std::fmt::Write;
 use natbox_wire::Time;
 
 use super::lab::picture;
-use crate::capture::{Widths, clock, frames, line};
+use crate::capture::{Widths, clock, line, placed_frames};
 use crate::outcome::{Outcome, StepResult};
 use crate::paint::Paint;
 use crate::plan::Plan;
@@ -50,7 +50,7 @@ pub fn text(run: &RunView<'_>, detail: Detail, paint: Paint) -> String {
     }
     let mut events = events(run, detail).into_iter().peekable();
     for step in &outcome.steps {
-        while let Some((_, event)) = events.next_if(|(at, _)| at.as_nanos() < step.started_ns) {
+        while let Some((_, event)) = events.next_if(|(record, _)| *record < step.first_record) {
             writeln!(text, "{event}").ok();
         }
         if detail > Detail::Failures || !step.ok {
@@ -80,6 +80,8 @@ fn told(step: &StepResult, paint: Paint) -> String {
             lines.push(format!("expected: {expected}"));
             lines.push(format!("got:      {}", step.got));
         }
+        // These can come to nothing else.
+        None if step.ok && matches!(step.action, "wait" | "cut" | "mend") => {}
         _ => lines.push(step.got.clone()),
     }
     // A router that takes a packet and sends it on says the same twice.
@@ -95,22 +97,24 @@ fn told(step: &StepResult, paint: Paint) -> String {
     text
 }
 
-/// Every packet and milestone, each with its time, where they are wanted.
-fn events(run: &RunView<'_>, detail: Detail) -> Vec<(Time, String)> {
+/// Every packet and milestone, each with the place of its record, where they are wanted.
+fn events(run: &RunView<'_>, detail: Detail) -> Vec<(usize, String)> {
     if detail < Detail::Packets {
         return Vec::new();
     }
-    let (log, names) = (run.log, run.names);
+    let names = run.names;
     let interface = names.interfaces().map(|(_, interface)| interface.name.len()).max().unwrap_or(0);
-    let widths = Widths { interface, summary: 0 };
-    let packets = frames(log, names).map(|frame| (frame.at, line(&frame, Time::ZERO, widths, Paint::PLAIN)));
-    let others = log.records().iter().filter(|record| record.sighting().is_none());
-    let others = others.map(|record| (record.at, milestone(record, names)));
-    let mut events = packets.chain(others).collect::<Vec<_>>();
-    // Stable: packets of one instant stay in order, and come before what they led to.
-    events.sort_by_key(|(at, _)| *at);
-    events
+    let widths = Widths { interface, summary: SUMMARY_WIDTH };
+    let told = placed_frames(run.log, names).map(|(record, frame)| match frame {
+        Some(frame) => Some(line(&frame, Time::ZERO, widths, Paint::PLAIN)),
+        // What routers merely pass on is told by the nodes on both sides.
+        None => record.sighting().is_none().then(|| milestone(record, names)),
+    });
+    told.enumerate().filter_map(|(place, told)| Some((place, told?))).collect()
 }
+
+/// Room for most packets' summaries: what comes behind them is aligned.
+const SUMMARY_WIDTH: usize = 52;
 
 fn milestone(record: &Record, names: &Names) -> String {
     format!("{:>12}  {:>5}  {}", clock(record.at, Time::ZERO), "", comment(record, names))
@@ -124,10 +128,19 @@ fn summary(run: &RunView<'_>, paint: Paint) -> String {
         outcome.drops.iter().map(|(reason, count)| format!("{count} {reason}")).collect::<Vec<_>>().join(", ");
     let dropped = outcome.drops.values().sum::<u64>();
     let dropped = if dropped == 0 { "none dropped".to_owned() } else { format!("{dropped} dropped ({reasons})") };
-    let missed = run.log.missed().records;
-    let missed = if missed == 0 { String::new() } else { format!("; the record is cut short by {missed} notes") };
-    let packets = outcome.packets;
-    format!("{}; {took} of virtual time, {packets} packets, {dropped}{missed}", verdict(outcome, paint))
+    let missed = run.log.missed();
+    let missed = match missed.records + missed.packets {
+        0 => String::new(),
+        _ => format!(
+            "; the record was full: it, and a capture, lack {} notes and the bytes of {} packets",
+            missed.records, missed.packets
+        ),
+    };
+    let packets = match outcome.packets {
+        1 => "1 packet".to_owned(),
+        several => format!("{several} packets"),
+    };
+    format!("{}; {took} of virtual time, {packets}, {dropped}{missed}", verdict(outcome, paint))
 }
 
 /// How many expectations hold. A step that could not be done counts as one that does not.

@@ -156,6 +156,7 @@ impl Runner<'_> {
             name: step.name.clone(),
             description: step.action.to_string(),
             started_ns: started.as_nanos(),
+            first_record: begin,
             ended_ns: self.built.world.now().as_nanos(),
             expected: step.action.expected(),
             ok,
