@@ -65,8 +65,12 @@ fn sent(record: &Record, sighting: &Sighting, names: &Names) -> String {
 fn passed(outcome: Outcome, node: &str, facts: Option<&Facts>, beyond: Option<Beyond>, arriving: bool) -> String {
     let change = || {
         let (facts, beyond) = (facts?, beyond?);
-        let there = (beyond.source, beyond.destination);
         let here = (facts.source, facts.destination);
+        let there = match facts.transport {
+            // It was cut off after the translation, and shows no ports.
+            Transport::LaterFragment => (bare(beyond.source.ip()), bare(beyond.destination.ip())),
+            _ => (beyond.source, beyond.destination),
+        };
         Some(if arriving { (here, there) } else { (there, here) })
     };
     match outcome {
