@@ -176,6 +176,7 @@ fn at_node(reason: DropReason, facts: Option<&Facts>, node: &str) -> String {
         DropReason::TtlExpired => format!("the {} ran out", if destination.is_ipv4() { "TTL" } else { "hop limit" }),
         DropReason::TooBig => format!("{} bytes exceed the MTU, and it must not be fragmented", facts.length_bytes),
         DropReason::PortUnreachable => {
+            let destination = endpoint(destination);
             format!("no {} socket on {destination}; {}", facts.protocol_name(), refusal_answer(facts))
         }
         DropReason::NotConnected => format!("the socket on {destination} is connected to another than {source}"),
