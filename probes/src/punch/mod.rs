@@ -10,7 +10,7 @@
 //!   | <----------- authenticated answers and data --------> |
 //! ```
 //!
-//! Both sides run the checks that [`session`] describes, and keep the mapping alive afterwards. The caller runs
+//! Both sides run the checks that `session` describes, and keep the mapping alive afterwards. The caller runs
 //! [`punch`], the callee [`answer`]. For "whatever works, relays included", see [`connect`](crate::connect).
 
 mod link;
