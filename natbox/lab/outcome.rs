@@ -68,8 +68,9 @@ pub struct StepResult {
     ///   `dropped` and `at`; `rejected` if an ICMP error came back.
     /// * `ping`: `sent`, `received`, `loss` (0 to 1), `rtt_min_ns`, `rtt_max_ns`, `rtt_mean_ns`.
     /// * `discover`: `mapping`, `filtering`, `hairpin`, `classic`, `mapped`, `port_preserved`, `lifetime_ns`.
-    /// * `punch`, `connect`: `path`, `elapsed_ns`, `endpoint`.
-    /// * `call`: `path`, `sent`, `received`, `loss`, `delay_min_ns`, `delay_max_ns`, `delay_mean_ns`.
+    /// * `punch`, `connect`: `path`; `elapsed_ns` and `endpoint` (the peer's) if there is one, and of `connect` `paths`
+    ///   (every path that was in use, each with `at_ns`); else `attempts` and `remarks`, in words.
+    /// * `call`: `path` (at its end), `paths`, `sent`, `received`, `loss`, `delay_min_ns`, `delay_max_ns`.
     /// * any that could not be done: `error`.
     pub facts: Map<String, Value>,
     /// Where a packet died or hosts could not talk: which packets died, where, when and why, each once.

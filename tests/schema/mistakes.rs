@@ -43,11 +43,7 @@ fn text_that_is_no_yaml_is_one_mistake_with_its_place() {
 fn a_file_beyond_the_limits_is_refused_for_that() {
     let long = format!("name: {}", "x".repeat(2 << 20));
     assert_eq!(told(&long), ["1:1 the file is too large: 2097158 bytes"]);
-    let deep = format!(
-        "{}{}",
-        "a:\n".repeat(1),
-        (1..50).map(|depth| format!("{}a:\n", " ".repeat(depth))).collect::<String>()
-    );
+    let deep: String = (0..50).map(|depth| format!("{}a:\n", " ".repeat(depth))).collect();
     assert_eq!(told(&deep), ["33:33 nested too deeply"]);
     let chain: String = (1..70).map(|index| format!("  n{index}: {{ behind: n{} }}\n", index - 1)).collect();
     let told = told(&format!("nats:\n  n0: {{}}\n{chain}"));

@@ -11,12 +11,11 @@ fn alternatives(schema: &Value) -> Vec<&Value> {
     schema["anyOf"].as_array().map_or_else(|| vec![schema], |any| any.iter().collect())
 }
 
+/// A document with something in one place of it.
+type Around<'a> = dyn Fn(Value) -> Value + 'a;
+
 /// Calls `visit` with every mapping with known keys in the schema, and a document in which `hole` stands in its place.
-fn mappings(
-    schema: &Value,
-    document: &dyn Fn(Value) -> Value,
-    visit: &mut dyn FnMut(&Map<String, Value>, &dyn Fn(Value) -> Value),
-) {
+fn mappings(schema: &Value, document: &Around<'_>, visit: &mut dyn FnMut(&Map<String, Value>, &Around<'_>)) {
     for schema in alternatives(schema) {
         if let Some(properties) = schema["properties"].as_object() {
             visit(properties, document);

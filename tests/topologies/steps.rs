@@ -242,3 +242,85 @@ scenario:
     assert_eq!(json["steps"][1]["facts"]["dropped"], "private-destination");
     assert_eq!(json["elapsed_ns"], 30_000_000);
 }
+
+#[test]
+fn behind_a_box_that_translates_nothing_hosts_have_public_addresses() {
+    let outcome = run("
+nats:
+  router: none
+  fire: symmetric-udp-firewall
+  inner: { type: none, behind: router }
+  home: full-cone
+  flat: { type: none, behind: home, inside: 192.168.7.0/24 }
+hosts:
+  open: { behind: router }
+  deep: { behind: inner }
+  shut: { behind: fire }
+  poor: { behind: flat }
+  pub: { services: [stun, turn, rendezvous] }
+scenario:
+  - send: { from: 'pub:2000', to: 'open:2000' }
+    expect: { delivered: open, from: 'pub:2000' }
+  - send: { from: 'pub:2000', to: 'deep:2000' }
+    expect: { delivered: deep, from: 'pub:2000' }
+  - send: { from: 'deep:3000', to: 'open:2000' }
+    expect: { delivered: open, from: 'deep:3000' }
+  - send: { from: 'pub:2000', to: 'shut:2000' }
+    expect: { dropped: filtered, at: fire }
+  - send: { from: 'shut:2000', to: 'pub:2000' }
+    expect: { delivered: pub, from: 'shut:2000' }
+  - send: { from: 'pub:2000', to: 'shut:2000' }
+    expect: { delivered: shut }
+  - send: { from: 'poor:2000', to: 'pub:2000', as: poor }
+    expect: { delivered: pub, from: 'home:2000' }
+  - send: { from: 'pub:2000', to: poor.mapped }
+    expect: { delivered: poor }
+  - discover: shut
+    expect: { mapping: none, classic: symmetric-udp-firewall }
+  - connect: { from: pub, to: open }
+    expect: direct
+");
+    let failed: Vec<_> = outcome.failures().collect();
+    assert!(failed.is_empty(), "{failed:#?}");
+}
+
+#[test]
+fn ipv6_is_delegated_through_nested_firewalls_and_translated_where_asked() {
+    let outcome = run("
+internet: { prefix6: '2001:db8::/48' }
+nats:
+  home: {}
+  inner: { behind: home }
+  own: { ipv6: napt, behind: inner }
+  last: { behind: own }
+hosts:
+  alice: { behind: inner, address: '2001:db8:0:2::a' }
+  nora: { behind: own }
+  lena: { behind: last }
+  server: { address: '2001:db8::99' }
+scenario:
+  - ping: { from: alice, to: '2001:db8::99' }
+    expect: { loss: 0% }
+  - ping: { from: nora, to: '2001:db8::99' }
+    expect: { loss: 0% }
+  - ping: { from: lena, to: '2001:db8::99' }
+    expect: { loss: 0% }
+  - send: { from: 'alice:5000', to: '[2001:db8::99]:5000', as: alice }
+    expect: { delivered: server, from: '[2001:db8:0:2::a]:5000' }
+  - send: { from: 'nora:5000', to: '[2001:db8::99]:5000' }
+    expect: { delivered: server, from: 'own:*' }
+  - send: { from: 'lena:5000', to: '[2001:db8::99]:5000' }
+    expect: { delivered: server, from: 'own:*' }
+  - send: { from: 'server:5000', to: alice.mapped }
+    expect: { delivered: alice }
+");
+    let failed: Vec<_> = outcome.failures().collect();
+    assert!(failed.is_empty(), "{failed:#?}");
+}
+
+#[test]
+fn a_lab_without_a_scenario_runs_and_holds() {
+    let outcome = run("hosts: { a: }");
+    assert!(outcome.ok && outcome.steps.is_empty());
+    assert_eq!((outcome.elapsed_ns, outcome.packets), (0, 0));
+}

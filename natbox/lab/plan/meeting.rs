@@ -5,7 +5,6 @@ use std::time::Duration;
 use natbox_probes::{Path, Paths};
 use natbox_wire::Word;
 
-use super::Host;
 use super::behavior::{parsed, word};
 use super::resolve::{number, switch};
 use super::scenario::Reader;
@@ -111,7 +110,7 @@ impl Reader<'_, '_> {
     fn via(&mut self, node: &Node, needs_turn: bool) -> Option<Via> {
         let stun = self.offering(node, "via", node, Service::Stun);
         let rendezvous = self.offering(node, "via", node, Service::Rendezvous);
-        let turn = if needs_turn || self.offers(node, Service::Turn) > 0 {
+        let turn = if needs_turn || self.offers(node, Service::Turn) {
             Some(self.offering(node, "via", node, Service::Turn)?)
         } else {
             None
@@ -119,44 +118,51 @@ impl Reader<'_, '_> {
         Some(Via { stun: stun?, rendezvous: rendezvous?, turn })
     }
 
-    /// How many of the hosts that may be used offer this.
-    fn offers(&self, node: &Node, service: Service) -> usize {
-        let named: Vec<&str> =
-            node.get("via").map(Node::items).unwrap_or_default().iter().filter_map(Node::text).collect();
-        let hosts = self.layout.hosts.iter().filter(|host| host.services.contains(&service));
-        hosts.filter(|host| named.is_empty() || named.contains(&host.name.as_str())).count()
+    /// Whether one of the hosts that may be used offers this.
+    fn offers(&self, node: &Node, service: Service) -> bool {
+        match node.get("via") {
+            None => self.servers.contains_key(&service),
+            Some(named) => named.items().iter().filter_map(Node::text).any(|name| self.runs(name, service)),
+        }
+    }
+
+    fn runs(&self, name: &str, service: Service) -> bool {
+        let host = |index: &usize| self.layout.hosts[*index].name == name;
+        self.servers.get(&service).is_some_and(|hosts| hosts.iter().any(host))
     }
 
     /// The host that offers this: the first that `key` names, or the only one.
     pub(super) fn offering(&mut self, node: &Node, key: &str, about: &Node, service: Service) -> Option<String> {
-        let offers = |host: &&Host| host.services.contains(&service);
         if let Some(named) = node.get(key) {
-            let mut hosts = Vec::new();
-            for name in named.items() {
-                hosts.push(self.host(name)?);
-            }
-            let mut found = hosts.iter().filter_map(|name| self.layout.hosts.iter().find(|host| host.name == *name));
-            if let Some(host) = found.find(offers) {
-                return Some(host.name.clone());
-            }
-            let message = format!("`{}` runs no `{service}`, which this step needs", hosts.join("`, `"));
-            self.mistakes
-                .at(named.place, message)
-                .hint(format!("add `services: [{service}]` to it, or name another host"));
-            return None;
+            return self.offering_of(named, service);
         }
-        let mut offering = self.layout.hosts.iter().filter(offers);
-        match (offering.next(), offering.next()) {
-            (Some(only), None) => return Some(only.name.clone()),
-            (Some(one), Some(other)) => {
-                let message = format!("`{}` and `{}` both run `{service}`", one.name, other.name);
+        let name = |index: &usize| self.layout.hosts[*index].name.clone();
+        let offering = self.servers.get(&service).map_or(&[][..], Vec::as_slice);
+        match offering {
+            [only] => return Some(name(only)),
+            [one, other, ..] => {
+                let message = format!("`{}` and `{}` both run `{service}`", name(one), name(other));
                 self.mistakes.at(about.place, message).expected(format!("`{key}`: the host whose `{service}` is used"));
             }
-            (None, _) => {
+            [] => {
                 let message = format!("no host runs `{service}`, which this step needs");
                 self.mistakes.at(about.place, message).hint(format!("give a public host `services: [{service}]`"));
             }
         }
+        None
+    }
+
+    fn offering_of(&mut self, named: &Node, service: Service) -> Option<String> {
+        let mut hosts = Vec::new();
+        for name in named.items() {
+            hosts.push(self.host(name)?);
+        }
+        if let Some(host) = hosts.iter().find(|name| self.runs(name, service)) {
+            return Some(host.clone());
+        }
+        let message = format!("`{}` runs no `{service}`, which this step needs", hosts.join("`, `"));
+        let hint = format!("add `services: [{service}]` to it, or name another host");
+        self.mistakes.at(named.place, message).hint(hint);
         None
     }
 }

@@ -1,6 +1,6 @@
 //! The steps of a scenario from their entries: names looked up, defaults filled in, contradictions noted.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -21,7 +21,11 @@ use crate::words::Service;
 
 /// The steps, as far as they are right.
 pub(super) fn resolve(root: &Node, names: &Names<'_>, layout: &mut Layout, mistakes: &mut Collector<'_>) -> Vec<Step> {
-    let mut reader = Reader { names, layout, labels: BTreeSet::new(), mistakes };
+    let mut servers: BTreeMap<Service, Vec<usize>> = BTreeMap::new();
+    for (index, host) in layout.hosts.iter().enumerate() {
+        host.services.iter().for_each(|service| servers.entry(*service).or_default().push(index));
+    }
+    let mut reader = Reader { names, layout, servers, labels: BTreeSet::new(), mistakes };
     let steps = root.get("scenario").map(Node::items).unwrap_or_default();
     steps.iter().filter_map(|step| reader.step(step)).collect()
 }
@@ -29,6 +33,8 @@ pub(super) fn resolve(root: &Node, names: &Names<'_>, layout: &mut Layout, mista
 pub(super) struct Reader<'a, 'f> {
     pub(super) names: &'a Names<'a>,
     pub(super) layout: &'a mut Layout,
+    /// The hosts that run each service.
+    pub(super) servers: BTreeMap<Service, Vec<usize>>,
     labels: BTreeSet<String>,
     pub(super) mistakes: &'a mut Collector<'f>,
 }

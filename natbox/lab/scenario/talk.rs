@@ -220,8 +220,14 @@ fn told_failure(failed: &Failed, expect: Option<&ExpectPath>) -> Report {
 fn no_path(failed: &Failed) -> Report {
     let mut report = match failed {
         Failed::Lookup(error) => Report::new(format!("none: the callee cannot be looked up: {error}")),
-        Failed::Checks(failure) => Report::new(format!("none: {failure}")),
+        Failed::Checks(Failure { error: Some(error), .. }) => Report::new(format!("none: {error}")),
+        Failed::Checks(failure) => Report::new(format!("none: nothing came through within {}", shown(failure.elapsed))),
     };
+    if let Failed::Checks(failure) = failed {
+        let texts = |texts: Vec<String>| Value::from(texts);
+        report.fact("attempts", texts(failure.attempts.iter().map(ToString::to_string).collect()));
+        report.fact("remarks", texts(failure.remarks.clone()));
+    }
     report.fact("path", Path::None.as_str());
     report.explain = true;
     report
