@@ -1,4 +1,5 @@
 //! Topology files that the house ships, and what labs come to.
 
+mod random;
 mod shipped;
 mod steps;
