@@ -1,7 +1,7 @@
 //! `natbox schema` and the checker accept the same keys, words and forms.
 
 use natbox::plan::Plan;
-use natbox::topology::json_schema;
+use natbox::topology::{json_schema, reference};
 use serde_json::{Map, Value, json};
 
 use crate::resolved::{DESIGN, EVERYTHING};
@@ -122,4 +122,14 @@ fn what_the_checker_accepts_satisfies_the_published_schema() {
     }
     assert!(broken(&json!({ "nats": { "a": "full-cones" } }), &schema));
     assert!(!broken(&json!({ "nats": { "a": "full-cone" } }), &schema));
+}
+
+#[test]
+fn the_reference_in_the_docs_is_made_from_the_same_table() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/topology.md");
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(path, reference()).unwrap();
+    }
+    let page = std::fs::read_to_string(path).unwrap();
+    assert!(page == reference(), "docs/topology.md is old: run this test with UPDATE_GOLDEN=1");
 }
