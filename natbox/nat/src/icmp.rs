@@ -24,7 +24,7 @@ pub(crate) fn outbound<A: Address>(
     if back && behavior.hairpin == Hairpin::Off {
         return Err(refuse(DropReason::HairpinOff));
     }
-    let found = realm.table.find_outbound(protocol, internal, remote.as_remote(protocol)).ok_or(NO_SESSION)?;
+    let found = realm.table.find_quoted(protocol, internal, remote.as_remote(protocol)).ok_or(NO_SESSION)?;
     let session = realm.table.session(found);
     let (external, source, index) = (session.external, translation(session), session.mapping);
     if back {

@@ -98,6 +98,12 @@ impl<A: Address> Table<A> {
         found.copied()
     }
 
+    /// The session that an error from inside speaks of: the one that outbound packets use, or else any through which
+    /// the quoted packet may have come in (RFC 5508 REQ-5). Without affinity none need lead.
+    pub(crate) fn find_quoted(&self, protocol: Protocol, internal: Endpoint<A>, remote: Endpoint<A>) -> Option<u32> {
+        self.find_outbound(protocol, internal, remote).or_else(|| self.oldest(protocol, internal, remote))
+    }
+
     /// The session that inbound packets from this remote to this external endpoint use.
     #[inline]
     pub(crate) fn find_inbound(&self, protocol: Protocol, external: Endpoint<A>, remote: Endpoint<A>) -> Option<u32> {
@@ -317,10 +323,14 @@ impl<A: Address> Table<A> {
         self.sessions[index as usize].leads = true;
     }
 
+    /// The session on the oldest mapping.
+    fn oldest(&self, protocol: Protocol, internal: Endpoint<A>, remote: Endpoint<A>) -> Option<u32> {
+        self.siblings(protocol, internal, remote).min_by_key(|index| self.sessions[*index as usize].id)
+    }
+
     /// Lets the session on the oldest mapping lead.
     fn promote(&mut self, protocol: Protocol, internal: Endpoint<A>, remote: Endpoint<A>) {
-        let heir = self.siblings(protocol, internal, remote).min_by_key(|index| self.sessions[*index as usize].id);
-        if let Some(index) = heir {
+        if let Some(index) = self.oldest(protocol, internal, remote) {
             self.sessions[index as usize].leads = true;
         }
     }
