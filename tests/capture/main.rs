@@ -9,4 +9,6 @@ mod malformed;
 mod record;
 mod round_trip;
 mod scene;
+#[path = "../common/skipped.rs"]
+mod skipped;
 mod tshark;

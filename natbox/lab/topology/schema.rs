@@ -283,7 +283,7 @@ static EXPECT_PING: Shape = Shape::Object(&[
 static DISCOVER: Shape = Shape::Either(
     &NAME,
     &Shape::Object(&[
-        required("host", &NAME, "The host that wants to know."),
+        required("from", &NAME, "The host that wants to know."),
         optional("via", &NAME, "The STUN server. The only one there is, if absent."),
         optional("lifetime", &SWITCH, "Whether the lifetime of a mapping is searched for too; `off` if absent."),
     ]),
