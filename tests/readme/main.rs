@@ -68,7 +68,8 @@ fn topologies_run_and_their_expectations_hold() {
         // One that says which file it is, is that file without the comment at its top.
         if let Some(file) = block.lines().next().and_then(|line| line.strip_prefix("# topologies/")) {
             let file = fs::read_to_string(Path::new(ROOT).join("topologies").join(file)).unwrap();
-            let body = |text: &str| text.lines().skip_while(|line| line.starts_with('#')).collect::<Vec<_>>().join("\n");
+            let body =
+                |text: &str| text.lines().skip_while(|line| line.starts_with('#')).collect::<Vec<_>>().join("\n");
             assert_eq!(body(block), body(&file));
         }
     }

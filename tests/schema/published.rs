@@ -1,9 +1,10 @@
 //! `natbox schema` and the checker accept the same keys, words and forms.
 
 use natbox::plan::Plan;
-use natbox::topology::json_schema;
+use natbox::topology::{json_schema, reference};
 use serde_json::{Map, Value, json};
 
+use crate::golden::golden;
 use crate::resolved::{DESIGN, EVERYTHING};
 
 /// The alternatives of a schema, itself if it has none.
@@ -122,4 +123,15 @@ fn what_the_checker_accepts_satisfies_the_published_schema() {
     }
     assert!(broken(&json!({ "nats": { "a": "full-cones" } }), &schema));
     assert!(!broken(&json!({ "nats": { "a": "full-cone" } }), &schema));
+}
+
+#[test]
+fn the_reference_page_is_made_from_the_table_and_has_every_published_key() {
+    let page = reference();
+    mappings(&json_schema(), &|hole| hole, &mut |properties, _| {
+        for key in properties.keys().filter(|key| !["name", "expect"].contains(&key.as_str())) {
+            assert!(page.contains(&format!("| `{key}` | ")), "{key}");
+        }
+    });
+    golden("docs/topology.md", page.as_bytes());
 }
