@@ -2,7 +2,7 @@
 
 pub(crate) mod json_schema;
 pub(crate) mod mistake;
-pub(crate) mod reference;
+mod reference;
 pub(crate) mod schema;
 pub(crate) mod shape;
 pub(crate) mod tree;

@@ -1,175 +1,131 @@
-//! The shapes as a page for people: every key, what may stand there, and what it means.
+//! The shapes as a page for people: every key, what stands there, what it means; every word of every closed list.
 
 use std::fmt::Write;
 
-use natbox_wire::Word;
+use super::schema::{ACTIONS, TOPOLOGY};
+use super::shape::{Choice, Field, Shape};
+use super::units::Leaf;
 
-use super::shape::{Choice, Field, STEP_EXPECT, Shape};
-use crate::words::Switch;
-
-/// The reference of topology files, in Markdown: `docs/topology.md`.
-pub fn reference() -> String {
-    let mut page = Page::default();
-    page.section("the file", &super::schema::TOPOLOGY);
-    let mut text = INTRODUCTION.to_owned();
-    text.push_str(&page.text);
-    text.push_str("\n## Values\n\n");
-    for value in &page.values {
-        writeln!(text, "* {value}").ok();
-    }
-    text.push_str("\n## Words\n");
-    for (kind, choices) in &page.words {
-        write!(text, "\n### {kind}\n\n| word | meaning |\n| --- | --- |\n").ok();
-        for choice in choices {
-            writeln!(text, "| `{}` | {} |", choice.word, cell(choice.meaning)).ok();
-        }
-    }
-    text
-}
-
-const INTRODUCTION: &str = "\
+const HEAD: &str = "\
 # Topology files, key by key
 
-Made from the table that `natbox check` and `natbox schema` read; a test keeps it so. All keys may be absent but those that
-are required. An axis of a NAT that is absent is as its `type` has it (`natbox nat show NAME`); `natbox check FILE` prints a file
-with all its defaults filled in.
+This page is made from the table that the checker reads: `natbox schema` prints the same as JSON Schema. How to write a file is
+shown by the README and by `topologies/`. An axis of a NAT that is absent is as its `type` has it (`natbox nat show NAME`);
+`natbox check FILE` prints a file with all its defaults filled in.
+
+A quantity carries its unit in the text (`30s`, `20mbit`, `0.5%`); a count stands bare. A range is `40ms..45ms`, `..45ms`
+or `40ms..`; a single value means exactly that. Where one or several are allowed, one stands bare and several in a list.
+Files are YAML 1.2, at most 1 MiB, with at most 100,000 hosts and NATs; aliases work, tags and merge keys do not.
 ";
 
-#[derive(Default)]
+/// The page, as Markdown.
+pub fn reference() -> String {
+    let mut page = Page { text: HEAD.to_owned(), told: Vec::new(), leaves: Vec::new(), words: Vec::new() };
+    page.mapping("The file", "", &TOPOLOGY);
+    page.actions();
+    page.lists();
+    page.text
+}
+
 struct Page {
     text: String,
-    /// The mappings that have a section, so that one used twice is told once.
-    told: Vec<(&'static [Field], String)>,
-    /// What texts look like, each kind once.
-    values: Vec<&'static str>,
-    /// The words of each kind, in order of their appearance.
+    /// Mappings that have a table already.
+    told: Vec<*const Shape>,
+    leaves: Vec<&'static Leaf>,
     words: Vec<(&'static str, Vec<Choice>)>,
 }
 
 impl Page {
-    /// The section of a mapping, and those of the mappings in it.
-    fn section(&mut self, title: &str, shape: &'static Shape) {
-        match shape {
-            Shape::Object(fields) => self.object(title, fields),
-            Shape::Named(inner) => self.section(&below(title, "NAME"), inner),
-            Shape::OneOrMany(inner) => self.section(title, inner),
-            Shape::Either(_, mapping) => self.section(title, mapping),
-            Shape::Steps(_) => self.steps(shape),
-            Shape::Leaf(_) | Shape::Count { .. } | Shape::Word { .. } => {}
-        }
-    }
-
-    fn object(&mut self, title: &str, fields: &'static [Field]) {
-        if self.told.iter().any(|(known, _)| std::ptr::eq(*known, fields)) {
+    /// A table of the keys of a mapping, then of those below it.
+    fn mapping(&mut self, title: &str, path: &str, shape: &'static Shape) {
+        let Shape::Object(fields) = shape else { return };
+        if self.told.contains(&std::ptr::from_ref(shape)) {
             return;
         }
-        self.told.push((fields, title.to_owned()));
-        let heading = if title == "the file" { "The file".to_owned() } else { format!("`{title}`") };
-        write!(self.text, "\n## {heading}\n\n| key | value | meaning |\n| --- | --- | --- |\n").ok();
-        for field in fields {
-            let must = if field.required { " Required." } else { "" };
-            let value = self.value(field.shape, &below(title, field.key));
-            writeln!(self.text, "| `{}` | {} | {}{must} |", field.key, cell(&value), cell(field.doc)).ok();
+        self.told.push(shape);
+        let _ = write!(self.text, "\n## {title}\n\n| key | value | meaning |\n| --- | --- | --- |\n");
+        for field in *fields {
+            let value = self.value(field.shape);
+            let needed = if field.required { " (needed)" } else { "" };
+            let _ = writeln!(self.text, "| `{}`{needed} | {value} | {} |", field.key, field.doc);
         }
-        for field in fields {
-            self.section(&below(title, field.key), field.shape);
-        }
-    }
-
-    fn steps(&mut self, shape: &'static Shape) {
-        let Shape::Steps(actions) = shape else { return };
-        let rule = "A list of steps, each a mapping with one of these actions; beside it, a step may have a `name`, by which \
-                    reports call it, and an `expect`, where the action has one.";
-        write!(
-            self.text,
-            "\n## `scenario`\n\n{rule}\n\n| action | value | does | `expect` |\n| --- | --- | --- | --- |\n"
-        )
-        .ok();
-        for action in *actions {
-            let value = self.value(action.shape, action.key);
-            let expect = match action.expect {
-                Some(shape) => self.value(shape, &expectation(action.key)),
-                None => "nothing".to_owned(),
-            };
-            let (value, doc, expect) = (cell(&value), cell(action.doc), cell(&expect));
-            writeln!(self.text, "| `{}` | {value} | {doc} | {expect} |", action.key).ok();
-        }
-        for action in *actions {
-            self.section(action.key, action.shape);
-            if let Some(shape) = action.expect {
-                self.section(&expectation(action.key), shape);
-            }
+        for field in *fields {
+            self.below(path, field);
         }
     }
 
-    /// What may stand where this form is due. A mapping has a section of its own, under `title` if it has none yet.
-    fn value(&mut self, shape: &'static Shape, title: &str) -> String {
+    fn below(&mut self, path: &str, field: &'static Field) {
+        let path = if path.is_empty() { field.key.to_owned() } else { format!("{path}.{}", field.key) };
+        self.inside(&path, field.shape);
+    }
+
+    fn inside(&mut self, path: &str, shape: &'static Shape) {
         match shape {
-            Shape::Leaf(leaf) => self.leaf(leaf.expected),
+            Shape::Object(_) => self.mapping(&format!("`{path}`"), path, shape),
+            Shape::Named(inner) => self.inside(&format!("{path}.NAME"), inner),
+            Shape::Either(_, mapping) => self.inside(path, mapping),
+            _ => {}
+        }
+    }
+
+    fn actions(&mut self) {
+        self.text.push_str("\n## The steps of `scenario`\n\n");
+        self.text.push_str(
+            "A step is a mapping with the key of one action; beside it `name` (what the step is called in reports)\n",
+        );
+        self.text.push_str(
+            "and, where the table has one, `expect`. Steps run in order, each when the one before has ended.\n\n",
+        );
+        self.text.push_str("| action | value | `expect` | what it does |\n| --- | --- | --- | --- |\n");
+        for action in ACTIONS {
+            let expect = action.expect.map_or("-".to_owned(), |expect| self.value(expect));
+            let (key, value, doc) = (action.key, self.value(action.shape), action.doc);
+            let _ = writeln!(self.text, "| `{key}` | {value} | {expect} | {doc} |");
+        }
+        for action in ACTIONS {
+            self.inside(action.key, action.shape);
+            if let Some(expect) = action.expect {
+                self.inside(&format!("{}: expect", action.key), expect);
+            }
+        }
+    }
+
+    /// What stands for a shape, in a cell of a table.
+    fn value(&mut self, shape: &'static Shape) -> String {
+        match shape {
+            Shape::Leaf(leaf) => {
+                if self.leaves.iter().all(|known| known.kind != leaf.kind) {
+                    self.leaves.push(leaf);
+                }
+                leaf.kind.to_owned()
+            }
+            Shape::Count { what, min, max } if *max == u64::MAX => format!("{what}, {min} or more"),
             Shape::Count { what, min, max } => format!("{what}, {min} to {max}"),
-            Shape::Word { kind, choices } => self.word(kind, choices()),
-            Shape::Object(fields) => {
-                let told = self.told.iter().find(|(known, _)| std::ptr::eq(*known, *fields));
-                let title = told.map_or(title, |(_, title)| title);
-                format!("a mapping: see `{title}`")
+            Shape::Word { kind, choices } => {
+                if self.words.iter().all(|(known, _)| known != kind) {
+                    self.words.push((kind, choices()));
+                }
+                format!("[{kind}](#{})", kind.to_lowercase().replace(' ', "-"))
             }
-            Shape::Named(inner) => format!("names, each with {}", self.value(inner, &below(title, "NAME"))),
-            Shape::OneOrMany(inner) => format!("{}, or a list of such", self.value(inner, title)),
-            Shape::Either(scalar, mapping) => {
-                format!("{}, or {}", self.value(scalar, title), self.value(mapping, title))
-            }
-            Shape::Steps(_) => "a list of steps: see `scenario`".to_owned(),
+            Shape::Object(_) => "mapping".to_owned(),
+            Shape::Named(_) => "mapping from names".to_owned(),
+            Shape::OneOrMany(inner) => format!("{}, or several", self.value(inner)),
+            Shape::Either(scalar, mapping) => format!("{}, or {}", self.value(scalar), self.value(mapping)),
+            Shape::Steps(_) => "list of steps".to_owned(),
         }
     }
 
-    /// A text by the name of its kind, which the list of values spells out.
-    fn leaf(&mut self, expected: &'static str) -> String {
-        if !self.values.contains(&expected) {
-            self.values.push(expected);
+    fn lists(&mut self) {
+        self.text.push_str("\n## Kinds of text\n\n| kind | what stands there |\n| --- | --- |\n");
+        for leaf in std::mem::take(&mut self.leaves) {
+            let _ = writeln!(self.text, "| {} | {} |", leaf.kind, leaf.expected);
         }
-        let name = [": ", ", such as", " such as", " of at most"].iter().filter_map(|end| expected.find(end)).min();
-        let range = if expected.contains("or a range") { " or a range" } else { "" };
-        format!("{}{range}", &expected[..name.unwrap_or(expected.len())])
-    }
-
-    /// A word: those of a short list stand there, and all of them under the words of their kind.
-    fn word(&mut self, kind: &'static str, choices: Vec<Choice>) -> String {
-        let list = choices.iter().map(|choice| format!("`{}`", choice.word)).collect::<Vec<_>>().join(", ");
-        let text = if choices.len() > SHORT_LIST { format!("{} {kind} (see Words)", article(kind)) } else { list };
-        if kind == Switch::KIND {
-            return text;
-        }
-        let place = self.words.iter().position(|(known, _)| *known == kind).unwrap_or_else(|| {
-            self.words.push((kind, Vec::new()));
-            self.words.len() - 1
-        });
-        let known = &mut self.words[place].1;
-        for choice in choices {
-            if known.iter().all(|other| other.word != choice.word) {
-                known.push(choice);
+        self.text.push_str("\n## Words\n");
+        for (kind, choices) in std::mem::take(&mut self.words) {
+            let _ = write!(self.text, "\n### {kind}\n\n| word | meaning |\n| --- | --- |\n");
+            for choice in choices {
+                let _ = writeln!(self.text, "| `{}` | {} |", choice.word, choice.meaning);
             }
         }
-        text
     }
-}
-
-/// How many words may stand in a table's cell.
-const SHORT_LIST: usize = 6;
-
-fn article(noun: &str) -> &'static str {
-    // "An RFC", as it is spoken.
-    if noun.starts_with(['a', 'e', 'i', 'o', 'u', 'R']) { "an" } else { "a" }
-}
-
-fn expectation(action: &str) -> String {
-    format!("{STEP_EXPECT} of {action}")
-}
-
-fn below(title: &str, key: &str) -> String {
-    if title == "the file" { key.to_owned() } else { format!("{title}.{key}") }
-}
-
-/// A text that ends no cell of a table.
-fn cell(text: &str) -> String {
-    text.replace('|', "\\|")
 }

@@ -247,9 +247,17 @@ static EXPECT_SEND: Shape = Shape::Object(&[
         "The source that the receiver sees, `NAME:PORT` or `ADDRESS:PORT`; the port may be `*`.",
     ),
     optional("dropped", &word::<DropReason>(), "Why it dies."),
-    optional("at", &NAME, "Where it dies: a host, a NAT, or `internet`."),
+    optional(
+        "at",
+        &NAME,
+        "Where it dies: a host, a NAT, or `internet`; on a link, the one that sent it into the link.",
+    ),
     optional("rejected", &word::<Rejection>(), "The ICMP error that comes back to the sender."),
-    optional("mapped", &EXPECT_MAPPED, "The external endpoint that it is given."),
+    optional(
+        "mapped",
+        &EXPECT_MAPPED,
+        "The external endpoint that it is given: its source, as the farthest node sees it that it comes to.",
+    ),
 ]);
 
 static EXPECT_MAPPED: Shape = Shape::Object(&[
