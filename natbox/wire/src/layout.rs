@@ -3,9 +3,11 @@
 //! Knows no checksum but that of the IPv4 header. Hop-by-hop and destination options are checked for their shape;
 //! what they ask for is nobody's business here. IPsec and other protocols are opaque.
 
-use etherparse::{Ipv4HeaderSlice, Ipv6FragmentHeaderSlice, Ipv6HeaderSlice, Ipv6RawExtHeaderSlice, TcpHeaderSlice};
+use std::net::Ipv4Addr;
 
-use crate::field::{be16, icmp, ipv4, ipv6, number, tcp, udp};
+use etherparse::{Ipv6FragmentHeaderSlice, Ipv6HeaderSlice, Ipv6RawExtHeaderSlice, TcpHeaderSlice};
+
+use crate::field::{array, be16, icmp, ipv4, ipv6, number, tcp, udp};
 use crate::{DropReason, Protocol, address, checksum, icmp::is_error_kind};
 
 /// More extension headers than this are no honest packet's. RFC 8200 section 4.1 foresees six.
@@ -78,41 +80,39 @@ impl Layout {
 
 #[inline]
 fn whole_ipv4(bytes: &[u8]) -> Result<(Ip, usize), DropReason> {
-    let header = Ipv4HeaderSlice::from_slice(bytes).map_err(|_| ipv4_fault(bytes))?;
-    let (ip, total) = ipv4_header(&header)?;
+    let (ip, total) = ipv4_header(bytes)?;
     if total > bytes.len() {
         return Err(DropReason::Truncated);
     }
-    if header.options().is_empty() { Ok(()) } else { check_ipv4_options(header.options()) }?;
-    if address::is_bad_source(header.source_addr().into()) {
+    if usize::from(ip.payload_at) > ipv4::HEADER {
+        check_ipv4_options(&bytes[ipv4::HEADER..usize::from(ip.payload_at)])?;
+    }
+    if address::is_bad_source(Ipv4Addr::from(array(bytes, ipv4::SOURCE)).into()) {
         return Err(DropReason::BadSource);
     }
     Ok((ip, total))
 }
 
-/// Why bytes that claim version 4 do not even hold a header.
-#[cold]
-fn ipv4_fault(bytes: &[u8]) -> DropReason {
-    let too_small = bytes[0] & 0x0F < 5;
-    let beyond_total = |bytes: &[u8]| usize::from(bytes[0] & 0x0F) * 4 > usize::from(be16(bytes, ipv4::TOTAL_LENGTH));
-    match bytes.len() {
-        ..ipv4::HEADER => DropReason::Truncated,
-        _ if too_small || beyond_total(bytes) => DropReason::BadHeaderLength,
-        _ => DropReason::Truncated,
-    }
-}
-
-/// What an IPv4 header states, and the packet's total length.
+/// What the IPv4 header that bytes of version 4 begin with states, and the packet's total length.
+///
+/// Every packet comes by here; hence no parser of more than these few fields.
 #[inline]
-pub(crate) fn ipv4_header(header: &Ipv4HeaderSlice<'_>) -> Result<(Ip, usize), DropReason> {
-    let (bytes, total) = (header.slice(), usize::from(header.total_len()));
+pub(crate) fn ipv4_header(bytes: &[u8]) -> Result<(Ip, usize), DropReason> {
+    let Some(fixed) = bytes.first_chunk::<{ ipv4::HEADER }>() else { return Err(DropReason::Truncated) };
+    let (length, total) = (usize::from(fixed[0] & 0x0F) * 4, usize::from(be16(fixed, ipv4::TOTAL_LENGTH)));
+    if length < ipv4::HEADER {
+        return Err(DropReason::BadHeaderLength);
+    }
     if total < ipv4::HEADER {
         return Err(DropReason::BadLength);
     }
-    if total < bytes.len() {
+    if total < length {
         return Err(DropReason::BadHeaderLength);
     }
-    if checksum::sum(bytes) != 0xFFFF {
+    let header = bytes.get(..length).ok_or(DropReason::Truncated)?;
+    // Most headers have no options, and a sum of known length is a short one.
+    let sum = if length == ipv4::HEADER { checksum::sum(fixed) } else { checksum::sum(header) };
+    if sum != 0xFFFF {
         return Err(DropReason::BadIpChecksum);
     }
     let fragment = be16(bytes, ipv4::FRAGMENT);
@@ -123,7 +123,7 @@ pub(crate) fn ipv4_header(header: &Ipv4HeaderSlice<'_>) -> Result<(Ip, usize), D
         protocol: bytes[ipv4::PROTOCOL],
         protocol_at: ipv4::PROTOCOL as u16,
         fragment_header_at: 0,
-        payload_at: bytes.len() as u16,
+        payload_at: length as u16,
     };
     Ok((ip, total))
 }

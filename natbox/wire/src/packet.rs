@@ -52,6 +52,7 @@ impl Packet {
     /// Reads a packet. Bytes beyond the IP length field (link padding) are cut off. Verifies the IPv4 header
     /// checksum, lengths and options; not the transport checksum, which is the receiver's business
     /// ([`Packet::transport_checksum_ok`]).
+    #[inline]
     pub fn parse(mut bytes: Vec<u8>) -> Result<Packet, Malformed> {
         match Layout::read(&bytes) {
             Ok((layout, length)) => {
@@ -63,16 +64,19 @@ impl Packet {
     }
 
     /// The whole packet, from the first byte of the IP header.
+    #[inline]
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
     /// Gives the bytes up.
+    #[inline]
     pub fn into_bytes(self) -> Vec<u8> {
         self.bytes
     }
 
     /// Whether this is IPv6.
+    #[inline]
     pub fn is_ipv6(&self) -> bool {
         self.layout.ip.ipv6
     }
@@ -102,6 +106,7 @@ impl Packet {
     }
 
     /// Time to live, or hop limit.
+    #[inline]
     pub fn ttl(&self) -> u8 {
         self.bytes[if self.is_ipv6() { ipv6::HOP_LIMIT } else { ipv4::TTL }]
     }
@@ -127,6 +132,7 @@ impl Packet {
 
     /// The packet's place in a fragmented datagram, if it is a fragment. An atomic fragment (RFC 6946: an IPv6
     /// fragment header, but the whole datagram) is none.
+    #[inline]
     pub fn fragment(&self) -> Option<Fragment> {
         let ip = &self.layout.ip;
         if !ip.fragment {
@@ -158,6 +164,7 @@ impl Packet {
     }
 
     /// The IP protocol number of what follows the IP header and its extension headers.
+    #[inline]
     pub fn protocol_number(&self) -> u8 {
         self.layout.ip.protocol
     }
@@ -169,6 +176,7 @@ impl Packet {
     }
 
     /// What follows the IP header.
+    #[inline]
     pub fn transport(&self) -> Transport {
         let part = self.ip_payload();
         match self.layout.kind {

@@ -5,8 +5,6 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use etherparse::Ipv4HeaderSlice;
-
 use crate::field::{array, be16, icmp, ipv4, ipv6, number, ports};
 use crate::layout::{self, Ip, Kind};
 use crate::rewrite::{Place, Side, edit, mend};
@@ -93,8 +91,10 @@ impl Packet {
 
 /// A quoted IPv4 header, and where the quoted packet ends, be it by its own length or by the quote's.
 fn quoted_ipv4(quote: &[u8]) -> Option<(Ip, usize)> {
-    let header = Ipv4HeaderSlice::from_slice(quote).ok()?;
-    let (ip, total) = layout::ipv4_header(&header).ok()?;
+    if quote.first()? >> 4 != 4 {
+        return None;
+    }
+    let (ip, total) = layout::ipv4_header(quote).ok()?;
     Some((ip, total.min(quote.len())))
 }
 
