@@ -52,9 +52,23 @@ impl Packet {
     /// Reads a packet. Bytes beyond the IP length field (link padding) are cut off. Verifies the IPv4 header
     /// checksum, lengths and options; not the transport checksum, which is the receiver's business
     /// ([`Packet::transport_checksum_ok`]).
-    #[inline]
-    pub fn parse(mut bytes: Vec<u8>) -> Result<Packet, Malformed> {
-        match Layout::read(&bytes) {
+    #[inline(always)]
+    pub fn parse(bytes: Vec<u8>) -> Result<Packet, Malformed> {
+        match bytes.first() {
+            Some(0x40..=0x4F) => Packet::with(Layout::read_ipv4(&bytes), bytes),
+            _ => Packet::parse_other(bytes),
+        }
+    }
+
+    /// Out of line, so that IPv4 packets are read and built in registers.
+    #[inline(never)]
+    fn parse_other(bytes: Vec<u8>) -> Result<Packet, Malformed> {
+        Packet::with(Layout::read_other(&bytes), bytes)
+    }
+
+    #[inline(always)]
+    fn with(read: Result<(Layout, usize), DropReason>, mut bytes: Vec<u8>) -> Result<Packet, Malformed> {
+        match read {
             Ok((layout, length)) => {
                 bytes.truncate(length);
                 Ok(Packet { bytes, layout })
@@ -176,7 +190,7 @@ impl Packet {
     }
 
     /// What follows the IP header.
-    #[inline]
+    #[inline(always)]
     pub fn transport(&self) -> Transport {
         let part = self.ip_payload();
         match self.layout.kind {
@@ -193,12 +207,18 @@ impl Packet {
                 identifier: be16(part, icmp::IDENTIFIER),
                 sequence: be16(part, icmp::SEQUENCE),
             },
-            Kind::IcmpError | Kind::OtherIcmp => match IcmpError::read(self.is_ipv6(), part) {
-                Some(error) => Transport::IcmpError(error),
-                None => Transport::OtherIcmp { kind: part[icmp::KIND], code: part[icmp::CODE] },
-            },
+            Kind::IcmpError | Kind::OtherIcmp => self.icmp(),
             Kind::LaterFragment => Transport::LaterFragment,
             Kind::Other => Transport::Other,
+        }
+    }
+
+    #[inline(never)]
+    fn icmp(&self) -> Transport {
+        let part = self.ip_payload();
+        match IcmpError::read(self.is_ipv6(), part) {
+            Some(error) => Transport::IcmpError(error),
+            None => Transport::OtherIcmp { kind: part[icmp::KIND], code: part[icmp::CODE] },
         }
     }
 

@@ -94,8 +94,9 @@ fn quoted_ipv4(quote: &[u8]) -> Option<(Ip, usize)> {
     if quote.first()? >> 4 != 4 {
         return None;
     }
-    let (ip, total) = layout::ipv4_header(quote).ok()?;
-    Some((ip, total.min(quote.len())))
+    layout::check_ipv4_header(quote).ok()?;
+    let total = usize::from(be16(quote, ipv4::TOTAL_LENGTH));
+    Some((Ip::of_ipv4(quote), total.min(quote.len())))
 }
 
 /// As [`quoted_ipv4`].
