@@ -81,7 +81,7 @@ pub(crate) enum Format {
 #[command(after_help = "\
 Examples:
   natbox run topologies/two-homes.yaml
-  natbox run lab.yaml --seed 42 --capture lab.pcapng     and open it in Wireshark, or in natbox inspect
+  natbox run lab.yaml --seed 42 --capture lab.pcapng     then open it in Wireshark
   natbox run -v lab.yaml                                 every packet, every mapping
   natbox run topologies/*.yaml --capture captures/       a capture for each
   natbox run lab.yaml --format json -o result.json

@@ -1,6 +1,6 @@
 //! `natbox inspect`.
 
-use std::fs::File;
+use std::fs::{self, File};
 
 use natbox::capture::{self, Filter, InspectError};
 use natbox::suggest::did_you_mean;
@@ -24,6 +24,12 @@ pub(crate) fn execute(inspect: &Inspect, terminal: &mut Terminal) -> Result<Verd
         Format::Json => capture::Format::Json,
     };
     let (paint, file) = (terminal.paint, &inspect.file);
+    if fs::metadata(file).is_ok_and(|there| !there.is_file() && !there.is_dir()) {
+        let name = file.display();
+        return Err(Failure::Said(format!(
+            "error: {name} is no regular file; a capture is read more than once: save it first"
+        )));
+    }
     let shown = capture::inspect(&|| File::open(file), &filter, format, paint, terminal.out());
     shown.map(|()| Verdict::Holds).map_err(|error| match error {
         InspectError::Output(error) => Failure::from(error),

@@ -19,6 +19,8 @@ use crate::{Failure, Verdict};
 pub(crate) fn execute(run: &Run, terminal: &mut Terminal) -> Result<Verdict, Failure> {
     let labs = labs(&run.files)?;
     let captures = captures(run)?;
+    let outputs = captures.iter().flatten().chain(&run.output).map(PathBuf::as_path).collect::<Vec<_>>();
+    keep_apart(&run.files, &outputs)?;
     let mut outcomes = Vec::new();
     let mut report = Report::new(run, terminal);
     for (lab, capture) in labs.into_iter().zip(captures) {
@@ -67,6 +69,24 @@ fn captures(run: &Run) -> Result<Vec<Option<PathBuf>>, Failure> {
         captures.push(capture);
     }
     Ok(captures)
+}
+
+/// No output may take the place of a topology file or of another output.
+fn keep_apart(files: &[PathBuf], outputs: &[&Path]) -> Result<(), Failure> {
+    // Paths that do not exist yet are told apart as they are written.
+    let real = |path: &Path| fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let mut taken = files.iter().map(|file| real(file)).collect::<Vec<_>>();
+    for output in outputs {
+        let device = fs::metadata(output).is_ok_and(|there| !there.is_file());
+        if !device && taken.contains(&real(output)) {
+            let output = output.display();
+            return Err(Failure::Said(format!(
+                "error: {output} would be overwritten: name another file for each output"
+            )));
+        }
+        taken.push(real(output));
+    }
+    Ok(())
 }
 
 /// The report under construction: written as it comes to standard output, at the end to a file.

@@ -84,15 +84,15 @@ pub async fn ping<H: Host>(host: &H, destination: IpAddr, config: &PingConfig) -
     let mut ping = Ping { sent: Vec::new(), rtts: Vec::new(), errors: Vec::new() };
     let began = host.now();
     for number in 0..config.count.min(MOST_REQUESTS) {
-        ping.listen(host, &socket, began + config.interval.saturating_mul(number)).await?;
+        let turn = began + config.interval.saturating_mul(number);
+        ping.listen(host, &socket, turn).await?;
+        host.sleep_until(turn).await;
         ping.sent.push(Some(host.now()));
         let sequence = number as u16;
         socket.send(destination, sequence, &payload).await.map_err(ProbeError::io("send an echo request"))?;
     }
     let last = host.now() + config.timeout;
-    while ping.open() && host.now() < last {
-        ping.listen(host, &socket, last).await?;
-    }
+    ping.listen(host, &socket, last).await?;
     Ok(ping.report(destination))
 }
 
@@ -111,11 +111,8 @@ impl Ping {
 
     /// Takes answers until `until`, or until every request has its own.
     async fn listen<H: Host>(&mut self, host: &H, socket: &H::Echo, until: Time) -> Result<(), ProbeError> {
-        if !self.open() {
-            host.sleep_until(until).await;
-            return Ok(());
-        }
-        while let Some(answer) = next(host, socket, until).await? {
+        while self.open() {
+            let Some(answer) = next(host, socket, until).await? else { break };
             match answer {
                 EchoAnswer::Reply(reply) => {
                     if let Some(sent) = self.take(reply.sequence) {
@@ -127,9 +124,6 @@ impl Ping {
                         self.errors.push(report);
                     }
                 }
-            }
-            if !self.open() {
-                break;
             }
         }
         Ok(())

@@ -90,3 +90,11 @@ fn files_that_are_no_captures_exit_2() {
         assert!(said.err.starts_with("error: ") && said.err.contains(why), "{file}: {}", said.err);
     }
 }
+
+#[cfg(unix)]
+#[test]
+fn what_can_be_read_only_once_is_refused() {
+    let said = lab().run(&["inspect", "/dev/null"]);
+    assert_eq!(said.code, 2);
+    assert!(said.err.contains("/dev/null is no regular file"), "{}", said.err);
+}

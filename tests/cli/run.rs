@@ -189,3 +189,17 @@ fn colours_are_there_when_asked_for() {
     let plain = said(lab.command(&["run", "failing.yaml"]).env("NO_COLOR", "1").env("CLICOLOR_FORCE", "1")).out;
     assert!(!plain.contains('\u{1b}'), "{plain}");
 }
+
+#[test]
+fn no_output_takes_the_place_of_a_topology_or_of_another_output() {
+    let lab = lab();
+    for arguments in
+        [&["--capture", "holding.yaml"][..], &["-o", "./holding.yaml"], &["--capture", "same", "-o", "same"]]
+    {
+        let said = lab.run(&[&["run", "holding.yaml"], arguments].concat());
+        assert_eq!(said.code, 2, "{arguments:?}");
+        assert!(said.err.contains("would be overwritten"), "{}", said.err);
+    }
+    assert_eq!(lab.read("holding.yaml"), HOLDING);
+    assert_eq!(lab.files(), ["failing.yaml", "holding.yaml"]);
+}

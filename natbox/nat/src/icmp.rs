@@ -10,7 +10,7 @@ use crate::Behavior;
 use crate::behavior::Hairpin;
 use crate::key::{Address, Endpoint};
 use crate::realm::{Realm, refuse};
-use crate::table::Session;
+use crate::record::Session;
 use crate::verdict::{Refusal, Translation, Verdict};
 
 /// An error from inside, about a packet that came in: the quote shows remote -> internal.

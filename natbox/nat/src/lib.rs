@@ -15,6 +15,7 @@ mod pool;
 mod ports;
 pub mod preset;
 mod realm;
+mod record;
 mod table;
 mod tcp;
 mod timers;

@@ -115,3 +115,27 @@ fn draw(range: &RangeInclusive<u16>, random: &mut impl Rng) -> u16 {
     let offset = (u64::from(random.next_u32()) * count) >> 32;
     range.start() + offset as u16
 }
+
+#[cfg(test)]
+mod tests {
+    use rand_core::SeedableRng;
+    use rand_pcg::Pcg64Mcg;
+
+    use super::*;
+
+    #[test]
+    fn every_port_of_a_range_is_given_out_once_and_then_none() {
+        for rule in [PortAllocation::Preserve, PortAllocation::Sequential, PortAllocation::Random] {
+            for range in [1024..=65_535, 0..=65_535, 63..=64, 4000..=4131] {
+                let (mut ports, mut random) = (Ports::new(), Pcg64Mcg::seed_from_u64(1));
+                let count = usize::from(range.end() - range.start()) + 1;
+                let mut given: Vec<u16> = (0..count).filter_map(|_| ports.take(rule, 9, &range, &mut random)).collect();
+                assert_eq!(ports.take(rule, 9, &range, &mut random), None);
+                given.sort_unstable();
+                assert!(given.iter().copied().eq(range.clone()), "{rule} {range:?}");
+                ports.release(*range.end());
+                assert_eq!(ports.take(rule, 9, &range, &mut random), Some(*range.end()));
+            }
+        }
+    }
+}

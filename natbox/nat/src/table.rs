@@ -45,90 +45,12 @@ use slab::Slab;
 use crate::expiry::Expiry;
 use crate::filter::Permissions;
 use crate::key::{Address, Endpoint, Hash};
-use crate::tcp::Tcp;
+use crate::record::{Mapping, NONE, Opening, Session};
 use crate::verdict::{MappingId, MappingView};
 
 /// Sessions that one table holds at most: 256 MiB of IPv4 records. Only the filter and the timers limit how many
 /// sessions outsiders may open, so there must be an end.
 pub(crate) const MAX_SESSIONS: usize = 1 << 22;
-
-const NONE: u32 = u32::MAX;
-
-/// Traffic between an internal endpoint and one remote, through one mapping.
-#[repr(align(64))]
-pub(crate) struct Session<A> {
-    pub(crate) internal: Endpoint<A>,
-    pub(crate) remote: Endpoint<A>,
-    pub(crate) external: Endpoint<A>,
-    pub(crate) protocol: Protocol,
-    pub(crate) tcp: Tcp,
-    /// A packet from inside has gone through.
-    pub(crate) permits: bool,
-    /// Outbound packets to this remote use this session.
-    pub(crate) leads: bool,
-    /// The mapping's index.
-    pub(crate) mapping: u32,
-    /// The mapping's number.
-    pub(crate) id: MappingId,
-    pub(crate) deadline: Time,
-    /// The time of the one entry in `expiry` that counts.
-    armed: Time,
-    /// Neighbours in the mapping's list.
-    previous: u32,
-    next: u32,
-}
-
-/// An external endpoint lent to an internal one.
-pub(crate) struct Mapping<A> {
-    pub(crate) internal: Endpoint<A>,
-    pub(crate) external: Endpoint<A>,
-    /// What the mapping rule sees of the remotes that it is for.
-    pub(crate) towards: Endpoint<A>,
-    pub(crate) protocol: Protocol,
-    /// Whether `towards` means anything.
-    pub(crate) dependent: bool,
-    /// Sessions that keep it alive.
-    holders: u32,
-    /// The first session of its list.
-    first: u32,
-    pub(crate) id: MappingId,
-    pub(crate) created: Time,
-}
-
-impl<A: Address> Mapping<A> {
-    pub(crate) fn new(
-        protocol: Protocol,
-        internal: Endpoint<A>,
-        external: Endpoint<A>,
-        id: MappingId,
-        created: Time,
-    ) -> Self {
-        let towards = Endpoint::unspecified();
-        Mapping { internal, external, towards, protocol, dependent: false, holders: 0, first: NONE, id, created }
-    }
-
-    pub(crate) fn view(&self) -> MappingView {
-        MappingView {
-            id: self.id,
-            protocol: self.protocol,
-            internal: self.internal.to_socket(),
-            external: self.external.to_socket(),
-            towards: self.dependent.then(|| self.towards.to_socket()),
-            created: self.created,
-        }
-    }
-}
-
-/// How a session is to be opened.
-pub(crate) struct Opening<A> {
-    pub(crate) mapping: u32,
-    pub(crate) remote: Endpoint<A>,
-    pub(crate) tcp: Tcp,
-    pub(crate) permits: bool,
-    pub(crate) holds: bool,
-    pub(crate) leads: bool,
-    pub(crate) deadline: Time,
-}
 
 /// Mappings and sessions of one address family.
 pub(crate) struct Table<A> {

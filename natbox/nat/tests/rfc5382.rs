@@ -91,6 +91,20 @@ fn req_05_a_closing_connection_lives_four_minutes_and_no_segment_prolongs_it() {
 }
 
 #[test]
+fn req_05_a_connection_that_closes_after_an_hour_ends_four_minutes_later() {
+    for reset in [false, true] {
+        let mut nat = strict();
+        let external = connected(&mut nat);
+        nat.wait_seconds(3600);
+        let flags = if reset { RST } else { FIN };
+        nat.send(tcp(X1, Y1, flags));
+        assert_eq!(nat.receive(tcp(Y1, external, flags)), Ok(at(X1)));
+        assert!(nat.wait_seconds(239).is_empty());
+        assert_eq!(nat.wait_seconds(1).len(), 1);
+    }
+}
+
+#[test]
 fn req_02_a_half_closed_connection_keeps_the_long_timer() {
     let mut nat = strict();
     let external = connected(&mut nat);

@@ -140,7 +140,9 @@ async fn settle<H: Host>(
         match link.session.status() {
             Status::Selected(_) => return Ok(Connection::new(link, host.now().since(began))),
             Status::Failed => break,
-            Status::Checking => error = link.step(Time::MAX).await.map_err(ProbeError::io("receive a check")).err(),
+            Status::Checking => {
+                error = link.step(Time::MAX).await.map_err(ProbeError::io("receive a check")).err().map(Box::new);
+            }
         }
     }
     Err(Failure { error, elapsed: host.now().since(began), attempts: link.session.attempts(), remarks })

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use natbox_host::Host;
 use natbox_nat::Behavior;
-use natbox_nat::behavior::{Filtering, Hairpin, Mapping, Timeouts};
+use natbox_nat::behavior::{Hairpin, Timeouts};
 use natbox_probes::punch::{self, Attempt, Failure, Outcome, PairKind, PunchConfig, Punched};
 use natbox_probes::{Path, ProbeError, connect};
 use natbox_wire::Time;
 use natbox_world::{LinkConfig, VirtualHost};
 
-use crate::lab::{Lab, answer, behavior, endpoint, link, preset};
+use crate::lab::{Lab, answer, endpoint, link, preset};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -208,7 +208,7 @@ fn behind_one_nat_the_private_addresses_win() {
 fn an_unknown_name_is_refused_by_the_directory() {
     let (mut lab, alice, _bob, config) = two_homes(preset("full-cone"), preset("full-cone"));
     let failure = lab.run(punch::punch(&alice, &config, "nobody")).err().expect("nobody is there");
-    assert!(matches!(failure.error, Some(ProbeError::Refused { .. })), "{failure}");
+    assert!(matches!(failure.error.as_deref(), Some(ProbeError::Refused { .. })), "{failure}");
 }
 
 #[test]
@@ -216,6 +216,6 @@ fn a_directory_that_is_not_there_is_a_silence_with_a_deadline() {
     let (mut lab, alice, _bob, config) = two_homes(preset("full-cone"), preset("full-cone"));
     let config = PunchConfig { directory: endpoint("198.18.0.77:3490"), ..config };
     let failure = lab.run(punch::punch(&alice, &config, "bob")).err().expect("no directory");
-    assert!(matches!(failure.error, Some(ProbeError::Silence { sent: 4, .. })), "{failure}");
+    assert!(matches!(failure.error.as_deref(), Some(ProbeError::Silence { sent: 4, .. })), "{failure}");
     assert_eq!(failure.elapsed, Duration::from_millis(5500));
 }

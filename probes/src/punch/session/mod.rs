@@ -21,6 +21,8 @@
 //! Leaves out of ICE: priorities and frozen pairs (all pairs are checked at once, and the best path wins), roles that
 //! conflict (the directory says who calls), FINGERPRINT (the integrity tells checks from data).
 
+mod decide;
+mod incoming;
 mod pair;
 mod path;
 
@@ -34,7 +36,7 @@ pub(crate) use pair::{Pair, PairState};
 
 use crate::path::{Path, Paths};
 use crate::rendezvous::{CandidateKind, Peer, Token};
-use crate::stun::codec::{self, BINDING, IntegrityKey, Message, MessageClass, TransactionId, Writer, attribute};
+use crate::stun::codec::{self, BINDING, IntegrityKey, Message, TransactionId, Writer, attribute};
 
 /// The most pairs that a session keeps: peer-reflexive candidates are learned up to here (RFC 8445 section 6.1.2.5).
 const MOST_PAIRS: usize = 100;
@@ -218,19 +220,6 @@ impl Session {
         self.out.drain(..)
     }
 
-    /// Takes a check or an answer that came from `source`. Whether it was this session's.
-    pub(crate) fn handle(&mut self, via: Via, source: SocketAddr, message: &Message<'_>, now: Time) -> bool {
-        if !message.has_method(BINDING) {
-            return false;
-        }
-        match message.class() {
-            MessageClass::Request => self.checked(via, source, message, now),
-            MessageClass::Success => self.answered(via, source, message, now),
-            MessageClass::Error => self.refused(source, message),
-            MessageClass::Indication => self.trusts(via, source),
-        }
-    }
-
     /// When [`tick`](Session::tick) has something to do.
     pub(crate) fn next_deadline(&self) -> Option<Time> {
         let checks = self.pairs.iter().filter(|pair| !self.holds(pair)).filter_map(Pair::due);
@@ -272,130 +261,6 @@ impl Session {
         self.out.push(Transmit { via: pair.via, to: pair.remote, datagram: pair.request.clone() });
     }
 
-    /// A check came: answer it, and check back.
-    fn checked(&mut self, via: Via, source: SocketAddr, request: &Message<'_>, now: Time) -> bool {
-        let mine = codec::username(request).is_some_and(|username| username == self.username_in);
-        if !mine {
-            return false;
-        }
-        if request.validate_integrity_with_key(&self.key).is_err() {
-            let datagram = unauthorized(request);
-            self.out.push(Transmit { via, to: source, datagram });
-            return true;
-        }
-        let Some(index) = self.pair_of(via, source, now) else { return true };
-        self.pairs[index].trusted = true;
-        let answer = Writer::success(request).xor_address(attribute::XOR_MAPPED_ADDRESS, source);
-        let datagram = answer.integrity(&self.key).finish();
-        self.out.push(Transmit { via, to: source, datagram });
-        if self.introduced.role == Role::Callee && request.has_attribute(attribute::USE_CANDIDATE) {
-            self.nominated(index, request.transaction_id());
-        }
-        self.trigger(index, now);
-        true
-    }
-
-    /// The pair of a source; an unknown source makes a new one, if it may.
-    fn pair_of(&mut self, via: Via, source: SocketAddr, now: Time) -> Option<usize> {
-        let known = self.pairs.iter().position(|pair| pair.is(via, source));
-        let learns = self.plan.peer_reflexive || via == Via::Relay;
-        if known.is_some() || !learns || self.pairs.len() >= MOST_PAIRS {
-            return known;
-        }
-        self.pairs.push(Pair::learned(via, source, now));
-        Some(self.pairs.len() - 1)
-    }
-
-    /// Checks back at once (RFC 8445 section 7.3.1.4), where that can still change something.
-    fn trigger(&mut self, index: usize, now: Time) {
-        let settled = self
-            .selected
-            .is_some_and(|selected| selected == index || self.path_of(&self.pairs[selected]) != Path::Relayed);
-        let valid = matches!(self.pairs[index].state, PairState::Valid { .. });
-        if settled
-            || valid
-            || self.holds(&self.pairs[index])
-            || self.pairs[index].triggered && self.pairs[index].due().is_some()
-        {
-            return;
-        }
-        self.pairs[index].triggered = true;
-        self.pairs[index].state = PairState::Checking { sent: 0, next: now };
-        self.check(index, now);
-    }
-
-    /// Whether a pair has to wait for the relay.
-    fn holds(&self, pair: &Pair) -> bool {
-        self.held_until.is_some() && pair.via == Via::Socket
-    }
-
-    /// The callee's side of a nomination.
-    fn nominated(&mut self, index: usize, id: TransactionId) {
-        if self.nominations_seen.contains(&id) {
-            return;
-        }
-        if self.nominations_seen.len() == NOMINATIONS_REMEMBERED {
-            self.nominations_seen.remove(0);
-        }
-        self.nominations_seen.push(id);
-        self.selected = Some(index);
-        self.stop_checking();
-    }
-
-    /// An answer came.
-    fn answered(&mut self, via: Via, source: SocketAddr, answer: &Message<'_>, now: Time) -> bool {
-        let id = Some(answer.transaction_id());
-        let nominating = self.nomination.as_ref().is_some_and(|nomination| Some(nomination.id) == id);
-        let index = match &self.nomination {
-            Some(nomination) if nominating => Some(nomination.pair),
-            _ => self.pairs.iter().position(|pair| pair.id == id),
-        };
-        let Some(index) = index else { return false };
-        if answer.validate_integrity_with_key(&self.key).is_err() {
-            return true;
-        }
-        let mapped = codec::mapped_address(answer);
-        let pair = &mut self.pairs[index];
-        if !pair.is(via, source) {
-            // The path is not symmetric: an answer from elsewhere does not count (RFC 8445 section 7.2.5.2.1).
-            pair.elsewhere = Some(source);
-            return true;
-        }
-        pair.trusted = true;
-        if nominating {
-            self.nomination = None;
-            self.selected = Some(index);
-            self.stop_checking();
-            // A caller that has begun with its relay looks for something better from here on.
-            self.tick(now);
-        } else if !matches!(pair.state, PairState::Valid { .. }) {
-            pair.state = PairState::Valid { mapped, since: now };
-            self.decide(now);
-        }
-        true
-    }
-
-    fn refused(&mut self, source: SocketAddr, answer: &Message<'_>) -> bool {
-        let id = Some(answer.transaction_id());
-        let Some(pair) = self.pairs.iter_mut().find(|pair| pair.id == id) else { return false };
-        if pair.remote == source {
-            // An error response is not authenticated: it explains a failure, and ends nothing.
-            pair.refused = codec::error_code(answer).map(|(code, _)| code);
-        }
-        true
-    }
-
-    /// Stops what a selected pair makes needless: everything, unless it is a relay and a better path may yet come.
-    fn stop_checking(&mut self) {
-        let Some(selected) = self.selected else { return };
-        let upgrade = self.path_of(&self.pairs[selected]) == Path::Relayed;
-        for (index, pair) in self.pairs.iter_mut().enumerate() {
-            if !upgrade || index == selected {
-                pair.stop();
-            }
-        }
-    }
-
     pub(crate) fn new_id(&mut self) -> TransactionId {
         self.next_id = self.next_id.wrapping_add(1);
         TransactionId::from(self.next_id)
@@ -405,83 +270,6 @@ impl Session {
         let request = Writer::request(BINDING, id).text(attribute::USERNAME, &self.username_out);
         let request = if nominate { request.raw(attribute::USE_CANDIDATE, &[]) } else { request };
         request.integrity(&self.key).finish()
-    }
-
-    /// The caller nominates the best valid pair as soon as there is nothing to wait for.
-    fn decide(&mut self, now: Time) {
-        if self.introduced.role == Role::Callee || self.nomination.is_some() {
-            if self.introduced.role == Role::Callee && self.selected.is_none() {
-                self.failed = now >= self.callee_gives_up();
-            }
-            return;
-        }
-        let current = self.selected.map(|index| self.path_of(&self.pairs[index]));
-        match self.best_valid() {
-            Some((path, index)) if current.is_none_or(|current| path < current) => {
-                if !self.worth_waiting(path, index, now) {
-                    self.nominate(index, now);
-                }
-            }
-            Some(_) => {}
-            None => self.failed = self.selected.is_none() && now >= self.give_up,
-        }
-    }
-
-    /// The callee waits for the caller's nomination for as long as the caller may still send one.
-    fn callee_gives_up(&self) -> Time {
-        self.give_up + self.plan.duration() + self.plan.interval
-    }
-
-    /// The allowed valid pair with the best path.
-    fn best_valid(&self) -> Option<(Path, usize)> {
-        let valid = self.pairs.iter().enumerate().filter(|(_, pair)| pair.mapped().is_some() && !pair.unusable);
-        let paths = valid.map(|(index, pair)| (self.path_of(pair), index));
-        paths.filter(|(path, _)| self.introduced.paths.contains(*path)).min()
-    }
-
-    /// Whether something better than a valid pair may still come.
-    fn worth_waiting(&self, path: Path, index: usize, now: Time) -> bool {
-        if path == Path::Relayed {
-            return !self.plan.relay_first && now < self.give_up && self.introduced.paths != Paths::of(&[path]);
-        }
-        let behind_one_nat = self.introduced.reflexive.ip() == self.introduced.peer.reflexive.ip();
-        let since = self.pairs[index].valid_since().unwrap_or(now);
-        let may_be_local = |pair: &Pair| pair.kind == PairKind::Host && pair.due().is_some();
-        path > Path::Direct && behind_one_nat && now < since + self.plan.grace && self.pairs.iter().any(may_be_local)
-    }
-
-    /// When a decision may change without anything coming.
-    fn decision_at(&self) -> Option<Time> {
-        if self.introduced.role == Role::Callee {
-            return Some(self.callee_gives_up());
-        }
-        let valid = self.best_valid();
-        let grace = valid.and_then(|(path, index)| {
-            let since = self.pairs[index].valid_since()?;
-            (path != Path::Relayed).then(|| since + self.plan.grace)
-        });
-        Some(grace.map_or(self.give_up, |grace| grace.min(self.give_up)))
-    }
-
-    fn nominate(&mut self, pair: usize, now: Time) {
-        let id = self.new_id();
-        let request = self.request(id, true);
-        self.nomination = Some(Nomination { pair, id, request, sent: 0, next: now });
-        self.renominate(now);
-    }
-
-    /// Sends the nomination if it is due; a pair that does not answer it is unusable.
-    fn renominate(&mut self, now: Time) {
-        let Some(nomination) = self.nomination.as_mut().filter(|nomination| nomination.next <= now) else { return };
-        let pair = &mut self.pairs[nomination.pair];
-        if nomination.sent >= self.plan.attempts {
-            pair.unusable = true;
-            self.nomination = None;
-            return;
-        }
-        nomination.sent += 1;
-        nomination.next = now + self.plan.interval;
-        self.out.push(Transmit { via: pair.via, to: pair.remote, datagram: nomination.request.clone() });
     }
 }
 
