@@ -2,6 +2,14 @@
 //!
 //! Written against the `host` traits alone: a probe that could look inside the network would be no probe. Every wait
 //! has a deadline, every table a bound, and all chance comes from [`Host::random`](natbox_host::Host::random).
+//!
+//! | module | answers |
+//! | --- | --- |
+//! | [`stun`], [`turn`] | where am I seen from outside; who relays for me |
+//! | [`discovery`] | what does the NAT in front of me do |
+//! | [`rendezvous`] | where is the other, and how do we meet |
+//! | [`punch`], [`connect`] | how do we talk: through holes, or by the best of all ways |
+//! | [`call`], [`ping`], [`echo`] | how good is the way |
 
 pub mod call;
 pub mod connect;

@@ -19,6 +19,7 @@ pub(crate) struct TwoHomes {
     pub(crate) world: World,
     pub(crate) alice: VirtualHost,
     pub(crate) bob: VirtualHost,
+    #[allow(dead_code, reason = "not everyone who builds the world asks the STUN server")]
     pub(crate) stun: SocketAddr,
     pub(crate) directory: SocketAddr,
 }

@@ -1,9 +1,10 @@
 //! `natbox schema` and the checker accept the same keys, words and forms.
 
 use natbox::plan::Plan;
-use natbox::topology::json_schema;
+use natbox::topology::{json_schema, reference};
 use serde_json::{Map, Value, json};
 
+use crate::golden::golden;
 use crate::resolved::{DESIGN, EVERYTHING};
 
 /// The alternatives of a schema, itself if it has none.
@@ -122,4 +123,9 @@ fn what_the_checker_accepts_satisfies_the_published_schema() {
     }
     assert!(broken(&json!({ "nats": { "a": "full-cones" } }), &schema));
     assert!(!broken(&json!({ "nats": { "a": "full-cone" } }), &schema));
+}
+
+#[test]
+fn the_reference_in_the_docs_is_made_from_the_same_table() {
+    golden("docs/topology.md", reference().as_bytes());
 }

@@ -58,7 +58,7 @@ scenario:
   - ping: { from: alice, to: server, count: 10, interval: 100ms, size: 100 }
     expect: { rtt: 40ms..45ms, loss: ..5% }
   - ping: { from: alice, to: 198.18.0.99 }
-  - discover: { host: alice, lifetime: on }
+  - discover: { from: alice, lifetime: on }
     expect: { mapping: address-and-port-dependent, filtering: address-dependent, hairpin: off, classic: symmetric, lifetime: 299s..301s }
   - discover: fred
   - punch: { from: alice, to: fred, peer_reflexive: off }

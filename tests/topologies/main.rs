@@ -1,4 +1,6 @@
 //! Topology files that the house ships, and what labs come to.
 
+mod facade;
+mod random;
 mod shipped;
 mod steps;

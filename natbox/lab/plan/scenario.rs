@@ -223,8 +223,8 @@ impl Reader<'_, '_> {
     }
 
     fn discover(&mut self, node: &Node, expect: Option<&Node>) -> Option<Discover> {
-        let asked = node.get("host").unwrap_or(node);
-        let host = self.host(asked);
+        let asked = node.get("from").unwrap_or(node);
+        let from = self.host(asked);
         let via = self.offering(node, "via", asked, Service::Stun);
         let lifetime = switch(node, "lifetime").unwrap_or(false);
         if let Some(unasked) = expect.and_then(|expect| expect.get("lifetime")).filter(|_| !lifetime) {
@@ -239,7 +239,7 @@ impl Reader<'_, '_> {
             classic: word(expect, "classic"),
             lifetime: parsed(expect, "lifetime", units::durations),
         });
-        Some(Discover { host: host?, via: via?, lifetime, expect })
+        Some(Discover { from: from?, via: via?, lifetime, expect })
     }
 
     fn readdress(&mut self, node: &Node) -> Option<Action> {

@@ -48,7 +48,7 @@ impl fmt::Display for Action {
         match self {
             Action::Send(send) => write!(f, "send {}:{} -> {}", send.host, send.port, send.to_text),
             Action::Ping(ping) => write!(f, "ping {} from {}", ping.to_text, ping.from),
-            Action::Discover(discover) => write!(f, "discover the NAT of {}", discover.host),
+            Action::Discover(discover) => write!(f, "discover the NAT of {}", discover.from),
             Action::Punch(punch) => write!(f, "punch {} to {}", punch.from, punch.to),
             Action::Connect(connect) => write!(f, "connect {} to {}", connect.from, connect.to),
             Action::Call(call) => {
@@ -170,7 +170,7 @@ fn expect_ping(expect: &ExpectPing) -> Entries {
 
 fn discover(discover: &Discover) -> Shown {
     Shown::Map(vec![
-        ("host", Shown::word(&discover.host)),
+        ("from", Shown::word(&discover.from)),
         ("via", Shown::word(&discover.via)),
         ("lifetime", switch(discover.lifetime)),
     ])

@@ -2,6 +2,7 @@
 
 pub(crate) mod json_schema;
 pub(crate) mod mistake;
+mod reference;
 pub(crate) mod schema;
 pub(crate) mod shape;
 pub(crate) mod tree;
@@ -9,4 +10,5 @@ pub(crate) mod units;
 
 pub use json_schema::json_schema;
 pub use mistake::{Mistake, Mistakes};
+pub use reference::reference;
 pub use units::Allowed;

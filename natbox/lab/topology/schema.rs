@@ -143,7 +143,7 @@ static NAT: Shape = Shape::Either(
 );
 
 static PORTS: Shape = Shape::Object(&[
-    optional("allocation", &word::<PortAllocation>(), "The rule."),
+    optional("allocation", &word::<PortAllocation>(), "The rule by which a new mapping gets its port."),
     optional("range", &Shape::Leaf(&units::PORTS), "The external ports that may be given out."),
 ]);
 
@@ -157,10 +157,10 @@ static TIMEOUTS: Shape = Shape::Object(&[
 
 static LINK: Shape = Shape::Object(&[
     optional("latency", &DURATION, "One-way delay. On the public network its latency if absent, elsewhere none."),
-    optional("jitter", &DURATION, "Each packet is delayed by up to this much more."),
-    optional("loss", &PERCENT, "Share of packets lost."),
-    optional("duplicate", &PERCENT, "Share of packets delivered twice."),
-    optional("reorder", &PERCENT, "Share of packets that may overtake others."),
+    optional("jitter", &DURATION, "Each packet is delayed by up to this much more; none if absent."),
+    optional("loss", &PERCENT, "Share of packets lost; none if absent."),
+    optional("duplicate", &PERCENT, "Share of packets delivered twice; none if absent."),
+    optional("reorder", &PERCENT, "Share of packets that may overtake others; none if absent."),
     optional("rate", &RATE, "Bits a second. Without limit if absent."),
     optional("queue", &QUEUE, "Packets that may wait where there is a rate; 1000 if absent."),
     optional("mtu", &MTU, "Largest packet, in bytes; 1500 if absent."),
@@ -231,7 +231,7 @@ static SEND: Shape = Shape::Object(&[
         "`NAME:PORT`, `ADDRESS:PORT`, or `LABEL.mapped` for the external endpoint that an earlier packet was given.",
     ),
     optional("as", &NAME, "A label by which later steps mean this packet."),
-    optional("payload", &TEXT, "What it carries."),
+    optional("payload", &TEXT, "What it carries; `natbox` if absent."),
     optional(
         "ttl",
         &Shape::Count { what: "a whole number of hops", min: 1, max: 255 },
@@ -247,9 +247,17 @@ static EXPECT_SEND: Shape = Shape::Object(&[
         "The source that the receiver sees, `NAME:PORT` or `ADDRESS:PORT`; the port may be `*`.",
     ),
     optional("dropped", &word::<DropReason>(), "Why it dies."),
-    optional("at", &NAME, "Where it dies: a host, a NAT, or `internet`."),
+    optional(
+        "at",
+        &NAME,
+        "Where it dies: a host, a NAT, or `internet`; on a link, the one that sent it into the link.",
+    ),
     optional("rejected", &word::<Rejection>(), "The ICMP error that comes back to the sender."),
-    optional("mapped", &EXPECT_MAPPED, "The external endpoint that it is given."),
+    optional(
+        "mapped",
+        &EXPECT_MAPPED,
+        "The external endpoint that it is given: its source, as the farthest node sees it that it comes to.",
+    ),
 ]);
 
 static EXPECT_MAPPED: Shape = Shape::Object(&[
@@ -283,7 +291,7 @@ static EXPECT_PING: Shape = Shape::Object(&[
 static DISCOVER: Shape = Shape::Either(
     &NAME,
     &Shape::Object(&[
-        required("host", &NAME, "The host that wants to know."),
+        required("from", &NAME, "The host that wants to know."),
         optional("via", &NAME, "The STUN server. The only one there is, if absent."),
         optional("lifetime", &SWITCH, "Whether the lifetime of a mapping is searched for too; `off` if absent."),
     ]),

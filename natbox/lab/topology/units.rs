@@ -12,6 +12,8 @@ use ipnet::{Ipv4Net, Ipv6Net};
 /// A kind of text: what it is called, what it looks like, and whether a text is one.
 #[derive(Debug)]
 pub(crate) struct Leaf {
+    /// What it is called, in a word or three.
+    pub(crate) kind: &'static str,
     /// What is expected, for messages: `a duration such as ...`.
     pub(crate) expected: &'static str,
     /// A regular expression (ECMA 262) that every such text matches, for editors.
@@ -21,74 +23,94 @@ pub(crate) struct Leaf {
 }
 
 macro_rules! leaf {
-    ($(#[$meta:meta])* $name:ident, $parse:path, $expected:literal, $pattern:literal) => {
-        $(#[$meta])*
+    ($name:ident, $kind:literal, $parse:path, $expected:literal, $pattern:literal) => {
         pub(crate) static $name: Leaf =
-            Leaf { expected: $expected, pattern: $pattern, check: |text| $parse(text).map(drop) };
+            Leaf { kind: $kind, expected: $expected, pattern: $pattern, check: |text| $parse(text).map(drop) };
     };
 }
 
 leaf!(
     NAME,
+    "name",
     name,
     "a name: lower-case letters, digits and hyphens, beginning with a letter, at most 63",
     "^[a-z][a-z0-9-]{0,62}$"
 );
-leaf!(TEXT, text, "a text of at most 200 characters", "^.{0,200}$");
+leaf!(TEXT, "text", text, "a text of at most 200 characters", "^.{0,200}$");
 leaf!(
     DURATION,
+    "duration",
     duration,
     "a duration with its unit, such as `30s`, `10ms`, `2min` (ns, us, ms, s, m, min, h)",
     r"^[0-9]+(\.[0-9]+)?(ns|us|ms|s|m|min|h)$"
 );
 leaf!(
     POSITIVE,
+    "duration above zero",
     positive_duration,
     "a duration above zero with its unit, such as `30s`, `10ms`, `2min` (ns, us, ms, s, m, min, h)",
     r"^[0-9]+(\.[0-9]+)?(ns|us|ms|s|m|min|h)$"
 );
 leaf!(
     DURATIONS,
+    "duration or range",
     durations,
     "a duration such as `40ms`, or a range such as `40ms..45ms`, `..45ms`, `40ms..`",
     r"^([0-9]+(\.[0-9]+)?(ns|us|ms|s|m|min|h))?(\.\.)?([0-9]+(\.[0-9]+)?(ns|us|ms|s|m|min|h))?$"
 );
 leaf!(
     RATE,
+    "rate",
     rate,
     "a rate with its unit, such as `20mbit` (bit, kbit, mbit, gbit a second)",
     r"^[0-9]+(\.[0-9]+)?(bit|kbit|mbit|gbit)$"
 );
-leaf!(PERCENT, percent, "a percentage from `0%` to `100%`, such as `0.5%`", r"^[0-9]+(\.[0-9]+)?%$");
+leaf!(PERCENT, "percentage", percent, "a percentage from `0%` to `100%`, such as `0.5%`", r"^[0-9]+(\.[0-9]+)?%$");
 leaf!(
     PERCENTS,
+    "percentage or range",
     percents,
     "a percentage such as `0%`, or a range such as `1%..3%`, `..5%`",
     r"^([0-9]+(\.[0-9]+)?%)?(\.\.)?([0-9]+(\.[0-9]+)?%)?$"
 );
-leaf!(PREFIX4, prefix4, "an IPv4 prefix of /29 or shorter, such as `198.18.0.0/15`", r"^[0-9.]+/[0-9]+$");
-leaf!(PREFIX6, prefix6, "an IPv6 prefix of /64 or shorter, such as `2001:db8::/32`", "^[0-9a-fA-F:.]+/[0-9]+$");
-leaf!(ADDRESS, address, "an IPv4 or IPv6 address, such as `198.18.0.9`", "^[0-9a-fA-F:.]+$");
-leaf!(PORTS, port_range, "a range of ports such as `32768-65535`, 1 at least", "^[0-9]+-[0-9]+$");
+leaf!(
+    PREFIX4,
+    "IPv4 prefix",
+    prefix4,
+    "an IPv4 prefix of /29 or shorter, such as `198.18.0.0/15`",
+    r"^[0-9.]+/[0-9]+$"
+);
+leaf!(
+    PREFIX6,
+    "IPv6 prefix",
+    prefix6,
+    "an IPv6 prefix of /64 or shorter, such as `2001:db8::/32`",
+    "^[0-9a-fA-F:.]+/[0-9]+$"
+);
+leaf!(ADDRESS, "address", address, "an IPv4 or IPv6 address, such as `198.18.0.9`", "^[0-9a-fA-F:.]+$");
+leaf!(PORTS, "range of ports", port_range, "a range of ports such as `32768-65535`, 1 at least", "^[0-9]+-[0-9]+$");
 leaf!(
     SOURCE,
+    "source endpoint",
     endpoint,
     "an endpoint to send from: `HOST:PORT` or `ADDRESS:PORT`, such as `alice:1234`",
     r"^.+:[0-9]+$"
 );
 leaf!(
     TARGET,
+    "target endpoint",
     target,
     "an endpoint to send to: `NAME:PORT`, `ADDRESS:PORT` or `LABEL.mapped`, such as `server:5678`",
     r"^(.+:[0-9]+|[a-z][a-z0-9-]*\.mapped)$"
 );
 leaf!(
     SEEN,
+    "seen endpoint",
     seen,
     "an endpoint as the receiver sees it: `NAME:PORT` or `ADDRESS:PORT`, with `*` for any port, such as `home-a:*`",
     r"^.+:([0-9]+|\*)$"
 );
-leaf!(PLACE, place, "a name or an address", "^[0-9a-zA-Z:.-]+$");
+leaf!(PLACE, "name or address", place, "a name or an address", "^[0-9a-zA-Z:.-]+$");
 
 /// A name: `[a-z][a-z0-9-]*`, at most 63 characters.
 pub(crate) fn name(text: &str) -> Result<String, String> {

@@ -88,7 +88,7 @@ impl<A: Address> Table<A> {
     }
 
     /// The session that outbound packets to this remote use.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn find_outbound(&self, protocol: Protocol, internal: Endpoint<A>, remote: Endpoint<A>) -> Option<u32> {
         let hash = self.hash.two(protocol, internal, remote);
         let found = self.by_internal.find(hash, |&index| {
@@ -105,7 +105,7 @@ impl<A: Address> Table<A> {
     }
 
     /// The session that inbound packets from this remote to this external endpoint use.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn find_inbound(&self, protocol: Protocol, external: Endpoint<A>, remote: Endpoint<A>) -> Option<u32> {
         let hash = self.hash.two(protocol, external, remote);
         let found = self.by_external.find(hash, |&index| {
@@ -157,6 +157,7 @@ impl<A: Address> Table<A> {
         &mut self.sessions[index as usize]
     }
 
+    #[inline]
     pub(crate) fn mapping(&self, index: u32) -> &Mapping<A> {
         &self.mappings[index as usize]
     }
@@ -228,6 +229,7 @@ impl<A: Address> Table<A> {
 
     /// A packet from inside has gone through a session for the first time. `holds` tells whether the session held
     /// its mapping before.
+    #[inline(never)]
     pub(crate) fn permit(&mut self, index: u32, holds: bool) {
         let session = &mut self.sessions[index as usize];
         session.permits = true;

@@ -7,7 +7,7 @@ use natbox_host::{Host, UdpSocket};
 use natbox_wire::Time;
 use rand_core::Rng;
 
-use super::Config;
+use super::{Config, reflexive};
 use crate::ProbeError;
 use crate::punch::session::{Introduced, Role, Session, Status, unauthorized};
 use crate::punch::{DATA, READ_BYTES, Via, accepted, host_candidates, local_endpoints, open};
@@ -125,7 +125,10 @@ struct Answerer<H: Host, S> {
 impl<H: Host, S: Service> Answerer<H, S> {
     async fn register(host: H, config: Config, service: S) -> Result<Answerer<H, S>, ProbeError> {
         let socket = open(&host, config.directory, config.port).await?;
-        let (candidates, local) = (host_candidates(&host, &socket), local_endpoints(&host, &socket));
+        let (mut candidates, local) = (host_candidates(&host, &socket), local_endpoints(&host, &socket));
+        if let Some(server) = config.stun {
+            candidates.push(reflexive(&host, &config, &socket, server).await?);
+        }
         let registration = (config.me.as_str(), config.keep_alive * REGISTERED_INTERVALS, &candidates[..]);
         let registered =
             rendezvous::register(&host, &socket, config.directory, registration, &config.retransmission).await?;

@@ -10,8 +10,13 @@
 //!   | <----------- authenticated answers and data --------> |
 //! ```
 //!
-//! Both sides run the checks that [`session`] describes, and keep the mapping alive afterwards. The caller runs
-//! [`punch`], the callee [`answer`]. For "whatever works, relays included", see [`connect`](crate::connect).
+//! A check is a STUN Binding request with short-term credentials from the token, as in ICE: a stranger at the same
+//! private address can neither answer it nor be mistaken for the peer. Both sides check every endpoint that they know
+//! of the other, again and again, answer what comes, and check back at once. An answer counts only if it comes from
+//! where the check was sent. The caller nominates the best pair that works; both keep it alive from then on.
+//!
+//! The caller runs [`punch`], the callee [`answer`]. For "whatever works, relays included", see
+//! [`connect`](crate::connect). Leaves out prediction of ports, and many sockets at once.
 
 mod link;
 pub(crate) mod session;
@@ -181,7 +186,7 @@ pub async fn punch<H: Host>(host: &H, config: &PunchConfig, peer: &str) -> Resul
     run(host, socket, config, introduced, began).await
 }
 
-/// Registers, and answers the first call that comes before `deadline`.
+/// Registers, and answers the first call that comes before `deadline`. The registration is left to end with it.
 ///
 /// # Errors
 /// [`Failure`] if registration fails, nobody calls, or the caller cannot be reached.

@@ -119,12 +119,15 @@ async fn response<H: Host>(
     }
 }
 
-/// Whether a datagram is a response to `request`: same method, same transaction id.
+/// Whether a datagram is a response to `request`: same method, same transaction id, well-formed.
 fn answers(datagram: &[u8], request: &[u8]) -> bool {
-    datagram.get(8..20) == request.get(8..20)
-        && codec::parse(datagram)
-            .zip(codec::parse(request))
-            .is_some_and(|(response, request)| response.is_response() && response.method() == request.method())
+    /// The class bits in a message type (RFC 8489 section 5): the upper one says that it is a response.
+    const CLASS: u16 = 0x0110;
+    const RESPONSE: u16 = 0x0100;
+    let kind = |bytes: &[u8]| bytes.first_chunk().map(|kind| u16::from_be_bytes(*kind));
+    let (Some(came), Some(asked)) = (kind(datagram), kind(request)) else { return false };
+    let fits = came & RESPONSE != 0 && came & !CLASS == asked & !CLASS && datagram.get(8..20) == request.get(8..20);
+    fits && codec::parse(datagram).is_some()
 }
 
 /// What a Binding request asks for besides the mapped address (RFC 5780 section 7).
@@ -244,6 +247,23 @@ mod tests {
             times.push(at.as_millis());
         }
         assert_eq!(times, [0, 500, 1500, 3500, 7500, 15_500, 31_500, 39_500]);
+    }
+
+    #[test]
+    fn only_a_response_of_the_same_method_and_id_answers_a_request() {
+        let request = Writer::request(BINDING, 7.into()).finish();
+        let of = |class, method, id: u128| Writer::new(class, method, id.into()).finish();
+        assert!(answers(&of(MessageClass::Success, BINDING, 7), &request));
+        assert!(answers(&of(MessageClass::Error, BINDING, 7), &request));
+        for other in [
+            of(MessageClass::Success, BINDING, 8),
+            of(MessageClass::Success, codec::Method::new(3), 7),
+            of(MessageClass::Indication, BINDING, 7),
+            request.clone(),
+            of(MessageClass::Success, BINDING, 7)[..19].to_vec(),
+        ] {
+            assert!(!answers(&other, &request), "{other:?}");
+        }
     }
 
     #[test]

@@ -163,6 +163,31 @@ fn one_way_of_talking_alone_can_be_asked_for() {
 }
 
 #[test]
+fn ipv6_hosts_behind_firewalls_are_reached_where_they_are() {
+    let mut lab = Lab::new(1);
+    let (_, directory) = lab.servers_ipv6();
+    let (a, b) = (preset("port-restricted-cone"), preset("port-restricted-cone"));
+    let (home_a, home_b) = (lab.home_ipv6("home-a", 2, a), lab.home_ipv6("home-b", 3, b));
+    let (alice, bob) = (lab.inside(home_a, "alice", "2001:db8:2::2"), lab.inside(home_b, "bob", "2001:db8:3::2"));
+    let mut connection = connected(call(&mut lab, &alice, &bob, Config::new(directory, "alice")));
+    assert_eq!((connection.path(), connection.remote().ip()), (Path::Direct, ip("2001:db8:3::2")));
+    assert_eq!(echo(&mut lab, &mut connection, b"hello").as_deref(), Some(&b"hello"[..]));
+}
+
+#[test]
+fn a_callee_with_two_uplinks_is_found_on_the_one_that_both_share() {
+    let mut lab = Lab::new(1);
+    let directory = lab.directory();
+    let home_a = lab.home("home-a", "198.18.0.2", preset("symmetric"));
+    let home_b = lab.home_on(lab.internet, "home-b", ("198.18.0.3", 15), "10.0.1.1", preset("symmetric"), link(10));
+    let alice = lab.inside(home_b, "alice", "10.0.1.2");
+    let bob = lab.inside_of("bob", &[(home_a, "10.0.0.2"), (home_b, "10.0.1.3")]);
+    let mut connection = connected(call(&mut lab, &alice, &bob, Config::new(directory, "alice")));
+    assert_eq!((connection.path(), connection.remote().ip()), (Path::Local, ip("10.0.1.3")));
+    assert_eq!(echo(&mut lab, &mut connection, b"hello").as_deref(), Some(&b"hello"[..]));
+}
+
+#[test]
 fn a_path_that_was_not_asked_for_is_named_in_the_failure() {
     let (mut lab, alice, bob, config) = two("", "");
     let config = Config { allow: Paths::of(&[Path::Local]), ..config };

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use natbox_nat::Behavior;
-use natbox_nat::behavior::{Filtering, Hairpin, Mapping, PortAllocation, Ports, Refresh, Timeouts, TranslationKind};
+use natbox_nat::behavior::{
+    Filtering, Hairpin, Ipv6, Mapping, PortAllocation, Ports, Refresh, Timeouts, TranslationKind,
+};
 use natbox_probes::discovery::{self, Classic, Finding, LifetimeSearch, Options, discover};
 use natbox_wire::Word;
 
@@ -139,6 +141,25 @@ fn a_lifetime_beyond_the_bounds_is_reported_as_such() {
     assert_eq!((short.alive_after, short.expired_after), (Duration::ZERO, Some(60 * second)));
     let long = find(with(300 * second), &options).lifetime.expect("a lifetime");
     assert_eq!((long.alive_after, long.expired_after), (120 * second, None));
+}
+
+#[test]
+fn an_ipv6_firewall_is_told_from_a_translator() {
+    for ipv6 in Ipv6::ALL {
+        for filtering in &Filtering::ALL[..3] {
+            let mut lab = Lab::new(1);
+            let (server, _) = lab.servers_ipv6();
+            let mapping = Mapping::AddressDependent;
+            let home = lab.home_ipv6("home", 2, Behavior { ipv6: *ipv6, ..behavior(mapping, *filtering) });
+            let alice = lab.inside(home, "alice", "2001:db8:2::2");
+            let found = lab.run(discover(&alice, server, &Options::default())).expect("a finding");
+            let expected = match ipv6 {
+                Ipv6::Firewall => discovery::Mapping::None,
+                Ipv6::Napt => discovery::Mapping::AddressDependent,
+            };
+            assert_eq!((found.mapping, found.filtering.as_str()), (expected, filtering.as_str()), "{ipv6}: {found:?}");
+        }
+    }
 }
 
 #[test]

@@ -37,8 +37,12 @@ pub(crate) fn link(latency_ms: u64) -> LinkConfig {
     LinkConfig { latency: Duration::from_millis(latency_ms), ..LinkConfig::default() }
 }
 
+/// An attachment; IPv6 addresses have prefixes of 64 bits.
 fn attachment(network: NetworkId, name: &str, addresses: &[&str], prefix_len: u8, link: LinkConfig) -> Attachment {
-    let own = |address: &&str| InterfaceAddress { address: address.parse::<IpAddr>().expect("an address"), prefix_len };
+    let own = |address: &&str| {
+        let address = address.parse::<IpAddr>().expect("an address");
+        InterfaceAddress { address, prefix_len: if address.is_ipv4() { prefix_len } else { 64 } }
+    };
     Attachment { network, name: name.to_owned(), addresses: addresses.iter().map(own).collect(), link }
 }
 
@@ -53,7 +57,8 @@ pub(crate) fn preset(name: &str) -> Behavior {
 impl Lab {
     pub(crate) fn new(seed: u64) -> Lab {
         let mut world = World::new(seed);
-        let internet = world.internet("internet", &["198.18.0.1".parse().expect("an address")]);
+        let addresses = ["198.18.0.1", "2001:db8::1"].map(|address| address.parse().expect("an address"));
+        let internet = world.internet("internet", &addresses);
         Lab { world, internet }
     }
 
@@ -85,6 +90,22 @@ impl Lab {
         let inside = attachment(network, &format!("{name}:inside"), &[internal], 24, link(0));
         let gateway = self.world.gateway(name, outside, inside, Arc::new(behavior));
         Home { gateway, network }
+    }
+
+    /// A home with 2001:db8:N::/64 inside and the gateway at 2001:db8::N outside.
+    pub(crate) fn home_ipv6(&mut self, name: &str, number: u8, behavior: Behavior) -> Home {
+        let (external, internal) = (format!("2001:db8::{number}"), format!("2001:db8:{number}::1"));
+        let home = self.home_on(self.internet, name, (&external, 64), &internal, behavior, link(10));
+        self.route(&format!("2001:db8:{number}::/64"), home);
+        home
+    }
+
+    /// A host with an uplink in each of these homes.
+    pub(crate) fn inside_of(&mut self, name: &str, uplinks: &[(Home, &str)]) -> VirtualHost {
+        let attach = |(number, (home, address)): (usize, &(Home, &str))| {
+            attachment(home.network, &format!("{name}:{number}"), &[*address], 24, link(1))
+        };
+        self.world.host(name, uplinks.iter().enumerate().map(attach).collect())
     }
 
     /// Leads a prefix of the Internet to a gateway that does not translate.
@@ -130,6 +151,18 @@ impl Lab {
         let config = turn::server::ServerConfig::new(endpoint(RELAY), endpoint(RELAY).ip(), users);
         host.spawn(serving(turn::server::serve(host.clone(), config)));
         connect::Relay { server: endpoint(RELAY), credentials }
+    }
+
+    /// A STUN server with two IPv6 addresses, and a directory beside it.
+    pub(crate) fn servers_ipv6(&mut self) -> (SocketAddr, SocketAddr) {
+        let host = self.public("servers", &["2001:db8::10", "2001:db8::11"]);
+        let [primary, alternate] = ["2001:db8::10", "2001:db8::11"].map(|text| text.parse().expect("an address"));
+        let config = stun::server::ServerConfig::new(primary, Some(alternate));
+        host.spawn(serving(stun::server::serve(host.clone(), config)));
+        let listen = SocketAddr::new(primary, rendezvous::PORT);
+        let config = rendezvous::ServerConfig { listen, limits: Limits::default() };
+        host.spawn(serving(rendezvous::serve(host.clone(), config)));
+        (SocketAddr::new(primary, stun::PORT), listen)
     }
 
     /// Runs `program` on a host until it is done.
