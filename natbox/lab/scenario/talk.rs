@@ -17,7 +17,7 @@ use natbox_wire::{Time, Word};
 use natbox_world::{Stalled, VirtualHost};
 use serde_json::{Value, json};
 
-use super::{Report, Runner, exact, nanos, servers, shown};
+use super::{Report, Runner, exact, nanos, servers, shown, span};
 use crate::plan::step::{Call, Connect, ExpectCall, ExpectPath, Punch, Via};
 use crate::topology::units::{show_duration, show_percent};
 
@@ -277,7 +277,7 @@ fn told_call(called: &CallReport, history: &[(Time, Path)], expect: Option<&Expe
     let least = delays.iter().flatten().map(|delay| delay.least).min();
     let most = delays.iter().flatten().map(|delay| delay.most).max();
     if let Some((least, most)) = least.zip(most) {
-        report.got.push_str(&format!(", one way {} to {}", shown(least), shown(most)));
+        report.got.push_str(&format!(", one way {}", span(least, most, shown)));
         report.fact("delay_min_ns", nanos(least));
         report.fact("delay_max_ns", nanos(most));
     }
@@ -288,7 +288,7 @@ fn told_call(called: &CallReport, history: &[(Time, Path)], expect: Option<&Expe
             least.is_some_and(|least| allowed.contains(&least)) && most.is_some_and(|most| allowed.contains(&most))
         };
         report.demand(expect.delay.is_none_or(within), || match least.zip(most) {
-            Some((least, most)) => format!("another delay: {} to {}", exact(least), exact(most)),
+            Some((least, most)) => format!("another delay: {}", span(least, most, exact)),
             None => "nothing was heard".to_owned(),
         });
     }
