@@ -136,6 +136,7 @@ fn filtered(facts: &Facts, id: Option<MappingId>, behavior: &Behavior, history: 
             format!("{remote} was last contacted from {from} at {}, too long ago", moment(at))
         }
         Some(ended @ History::Ended { .. }) => had_ended(&from, ended),
+        _ if behavior.filtering == Filtering::EndpointIndependent => format!("nothing has been sent from {from}"),
         _ => format!("{remote} has not been contacted from {from}"),
     }
 }

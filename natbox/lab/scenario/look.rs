@@ -64,7 +64,7 @@ fn told_ping(pinged: &PingReport, expect: Option<&ExpectPing>) -> Report {
         report.fact("rtt_max_ns", nanos(rtt.most));
     }
     if let Some(error) = pinged.errors.first() {
-        report.got.push_str(&format!(", {} reports {:?}", error.reporter, error.error));
+        report.got.push_str(&format!(", {} reports {}", error.reporter, error.error));
     }
     if let Some(allowed) = expect.and_then(|expect| expect.loss) {
         report.demand(allowed.contains(&loss), || format!("{} lost", show_percent(&loss)));

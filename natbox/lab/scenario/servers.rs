@@ -17,8 +17,6 @@ use crate::words::Service;
 const ECHO_IDLE: Duration = Duration::from_secs(300);
 /// Where echo is (RFC 862).
 const ECHO_PORT: u16 = 7;
-/// The relay's port on a host that runs STUN on the usual one.
-const TURN_BESIDE_STUN: u16 = 3480;
 /// The name and password of everybody at every relay: who may use it is no question of this lab.
 const RELAY_USER: (&str, &str) = ("natbox", "natbox");
 
@@ -64,14 +62,19 @@ fn serve(machine: &VirtualHost, host: &Host, service: Service, address: IpAddr, 
         Service::Stun => {
             let alternate = addresses(host, address.is_ipv6()).nth(1);
             let config = stun::server::ServerConfig::new(address, alternate);
+            let beside = host.services.contains(&Service::Turn).then(|| relaying(host, address));
             spawner.spawn(async move {
-                let Err(why) = stun::server::serve(machine, config).await;
+                let Err(why) = match beside {
+                    Some(turn) => turn::server::serve_with_stun(machine, turn, config).await,
+                    None => stun::server::serve(machine, config).await,
+                };
                 failed(why.to_string());
             });
         }
+        // STUN on the same host serves TURN too: both are on one port.
+        Service::Turn if host.services.contains(&Service::Stun) => {}
         Service::Turn => {
-            let user = (RELAY_USER.0.to_owned(), RELAY_USER.1.to_owned());
-            let config = turn::server::ServerConfig::new(relay(host, address), address, vec![user]);
+            let config = relaying(host, address);
             spawner.spawn(async move {
                 let Err(why) = turn::server::serve(machine, config).await;
                 failed(why.to_string());
@@ -99,6 +102,15 @@ fn serve(machine: &VirtualHost, host: &Host, service: Service, address: IpAddr, 
     }
 }
 
+/// A relay at this address of a host. To clients that ask for the other IP version, it lends an address of that.
+fn relaying(host: &Host, address: IpAddr) -> turn::server::ServerConfig {
+    let user = (RELAY_USER.0.to_owned(), RELAY_USER.1.to_owned());
+    turn::server::ServerConfig {
+        additional_relay_address: addresses(host, !address.is_ipv6()).next(),
+        ..turn::server::ServerConfig::new(relay(address), address, vec![user])
+    }
+}
+
 /// Where the STUN server of a host listens.
 pub(super) fn stun(address: IpAddr) -> SocketAddr {
     SocketAddr::new(address, stun::PORT)
@@ -109,10 +121,9 @@ pub(super) fn directory(address: IpAddr) -> SocketAddr {
     SocketAddr::new(address, rendezvous::PORT)
 }
 
-/// Where the relay of a host listens.
-pub(super) fn relay(host: &Host, address: IpAddr) -> SocketAddr {
-    let port = if host.services.contains(&Service::Stun) { TURN_BESIDE_STUN } else { stun::PORT };
-    SocketAddr::new(address, port)
+/// Where the relay of a host listens: on STUN's port, beside STUN where there is both.
+pub(super) fn relay(address: IpAddr) -> SocketAddr {
+    SocketAddr::new(address, stun::PORT)
 }
 
 /// What relays know everybody by.

@@ -4,7 +4,7 @@
 //! scenario. A caller looks the callee up, again and again, until it is registered; then the step's own clock begins.
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use natbox_host::Host as _;
@@ -159,11 +159,10 @@ impl Runner<'_> {
         let address = |name: &str| {
             self.address(name, false).ok_or_else(|| Report::impossible(format!("`{name}` has no IPv4 address")))
         };
-        let relay = via.turn.as_deref().and_then(|name| Some((self.plan.host(name)?, self.address(name, false)?)));
         let meeting = Meeting {
             directory: servers::directory(address(&via.rendezvous)?),
             stun: servers::stun(address(&via.stun)?),
-            relay: relay.map(|(host, address): (_, IpAddr)| servers::relay(host, address)),
+            relay: via.turn.as_deref().map(address).transpose()?.map(servers::relay),
         };
         Ok((self.host(from)?, self.host(to)?, meeting))
     }
