@@ -357,3 +357,16 @@ fn the_reasons_of_a_packet_tell_each_hop_once_though_a_router_takes_it_and_sends
     ];
     assert_eq!(step.reasons, expected);
 }
+
+#[test]
+fn a_path_that_works_but_is_not_allowed_is_told_where_nothing_else_came_through() {
+    let outcome = run("
+nats: { home: full-cone }
+hosts: { alice: { behind: home }, bob: {}, server: { services: [stun, rendezvous] } }
+scenario:
+  - connect: { from: alice, to: bob, allow: punched }
+");
+    let got: Vec<&str> = outcome.steps.iter().map(|step| step.got.as_str()).collect();
+    assert!(got[0].starts_with("none: nothing that is allowed came through within "), "{got:?}");
+    assert!(got[0].contains(": works (direct), but that was not asked for"), "{got:?}");
+}

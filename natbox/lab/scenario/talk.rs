@@ -10,7 +10,7 @@ use std::time::Duration;
 use natbox_host::Host as _;
 use natbox_probes::call::{CallConfig, CallReport, Responder, call};
 use natbox_probes::connect::{self, CheckPlan, Config, Connection, Failure, Relay};
-use natbox_probes::punch::{self, PunchConfig};
+use natbox_probes::punch::{self, Outcome as Checked, PunchConfig};
 use natbox_probes::stun::client::Retransmission;
 use natbox_probes::{Path, ProbeError, rendezvous};
 use natbox_wire::{Time, Word};
@@ -220,7 +220,7 @@ fn no_path(failed: &Failed) -> Report {
     let mut report = match failed {
         Failed::Lookup(error) => Report::new(format!("none: the callee cannot be looked up: {error}")),
         Failed::Checks(Failure { error: Some(error), .. }) => Report::new(format!("none: {error}")),
-        Failed::Checks(failure) => Report::new(format!("none: nothing came through within {}", shown(failure.elapsed))),
+        Failed::Checks(failure) => Report::new(format!("none: {}", unmet(failure))),
     };
     if let Failed::Checks(failure) = failed {
         let texts = |texts: Vec<String>| Value::from(texts);
@@ -230,6 +230,18 @@ fn no_path(failed: &Failed) -> Report {
     report.fact("path", Path::None.as_str());
     report.explain = true;
     report
+}
+
+/// Checks that came to nothing: how long they took, and what no packet's death explains.
+fn unmet(failure: &Failure) -> String {
+    let forbidden = failure.attempts.iter().filter(|attempt| matches!(attempt.outcome, Checked::NotAllowed(_)));
+    let forbidden: Vec<String> = forbidden.map(ToString::to_string).collect();
+    let what = if forbidden.is_empty() { "nothing" } else { "nothing that is allowed" };
+    let mut text = format!("{what} came through within {}", shown(failure.elapsed));
+    for remark in forbidden.iter().chain(&failure.remarks) {
+        text.push_str(&format!("; {remark}"));
+    }
+    text
 }
 
 fn judge_path(report: &mut Report, path: Path, elapsed: Option<Duration>, expect: &ExpectPath) {
