@@ -307,6 +307,11 @@ fn shown(duration: Duration) -> String {
     }
 }
 
+/// A span of durations, as [`shown`] or [`exact`] tells them.
+fn span(least: Duration, most: Duration, told: fn(Duration) -> String) -> String {
+    if least == most { told(least) } else { format!("{} to {}", told(least), told(most)) }
+}
+
 /// A duration in milliseconds, whole: for what is held against a limit.
 fn exact(duration: Duration) -> String {
     decimal(duration, 1_000_000, 6, "ms")
