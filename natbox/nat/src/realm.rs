@@ -14,7 +14,7 @@
 
 use std::sync::Arc;
 
-use natbox_wire::{DropReason, Packet, Protocol, Time};
+use natbox_wire::{self as wire, DropReason, Packet, Protocol, Time};
 use rand_pcg::Pcg64Mcg;
 
 use crate::Behavior;
@@ -60,6 +60,11 @@ pub(crate) fn refuse(reason: DropReason) -> Refusal {
     Refusal { reason, mapping: None }
 }
 
+/// What the rare ways end with.
+fn verdict(result: Result<Verdict, Refusal>) -> Verdict {
+    result.unwrap_or_else(Verdict::Drop)
+}
+
 impl<A: Address> Realm<A> {
     pub(crate) fn new(
         behavior: &Behavior,
@@ -74,35 +79,44 @@ impl<A: Address> Realm<A> {
 
     /// A packet from inside.
     #[inline]
-    pub(crate) fn outbound(&mut self, nat: &mut Shared, packet: &mut Packet, now: Time) -> Result<Verdict, Refusal> {
+    pub(crate) fn outbound(&mut self, nat: &mut Shared, packet: &mut Packet, now: Time) -> Verdict {
         self.expire(nat, now);
-        let flow = match classify(packet).map_err(refuse)? {
-            Class::Flow(flow) => flow,
-            Class::Error => return icmp::outbound(self, &nat.behavior, packet),
+        let flow = match classify(packet) {
+            Ok(Class::Flow(flow)) => flow,
+            Ok(Class::Error) => return verdict(icmp::outbound(self, &nat.behavior, packet)),
+            Err(reason) => return Verdict::Drop(refuse(reason)),
         };
         if self.translates && self.pool.owns(flow.destination.address) {
-            return self.hairpin(nat, packet, flow, now);
+            return verdict(self.hairpin(nat, packet, flow, now));
         }
-        let sender = self.leave(nat, &flow, now)?;
-        if self.translates {
-            packet.rewrite_source(sender.endpoint.to_socket());
+        match self.leave(nat, &flow, now) {
+            Ok(sender) => self.forward(packet, wire::Side::Source, sender),
+            Err(refusal) => Verdict::Drop(refusal),
         }
-        Ok(Verdict::Forward(sender.translation))
     }
 
     /// A packet from outside.
     #[inline]
-    pub(crate) fn inbound(&mut self, nat: &mut Shared, packet: &mut Packet, now: Time) -> Result<Verdict, Refusal> {
+    pub(crate) fn inbound(&mut self, nat: &mut Shared, packet: &mut Packet, now: Time) -> Verdict {
         self.expire(nat, now);
-        let flow = match classify(packet).map_err(refuse)? {
-            Class::Flow(flow) => flow,
-            Class::Error => return icmp::inbound(self, packet),
+        let flow = match classify(packet) {
+            Ok(Class::Flow(flow)) => flow,
+            Ok(Class::Error) => return verdict(icmp::inbound(self, packet)),
+            Err(reason) => return Verdict::Drop(refuse(reason)),
         };
-        let receiver = self.enter(nat, &flow, true, now)?;
-        if self.translates {
-            packet.rewrite_destination(receiver.endpoint.to_socket());
+        match self.enter(nat, &flow, true, now) {
+            Ok(receiver) => self.forward(packet, wire::Side::Destination, receiver),
+            Err(refusal) => Verdict::Drop(refusal),
         }
-        Ok(Verdict::Forward(receiver.translation))
+    }
+
+    /// A packet goes on, with the endpoint that it got.
+    #[inline(always)]
+    fn forward(&self, packet: &mut Packet, side: wire::Side, passage: Passage<A>) -> Verdict {
+        if self.translates {
+            passage.endpoint.write(side, packet);
+        }
+        Verdict::Forward(passage.translation)
     }
 
     /// A packet from inside to one of the NAT's own addresses.
@@ -115,9 +129,9 @@ impl<A: Address> Realm<A> {
         let judged = nat.behavior.hairpin_filter == HairpinFilter::Apply;
         let receiver = self.enter(nat, &flow.leaving_as(sender.endpoint), judged, now)?;
         if nat.behavior.hairpin == Hairpin::ExternalSource {
-            packet.rewrite_source(sender.endpoint.to_socket());
+            sender.endpoint.write(wire::Side::Source, packet);
         }
-        packet.rewrite_destination(receiver.endpoint.to_socket());
+        receiver.endpoint.write(wire::Side::Destination, packet);
         Ok(Verdict::Hairpin { source: sender.translation, destination: receiver.translation })
     }
 
