@@ -89,7 +89,7 @@ impl<A: Address> Realm<A> {
         if self.translates && self.pool.owns(flow.destination.address) {
             return verdict(self.hairpin(nat, packet, flow, now));
         }
-        match self.leave(nat, &flow, now) {
+        match self.leave(nat, flow, now) {
             Ok(passage) => self.forward(packet, Side::Inside, passage),
             Err(refusal) => Verdict::Drop(refusal),
         }
@@ -104,7 +104,7 @@ impl<A: Address> Realm<A> {
             Ok(Class::Error) => return verdict(icmp::inbound(self, packet)),
             Err(reason) => return Verdict::Drop(refuse(reason)),
         };
-        match self.enter(nat, &flow, true, now) {
+        match self.enter(nat, flow, true, now) {
             Ok(passage) => self.forward(packet, Side::Outside, passage),
             Err(refusal) => Verdict::Drop(refusal),
         }
@@ -129,10 +129,10 @@ impl<A: Address> Realm<A> {
         if nat.behavior.hairpin == Hairpin::Off {
             return Err(refuse(DropReason::HairpinOff));
         }
-        let sender = self.leave(nat, &flow, now)?;
+        let sender = self.leave(nat, flow, now)?;
         let external = self.table.session(sender.session).external;
         let judged = nat.behavior.hairpin_filter == HairpinFilter::Apply;
-        let receiver = self.enter(nat, &flow.leaving_as(external), judged, now)?;
+        let receiver = self.enter(nat, flow.leaving_as(external), judged, now)?;
         if nat.behavior.hairpin == Hairpin::ExternalSource {
             external.write(End::Source, packet);
         }
@@ -142,7 +142,7 @@ impl<A: Address> Realm<A> {
 
     /// The outbound half: by which external endpoint the packet leaves.
     #[inline(always)]
-    fn leave(&mut self, nat: &mut Shared, flow: &Flow<A>, now: Time) -> Result<Passage, Refusal> {
+    fn leave(&mut self, nat: &mut Shared, flow: Flow<A>, now: Time) -> Result<Passage, Refusal> {
         let remote = flow.destination.as_remote(flow.protocol);
         match self.table.find_outbound(flow.protocol, flow.source, remote) {
             Some(session) => Ok(self.pass(nat, session, Side::Inside, flow, now)),
@@ -155,7 +155,7 @@ impl<A: Address> Realm<A> {
     fn leave_anew(
         &mut self,
         nat: &mut Shared,
-        flow: &Flow<A>,
+        flow: Flow<A>,
         remote: Endpoint<A>,
         now: Time,
     ) -> Result<Passage, Refusal> {
@@ -169,7 +169,7 @@ impl<A: Address> Realm<A> {
         let known = self.table.find_rule(flow.protocol, flow.source, towards.unwrap_or(Endpoint::unspecified()));
         let mapping = match known {
             Some(index) => index,
-            None => self.open_mapping(nat, flow, towards, now).map_err(refuse)?,
+            None => self.open_mapping(nat, &flow, towards, now).map_err(refuse)?,
         };
         let session = self.open_session(nat, mapping, remote, Side::Inside, now);
         Ok(Passage { session, new_mapping: known.is_none() })
@@ -231,7 +231,7 @@ impl<A: Address> Realm<A> {
 
     /// The inbound half: to which internal endpoint the packet goes. `judged` says whether the filter has a say.
     #[inline(always)]
-    fn enter(&mut self, nat: &mut Shared, flow: &Flow<A>, judged: bool, now: Time) -> Result<Passage, Refusal> {
+    fn enter(&mut self, nat: &mut Shared, flow: Flow<A>, judged: bool, now: Time) -> Result<Passage, Refusal> {
         let remote = flow.source.as_remote(flow.protocol);
         let Some(index) = self.table.find_inbound(flow.protocol, flow.destination, remote) else {
             return self.enter_anew(nat, flow, remote, judged, now);
@@ -257,7 +257,7 @@ impl<A: Address> Realm<A> {
     fn enter_anew(
         &mut self,
         nat: &mut Shared,
-        flow: &Flow<A>,
+        flow: Flow<A>,
         remote: Endpoint<A>,
         judged: bool,
         now: Time,
@@ -282,7 +282,7 @@ impl<A: Address> Realm<A> {
 
     /// A packet of a known session passes: it gives permission and touches the timers.
     #[inline(always)]
-    fn pass(&mut self, nat: &Shared, index: u32, side: Side, flow: &Flow<A>, now: Time) -> Passage {
+    fn pass(&mut self, nat: &Shared, index: u32, side: Side, flow: Flow<A>, now: Time) -> Passage {
         let session = self.table.session_mut(index);
         let deadline = nat.timers.after(&mut session.tcp, flow.protocol, side, flow.flags, now);
         if side == Side::Inside && !session.permits {
