@@ -3,6 +3,10 @@
 //! [`Lab`] runs a topology file. The rooms below are here too, for worlds built by hand: [`world`], [`nat`],
 //! [`host`], [`probes`], [`wire`].
 
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
+
 pub mod build;
 pub mod capture;
 mod lab;

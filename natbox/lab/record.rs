@@ -219,6 +219,12 @@ impl Observer for Recorder {
     }
 }
 
+/// An instant for people: to the millisecond, to the microsecond where it needs that. Cut off, as lists of packets do
+/// it, so that it is found there.
+pub(crate) fn moment(at: Time) -> String {
+    Time::from_nanos(at.as_nanos() / 1_000 * 1_000).to_string()
+}
+
 /// An endpoint as people write it: without the port where there is none.
 pub(crate) fn endpoint(endpoint: SocketAddr) -> String {
     if endpoint.port() == 0 { endpoint.ip().to_string() } else { endpoint.to_string() }

@@ -4,8 +4,9 @@ use natbox::capture::frames;
 use natbox::record::{DropSite, Limits, Log, Names, What, comment, dropped};
 use natbox_nat::behavior::{FilterScope, Filtering};
 use natbox_nat::{Behavior, MappingEnd};
-use natbox_wire::{DropReason, Word};
-use natbox_world::note::{Event, LinkFate, Outcome};
+use natbox_wire::build::{self, IpFields};
+use natbox_wire::{DropReason, Time, Word};
+use natbox_world::note::{Event, LinkFate, Note, Observer as _, Outcome};
 
 use super::scene::*;
 
@@ -56,6 +57,32 @@ fn a_hairpinned_packet_shows_both_mappings() {
     let line = "hairpinned: 10.0.0.2:5000 -> 198.18.0.3:40001, new mapping #4; \
                 198.18.0.3:40002 -> 10.0.0.3:6000, mapping #5";
     assert_eq!(told, [line; 2]);
+}
+
+#[test]
+fn a_translated_echo_shows_the_side_that_changed_though_its_identifier_stands_for_both() {
+    let echo = |request, from: &str, to: &str, id| {
+        build::echo(request, address(from), address(to), IpFields::default(), id, 0, b"").unwrap().into_bytes()
+    };
+    let mut diary = Diary::new(Limits::TIMELINE);
+    let (inside, outside) = (echo(true, "10.0.0.2", "198.18.0.9", 7), echo(true, "198.18.0.3", "198.18.0.9", 9));
+    diary.received(HOME_A, INSIDE, 1, &inside, Outcome::Translated(by_mapping(4, true)));
+    diary.sent(HOME_A, OUTSIDE, 1, &outside);
+    let (outside, inside) = (echo(false, "198.18.0.9", "198.18.0.3", 9), echo(false, "198.18.0.9", "10.0.0.2", 7));
+    diary.received(HOME_A, OUTSIDE, 2, &outside, Outcome::Translated(by_mapping(4, false)));
+    diary.sent(HOME_A, INSIDE, 2, &inside);
+    let (there, back) = ("10.0.0.2:7 -> 198.18.0.3:9, new mapping #4", "198.18.0.3:9 -> 10.0.0.2:7, mapping #4");
+    assert_eq!(comments(&diary.log(), &names()), [there, there, back, back]);
+}
+
+#[test]
+fn an_instant_is_told_to_the_microsecond_at_most() {
+    let mut diary = Diary::new(Limits::TIMELINE);
+    let at = Time::from_nanos(70_000_999);
+    diary.recorder.clone().note(&Note { at, node: HOME_A, event: Event::MappingEnded(ended(4, MappingEnd::Expired)) });
+    diary.at(80).received(HOME_A, OUTSIDE, 5, &udp(RELAY_7777, EXTERNAL), refused(DropReason::NoMapping, None));
+    let told = comments(&diary.log(), &names()).pop().unwrap();
+    assert!(told.contains("was mapping #4, which ended at 0.070s: "), "{told}");
 }
 
 #[test]

@@ -4,9 +4,14 @@
 
 mod comments;
 mod foreign;
+#[path = "../common/golden.rs"]
+mod golden;
 mod inspect;
 mod malformed;
 mod record;
+mod reference;
 mod round_trip;
 mod scene;
+#[path = "../common/skipped.rs"]
+mod skipped;
 mod tshark;

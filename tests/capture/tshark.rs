@@ -9,6 +9,7 @@ use natbox::capture::{Reader, save};
 use natbox::record::Limits;
 
 use super::scene::*;
+use super::skipped::skipped;
 
 /// tshark's standard output for a capture; `None`, said aloud, where there is no tshark.
 fn tshark(path: &Path, arguments: &[&str]) -> Option<String> {
@@ -19,7 +20,7 @@ fn tshark(path: &Path, arguments: &[&str]) -> Option<String> {
             Some(String::from_utf8(output.stdout).unwrap())
         }
         Err(error) => {
-            eprintln!("SKIPPED: tshark cannot be run ({error}); captures are not checked against it");
+            skipped(&format!("tshark cannot be run ({error}); captures are not checked against it"));
             None
         }
     }

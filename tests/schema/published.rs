@@ -4,6 +4,7 @@ use natbox::plan::Plan;
 use natbox::topology::{json_schema, reference};
 use serde_json::{Map, Value, json};
 
+use crate::golden::golden;
 use crate::resolved::{DESIGN, EVERYTHING};
 
 /// The alternatives of a schema, itself if it has none.
@@ -126,10 +127,5 @@ fn what_the_checker_accepts_satisfies_the_published_schema() {
 
 #[test]
 fn the_reference_in_the_docs_is_made_from_the_same_table() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/topology.md");
-    if std::env::var_os("UPDATE_GOLDEN").is_some() {
-        std::fs::write(path, reference()).unwrap();
-    }
-    let page = std::fs::read_to_string(path).unwrap();
-    assert!(page == reference(), "docs/topology.md is old: run this test with UPDATE_GOLDEN=1");
+    golden("docs/topology.md", reference().as_bytes());
 }

@@ -58,10 +58,10 @@ scenario:
   - ping: { from: alice, to: server, count: 10, interval: 100ms, size: 100 }
     expect: { rtt: 40ms..45ms, loss: ..5% }
   - ping: { from: alice, to: 198.18.0.99 }
-  - discover: { host: alice, lifetime: on }
+  - discover: { from: alice, lifetime: on }
     expect: { mapping: address-and-port-dependent, filtering: address-dependent, hairpin: off, classic: symmetric, lifetime: 299s..301s }
   - discover: fred
-  - discover: { host: fred, family: ipv6 }
+  - discover: { from: fred, family: ipv6 }
   - punch: { from: alice, to: fred, family: ipv6, peer_reflexive: off }
     expect: { path: punched, within: 2s }
   - connect: { from: alice, to: fred, allow: [local, direct, relayed], relay_first: on, family: ipv6 }

@@ -49,7 +49,7 @@ fn endpoints(recording: &Recording) -> BTreeSet<SocketAddr> {
 }
 
 fn discovered(axes: &str, family: &str) -> StepResult {
-    let scenario = format!("  - discover: {{ host: alice, family: {family} }}\n");
+    let scenario = format!("  - discover: {{ from: alice, family: {family} }}\n");
     run(&two_homes(axes, "", &scenario)).steps.remove(0)
 }
 

@@ -49,7 +49,7 @@ fn step() -> impl Strategy<Value = String> {
         pair().prop_map(|(from, to)| format!("ping: {{ from: {from}, to: {to}, count: 2, size: 1400 }}")),
         (pair(), 1u16..6).prop_map(|(pair, port)| from_to(pair, port)),
         host().prop_map(|host| format!("discover: {host}")),
-        host().prop_map(|host| format!("discover: {{ host: {host}{OVER_IPV6} }}")),
+        host().prop_map(|host| format!("discover: {{ from: {host}{OVER_IPV6} }}")),
         (0..4usize).prop_map(|nat| format!("reboot: n{nat}")),
         (0..4usize).prop_map(|nat| format!("readdress: n{nat}")),
         (0..4usize).prop_map(|nat| format!("cut: n{nat}")),

@@ -74,6 +74,28 @@ fn a_closed_port_rejects_and_an_open_one_delivers() {
 }
 
 #[test]
+fn a_firewall_that_filters_by_endpoint_alone_says_that_nothing_opened_it() {
+    let steps = steps_with(
+        "{ type: symmetric-udp-firewall, filtering: endpoint-independent }",
+        "- send: { from: 'server:9', to: 'alice:1000' }\n  expect: { dropped: filtered, at: home }",
+    );
+    let why = steps[0].reasons.last().expect("a reason");
+    assert!(why.contains("nothing has been sent from 198.19.0.2:1000"), "{why}");
+}
+
+#[test]
+fn a_ping_tells_errors_by_their_names() {
+    let outcome = run("
+internet: { prefix6: '2001:db8::/32' }
+hosts: { alice: { behind: narrow }, server: {} }
+nats: { narrow: { type: none, link: { mtu: 1280 } } }
+scenario:
+  - ping: { from: alice, to: '2001:db8::2', size: 1400, count: 1 }
+");
+    assert!(outcome.steps[0].got.ends_with("reports packet-too-big"), "{}", outcome.steps[0].got);
+}
+
+#[test]
 fn a_packet_that_runs_out_of_hops_is_rejected_by_the_router() {
     let steps = steps(
         "- send: { from: 'alice:1000', to: 'server:10', ttl: 2 }\n  expect: { dropped: ttl-expired, at: internet, rejected: ttl-exceeded }",

@@ -223,8 +223,8 @@ impl Reader<'_, '_> {
     }
 
     fn discover(&mut self, node: &Node, expect: Option<&Node>) -> Option<Discover> {
-        let asked = node.get("host").unwrap_or(node);
-        let host = self.host(asked);
+        let asked = node.get("from").unwrap_or(node);
+        let from = self.host(asked);
         let via = self.offering(node, "via", asked, Service::Stun);
         let family = self.family(node);
         let lifetime = switch(node, "lifetime").unwrap_or(false);
@@ -240,7 +240,7 @@ impl Reader<'_, '_> {
             classic: word(expect, "classic"),
             lifetime: parsed(expect, "lifetime", units::durations),
         });
-        Some(Discover { host: host?, via: via?, family, lifetime, expect })
+        Some(Discover { from: from?, via: via?, family, lifetime, expect })
     }
 
     fn readdress(&mut self, node: &Node) -> Option<Action> {

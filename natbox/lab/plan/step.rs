@@ -184,7 +184,7 @@ pub struct ExpectPing {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Discover {
     /// The host that wants to know.
-    pub host: String,
+    pub from: String,
     /// The STUN server.
     pub via: String,
     /// Over which IP version.

@@ -49,7 +49,7 @@ impl fmt::Display for Action {
         match self {
             Action::Send(send) => write!(f, "send {}:{} -> {}", send.host, send.port, send.to_text),
             Action::Ping(ping) => write!(f, "ping {} from {}", ping.to_text, ping.from),
-            Action::Discover(discover) => write!(f, "discover the NAT of {}{}", discover.host, over(discover.family)),
+            Action::Discover(discover) => write!(f, "discover the NAT of {}{}", discover.from, over(discover.family)),
             Action::Punch(punch) => write!(f, "punch {} to {}{}", punch.from, punch.to, over(punch.via.family)),
             Action::Connect(connect) => {
                 write!(f, "connect {} to {}{}", connect.from, connect.to, over(connect.via.family))
@@ -182,7 +182,7 @@ fn expect_ping(expect: &ExpectPing) -> Entries {
 
 fn discover(discover: &Discover) -> Shown {
     Shown::Map(vec![
-        ("host", Shown::word(&discover.host)),
+        ("from", Shown::word(&discover.from)),
         ("via", Shown::word(&discover.via)),
         ("family", Shown::word(discover.family)),
         ("lifetime", switch(discover.lifetime)),

@@ -3,14 +3,14 @@
 //! A drop always reads `dropped at NODE: REASON: why` or `dropped on the link of INTERFACE: REASON: why`, and
 //! [`dropped`] reads it back.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use natbox_nat::behavior::{FilterScope, Filtering};
 use natbox_nat::{Behavior, MappingEnd, MappingId, Refusal, Translation};
 use natbox_wire::{DropReason, Transport, Word};
 use natbox_world::note::{LinkFate, Outcome};
 
-use super::{Beyond, Facts, History, Names, Record, Sighting, Step, What, bare, endpoint};
+use super::{Beyond, Facts, History, Names, Record, Sighting, Step, What, bare, endpoint, moment};
 
 /// The one-line comment of a record.
 pub fn comment(record: &Record, names: &Names) -> String {
@@ -78,7 +78,8 @@ fn passed(outcome: Outcome, node: &str, facts: Option<&Facts>, beyond: Option<Be
             let used = format!("{what}{}", used(translation));
             let Some((before, after)) = change() else { return format!("translated, {used}") };
             let changes = [(before.0, after.0), (before.1, after.1)];
-            let changes = changes.into_iter().filter(|(before, after)| before != after);
+            let echo = facts.is_some_and(|facts| matches!(facts.transport, Transport::Echo { .. }));
+            let changes = changes.into_iter().filter(|&(before, after)| translated(before, after, echo));
             let mut parts = changes
                 .map(|(before, after)| format!("{} -> {}", endpoint(before), endpoint(after)))
                 .collect::<Vec<_>>();
@@ -99,6 +100,12 @@ fn passed(outcome: Outcome, node: &str, facts: Option<&Facts>, beyond: Option<Be
         // Drops have sentences of their own.
         Outcome::Refused(Refusal { reason, .. }) | Outcome::Dropped(reason) => format!("dropped at {node}: {reason}"),
     }
+}
+
+/// Whether a NAT gave this end of a packet another endpoint. The one identifier of an echo stands at both of its ends:
+/// there, the address alone tells which end is meant.
+fn translated(before: SocketAddr, after: SocketAddr, echo: bool) -> bool {
+    if echo { before.ip() != after.ip() } else { before != after }
 }
 
 fn refused(record: &Record, sighting: &Sighting, refusal: Refusal, names: &Names) -> String {
@@ -126,9 +133,10 @@ fn filtered(facts: &Facts, id: Option<MappingId>, behavior: &Behavior, history: 
     };
     match history {
         Some(History::Contacted { at, exactly }) if exactly || by_address => {
-            format!("{remote} was last contacted from {from} at {at}, too long ago")
+            format!("{remote} was last contacted from {from} at {}, too long ago", moment(at))
         }
         Some(ended @ History::Ended { .. }) => had_ended(&from, ended),
+        _ if behavior.filtering == Filtering::EndpointIndependent => format!("nothing has been sent from {from}"),
         _ => format!("{remote} has not been contacted from {from}"),
     }
 }
@@ -136,9 +144,10 @@ fn filtered(facts: &Facts, id: Option<MappingId>, behavior: &Behavior, history: 
 fn had_ended(endpoint: &str, ended: History) -> String {
     match ended {
         History::Ended { mapping: id, at, why } => {
-            format!("{endpoint} was mapping {}, which ended at {at}: {}", mapping(id), ended_because(why))
+            let (id, at) = (mapping(id), moment(at));
+            format!("{endpoint} was mapping {id}, which ended at {at}: {}", ended_because(why))
         }
-        History::Contacted { at, .. } => format!("{endpoint} was contacted at {at}"),
+        History::Contacted { at, .. } => format!("{endpoint} was contacted at {}", moment(at)),
     }
 }
 

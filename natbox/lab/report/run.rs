@@ -11,7 +11,7 @@ use crate::capture::{Widths, clock, line, placed_frames};
 use crate::outcome::{Outcome, StepResult};
 use crate::paint::Paint;
 use crate::plan::Plan;
-use crate::record::{Log, Names, Record, comment};
+use crate::record::{Log, Names, Record, comment, moment};
 
 /// How much is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -84,10 +84,7 @@ fn told(step: &StepResult, paint: Paint) -> String {
         None if step.ok && matches!(step.action, "wait" | "cut" | "mend") => {}
         _ => lines.push(step.got.clone()),
     }
-    // A router that takes a packet and sends it on says the same twice.
-    let mut reasons = step.reasons.clone();
-    reasons.dedup();
-    for (number, reason) in reasons.iter().enumerate() {
+    for (number, reason) in step.reasons.iter().enumerate() {
         let label = if number == 0 { "why:" } else { "" };
         lines.push(paint.faint(format!("{label:<5}{reason}")));
     }
@@ -123,7 +120,7 @@ fn milestone(record: &Record, names: &Names) -> String {
 /// One line: expectations, time, packets, drops.
 fn summary(run: &RunView<'_>, paint: Paint) -> String {
     let outcome = run.outcome;
-    let took = clock(Time::from_nanos(outcome.elapsed_ns), Time::ZERO);
+    let took = moment(Time::from_nanos(outcome.elapsed_ns));
     let reasons =
         outcome.drops.iter().map(|(reason, count)| format!("{count} {reason}")).collect::<Vec<_>>().join(", ");
     let dropped = outcome.drops.values().sum::<u64>();

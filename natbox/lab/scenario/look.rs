@@ -8,7 +8,7 @@ use natbox_wire::Word;
 use natbox_world::Stalled;
 use serde_json::Value;
 
-use super::{Report, Runner, nanos, servers, shown};
+use super::{Report, Runner, exact, nanos, servers, shown};
 use crate::plan::step::{Discover, ExpectDiscover, ExpectPing, Ping};
 use crate::topology::units::show_percent;
 
@@ -34,7 +34,7 @@ impl Runner<'_> {
     }
 
     pub(super) fn discover(&mut self, step: &Discover) -> Result<Report, Stalled> {
-        let host = match self.host(&step.host) {
+        let host = match self.host(&step.from) {
             Ok(host) => host,
             Err(report) => return Ok(report),
         };
@@ -66,14 +66,17 @@ fn told_ping(pinged: &PingReport, expect: Option<&ExpectPing>) -> Report {
         report.fact("rtt_max_ns", nanos(rtt.most));
     }
     if let Some(error) = pinged.errors.first() {
-        report.got.push_str(&format!(", {} reports {:?}", error.reporter, error.error));
+        report.got.push_str(&format!(", {} reports {}", error.reporter, error.error));
     }
     if let Some(allowed) = expect.and_then(|expect| expect.loss) {
         report.demand(allowed.contains(&loss), || format!("{} lost", show_percent(&loss)));
     }
     if let Some(allowed) = expect.and_then(|expect| expect.rtt) {
         let holds = pinged.rtt.is_some_and(|rtt| allowed.contains(&rtt.least) && allowed.contains(&rtt.most));
-        report.demand(holds, || "another round-trip time".to_owned());
+        report.demand(holds, || match pinged.rtt {
+            Some(rtt) => format!("another round-trip time: {} to {}", exact(rtt.least), exact(rtt.most)),
+            None => "no round-trip time".to_owned(),
+        });
     }
     report
 }

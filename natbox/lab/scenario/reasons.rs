@@ -4,14 +4,23 @@ use std::collections::BTreeMap;
 
 use natbox_world::PacketId;
 
-use crate::record::{Log, Names, comment};
+use crate::record::{Log, Names, comment, moment};
 
 /// How many reasons are told of one step.
 const TOLD: usize = 12;
 
 /// Everything that happened to one packet.
 pub(super) fn of_packet(log: &Log, names: &Names, packet: PacketId) -> Vec<String> {
-    log.packet(packet).into_iter().map(|record| format!("{}: {}", record.at, comment(record, names))).collect()
+    let mut told = Vec::new();
+    for record in log.packet(packet) {
+        let line = format!("{}: {}", moment(record.at), comment(record, names));
+        // A node that takes a packet and sends it on at once says the same twice.
+        let sent_on = record.sighting().is_some_and(|sighting| sighting.sent() && sighting.beyond.is_some());
+        if !(sent_on && told.last() == Some(&line)) {
+            told.push(line);
+        }
+    }
+    told
 }
 
 /// Every way in which packets died since `begin`, in order of their first death, with how many did.
@@ -27,7 +36,7 @@ pub(super) fn since(log: &Log, names: &Names, begin: usize) -> Vec<String> {
         let death = format!("{packet} {}", comment(record, names));
         let (_, count) = deaths.entry(death.clone()).or_insert_with(|| {
             order.push(death);
-            (record.at.to_string(), 0)
+            (moment(record.at), 0)
         });
         *count += 1;
     }

@@ -17,9 +17,9 @@ use natbox_wire::{Time, Word};
 use natbox_world::{Stalled, VirtualHost};
 use serde_json::{Value, json};
 
-use super::{Report, Runner, nanos, servers, shown};
+use super::{Report, Runner, exact, nanos, servers, shown};
 use crate::plan::step::{Call, Connect, ExpectCall, ExpectPath, Punch, Via};
-use crate::topology::units::show_percent;
+use crate::topology::units::{show_duration, show_percent};
 
 /// How long a caller looks for a callee that is not registered.
 const LOOK_UP: Duration = Duration::from_secs(5);
@@ -236,7 +236,10 @@ fn no_path(failed: &Failed) -> Report {
 fn judge_path(report: &mut Report, path: Path, elapsed: Option<Duration>, expect: &ExpectPath) {
     report.demand(expect.path.is_none_or(|wanted| wanted == path), || "another path".to_owned());
     if let Some(within) = expect.within {
-        report.demand(elapsed.is_some_and(|elapsed| elapsed <= within), || format!("not within {}", shown(within)));
+        report.demand(elapsed.is_some_and(|elapsed| elapsed <= within), || {
+            let took = elapsed.map_or_else(String::new, |elapsed| format!("took {}, ", exact(elapsed)));
+            format!("{took}not within {}", show_duration(&within))
+        });
     }
 }
 
@@ -284,7 +287,10 @@ fn told_call(called: &CallReport, history: &[(Time, Path)], expect: Option<&Expe
         let within = |allowed: crate::topology::Allowed<Duration>| {
             least.is_some_and(|least| allowed.contains(&least)) && most.is_some_and(|most| allowed.contains(&most))
         };
-        report.demand(expect.delay.is_none_or(within), || "another delay".to_owned());
+        report.demand(expect.delay.is_none_or(within), || match least.zip(most) {
+            Some((least, most)) => format!("another delay: {} to {}", exact(least), exact(most)),
+            None => "nothing was heard".to_owned(),
+        });
     }
     report
 }

@@ -10,7 +10,8 @@ const HEAD: &str = "\
 # Topology files, key by key
 
 This page is made from the table that the checker reads: `natbox schema` prints the same as JSON Schema. How to write a file is
-shown by the README and by `topologies/`.
+shown by the README and by `topologies/`. An axis of a NAT that is absent is as its `type` has it (`natbox nat show NAME`);
+`natbox check FILE` prints a file with all its defaults filled in.
 
 A quantity carries its unit in the text (`30s`, `20mbit`, `0.5%`); a count stands bare. A range is `40ms..45ms`, `..45ms`
 or `40ms..`; a single value means exactly that. Where one or several are allowed, one stands bare and several in a list.

@@ -147,7 +147,7 @@ static NAT: Shape = Shape::Either(
 );
 
 static PORTS: Shape = Shape::Object(&[
-    optional("allocation", &word::<PortAllocation>(), "The rule."),
+    optional("allocation", &word::<PortAllocation>(), "The rule by which a new mapping gets its port."),
     optional("range", &Shape::Leaf(&units::PORTS), "The external ports that may be given out."),
 ]);
 
@@ -161,10 +161,10 @@ static TIMEOUTS: Shape = Shape::Object(&[
 
 static LINK: Shape = Shape::Object(&[
     optional("latency", &DURATION, "One-way delay. On the public network its latency if absent, elsewhere none."),
-    optional("jitter", &DURATION, "Each packet is delayed by up to this much more."),
-    optional("loss", &PERCENT, "Share of packets lost."),
-    optional("duplicate", &PERCENT, "Share of packets delivered twice."),
-    optional("reorder", &PERCENT, "Share of packets that may overtake others."),
+    optional("jitter", &DURATION, "Each packet is delayed by up to this much more; none if absent."),
+    optional("loss", &PERCENT, "Share of packets lost; none if absent."),
+    optional("duplicate", &PERCENT, "Share of packets delivered twice; none if absent."),
+    optional("reorder", &PERCENT, "Share of packets that may overtake others; none if absent."),
     optional("rate", &RATE, "Bits a second. Without limit if absent."),
     optional("queue", &QUEUE, "Packets that may wait where there is a rate; 1000 if absent."),
     optional(
@@ -239,7 +239,7 @@ static SEND: Shape = Shape::Object(&[
         "`NAME:PORT`, `ADDRESS:PORT`, or `LABEL.mapped` for the external endpoint that an earlier packet was given.",
     ),
     optional("as", &NAME, "A label by which later steps mean this packet."),
-    optional("payload", &TEXT, "What it carries."),
+    optional("payload", &TEXT, "What it carries; `natbox` if absent."),
     optional(
         "ttl",
         &Shape::Count { what: "a whole number of hops", min: 1, max: 255 },
@@ -299,7 +299,7 @@ static EXPECT_PING: Shape = Shape::Object(&[
 static DISCOVER: Shape = Shape::Either(
     &NAME,
     &Shape::Object(&[
-        required("host", &NAME, "The host that wants to know."),
+        required("from", &NAME, "The host that wants to know."),
         optional("via", &NAME, "The STUN server. The only one there is, if absent."),
         optional("family", &FAMILY, "Over which IP version; `ipv4` if absent."),
         optional("lifetime", &SWITCH, "Whether the lifetime of a mapping is searched for too; `off` if absent."),

@@ -33,7 +33,7 @@ pub(crate) enum Class<A> {
 }
 
 /// Says what a packet is, or why this NAT has no use for it.
-#[inline]
+#[inline(always)]
 pub(crate) fn classify<A: Address>(packet: &Packet) -> Result<Class<A>, DropReason> {
     let (Some(source), Some(destination)) = (A::from_ip(packet.source()), A::from_ip(packet.destination())) else {
         return Err(DropReason::UnsupportedProtocol);

@@ -78,6 +78,7 @@ impl Nat {
     }
 
     /// Whether packets of this version are neither translated nor filtered.
+    #[inline]
     fn passes(&self, packet: &Packet) -> bool {
         let behavior = &self.shared.behavior;
         behavior.filtering == Filtering::Off && !translates(behavior, packet.is_ipv6())

@@ -14,6 +14,7 @@ use crate::record::Session;
 use crate::verdict::{Refusal, Translation, Verdict};
 
 /// An error from inside, about a packet that came in: the quote shows remote -> internal.
+#[inline(never)]
 pub(crate) fn outbound<A: Address>(
     realm: &mut Realm<A>,
     behavior: &Behavior,
@@ -24,7 +25,7 @@ pub(crate) fn outbound<A: Address>(
     if back && behavior.hairpin == Hairpin::Off {
         return Err(refuse(DropReason::HairpinOff));
     }
-    let found = realm.table.find_outbound(protocol, internal, remote.as_remote(protocol)).ok_or(NO_SESSION)?;
+    let found = realm.table.find_quoted(protocol, internal, remote.as_remote(protocol)).ok_or(NO_SESSION)?;
     let session = realm.table.session(found);
     let (external, source, index) = (session.external, translation(session), session.mapping);
     if back {
@@ -47,6 +48,7 @@ pub(crate) fn outbound<A: Address>(
 }
 
 /// An error from outside, about a packet that went out: the quote shows external -> remote.
+#[inline(never)]
 pub(crate) fn inbound<A: Address>(realm: &mut Realm<A>, packet: &mut Packet) -> Result<Verdict, Refusal> {
     let (protocol, external, remote) = quoted::<A>(packet)?;
     let found = realm.table.find_inbound(protocol, external, remote.as_remote(protocol)).ok_or(NO_SESSION)?;

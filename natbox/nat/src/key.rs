@@ -24,6 +24,7 @@ pub(crate) trait Address: Copy + Ord + 'static {
 }
 
 impl Address for Ipv4Addr {
+    #[inline]
     fn from_ip(ip: IpAddr) -> Option<Ipv4Addr> {
         match ip {
             IpAddr::V4(address) => Some(address),
@@ -31,14 +32,17 @@ impl Address for Ipv4Addr {
         }
     }
 
+    #[inline]
     fn to_ip(self) -> IpAddr {
         IpAddr::V4(self)
     }
 
+    #[inline]
     fn unspecified() -> Ipv4Addr {
         Ipv4Addr::UNSPECIFIED
     }
 
+    #[inline]
     fn is_multicast(self) -> bool {
         Ipv4Addr::is_multicast(&self) || self == Ipv4Addr::BROADCAST
     }
@@ -50,6 +54,7 @@ impl Address for Ipv4Addr {
 }
 
 impl Address for Ipv6Addr {
+    #[inline]
     fn from_ip(ip: IpAddr) -> Option<Ipv6Addr> {
         match ip {
             IpAddr::V4(_) => None,
@@ -57,14 +62,17 @@ impl Address for Ipv6Addr {
         }
     }
 
+    #[inline]
     fn to_ip(self) -> IpAddr {
         IpAddr::V6(self)
     }
 
+    #[inline]
     fn unspecified() -> Ipv6Addr {
         Ipv6Addr::UNSPECIFIED
     }
 
+    #[inline]
     fn is_multicast(self) -> bool {
         Ipv6Addr::is_multicast(&self)
     }
@@ -90,6 +98,7 @@ impl<A: Address> Endpoint<A> {
     }
 
     /// The endpoint as the outside of this crate sees it.
+    #[inline]
     pub(crate) fn to_socket(self) -> SocketAddr {
         SocketAddr::new(self.address.to_ip(), self.port)
     }
@@ -101,6 +110,7 @@ impl<A: Address> Endpoint<A> {
 
     /// The endpoint as the remote of a session: an echo's remote has no port (RFC 5508 section 3.1), so that
     /// address-and-port-dependent means address-dependent for echo.
+    #[inline]
     pub(crate) fn as_remote(self, protocol: Protocol) -> Endpoint<A> {
         match protocol {
             Protocol::Icmp => Endpoint { port: 0, ..self },

@@ -1,8 +1,9 @@
 //! The external addresses of one family, and who gets which (RFC 4787 section 4.1).
 //!
-//! Paired: an internal address that has mappings keeps its external address for all protocols; a new one gets the
-//! external address with the fewest internal addresses, the first of several. Pairs are kept only where there is
-//! a choice. Knows nothing of sessions.
+//! Paired: an internal address that has mappings keeps its external address for all protocols, and gets nothing
+//! where that one is full (RFC 7857 section 4); a new one gets the external address with the fewest internal
+//! addresses that is not full, the first of several. Pairs are kept only where there is a choice. Knows nothing of
+//! sessions.
 
 use std::ops::RangeInclusive;
 
@@ -89,18 +90,25 @@ impl<A: Address> Pool<A> {
         random: &mut impl Rng,
     ) -> Option<Endpoint<A>> {
         let count = self.externals.len();
-        let (first, tries) = match pooling {
-            _ if count <= 1 => (0, count),
-            Pooling::Paired => (self.paired(internal.address), 1),
-            Pooling::Arbitrary => (((u64::from(random.next_u32()) * count as u64) >> 32) as usize, count),
-        };
         let range = range_of(protocol, &ports.range);
-        let endpoint = (0..tries).find_map(|step| {
-            let external = self.externals.get_mut((first + step) % count)?;
+        let drawn = match pooling {
+            Pooling::Arbitrary if count > 1 => ((u64::from(random.next_u32()) * count as u64) >> 32) as usize,
+            _ => 0,
+        };
+        let mut take_on = |pool: &mut Pool<A>, index: usize| {
+            let external = pool.externals.get_mut(index)?;
             let set = external.ports[protocol as usize].get_or_insert_with(|| Box::new(Ports::new()));
             let port = set.take(ports.allocation, internal.port, &range, random)?;
             Some(Endpoint { address: external.address, port })
-        })?;
+        };
+        let endpoint = match pooling {
+            _ if count <= 1 => take_on(self, 0),
+            Pooling::Paired => match self.paired(internal.address) {
+                Some(index) => take_on(self, index),
+                None => self.emptiest_first().into_iter().find_map(|index| take_on(self, index)),
+            },
+            Pooling::Arbitrary => (0..count).find_map(|step| take_on(self, (drawn + step) % count)),
+        }?;
         if pooling == Pooling::Paired {
             self.pair(internal.address, endpoint.address);
         }
@@ -147,12 +155,17 @@ impl<A: Address> Pool<A> {
         }
     }
 
-    /// The index of the external address of an internal one, or the one it would get.
-    fn paired(&self, internal: A) -> usize {
-        let pair = self.pairs.find(self.hash.address(internal), |pair| pair.internal == internal);
-        let known = pair.and_then(|pair| self.externals.iter().position(|one| one.address == pair.external));
-        let emptiest = || self.externals.iter().enumerate().min_by_key(|(index, one)| (one.internals, *index));
-        known.or_else(|| emptiest().map(|(index, _)| index)).unwrap_or(0)
+    /// The index of the external address of an internal one that has mappings.
+    fn paired(&self, internal: A) -> Option<usize> {
+        let pair = self.pairs.find(self.hash.address(internal), |pair| pair.internal == internal)?;
+        self.externals.iter().position(|one| one.address == pair.external)
+    }
+
+    /// The external addresses by index, those with the fewest internal addresses first.
+    fn emptiest_first(&self) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..self.externals.len()).collect();
+        order.sort_by_key(|index| self.externals[*index].internals);
+        order
     }
 }
 

@@ -73,6 +73,7 @@ impl<A: Address> Realm<A> {
     }
 
     /// A packet from inside.
+    #[inline]
     pub(crate) fn outbound(&mut self, nat: &mut Shared, packet: &mut Packet, now: Time) -> Result<Verdict, Refusal> {
         self.expire(nat, now);
         let flow = match classify(packet).map_err(refuse)? {
@@ -90,6 +91,7 @@ impl<A: Address> Realm<A> {
     }
 
     /// A packet from outside.
+    #[inline]
     pub(crate) fn inbound(&mut self, nat: &mut Shared, packet: &mut Packet, now: Time) -> Result<Verdict, Refusal> {
         self.expire(nat, now);
         let flow = match classify(packet).map_err(refuse)? {
@@ -104,6 +106,7 @@ impl<A: Address> Realm<A> {
     }
 
     /// A packet from inside to one of the NAT's own addresses.
+    #[inline(never)]
     fn hairpin(&mut self, nat: &mut Shared, packet: &mut Packet, flow: Flow<A>, now: Time) -> Result<Verdict, Refusal> {
         if nat.behavior.hairpin == Hairpin::Off {
             return Err(refuse(DropReason::HairpinOff));
@@ -119,7 +122,7 @@ impl<A: Address> Realm<A> {
     }
 
     /// The outbound half: by which external endpoint the packet leaves.
-    #[inline]
+    #[inline(always)]
     fn leave(&mut self, nat: &mut Shared, flow: &Flow<A>, now: Time) -> Result<Passage<A>, Refusal> {
         let remote = flow.destination.as_remote(flow.protocol);
         match self.table.find_outbound(flow.protocol, flow.source, remote) {
@@ -129,6 +132,7 @@ impl<A: Address> Realm<A> {
     }
 
     /// An outbound packet of no session: opens one, on the mapping that the rule names.
+    #[inline(never)]
     fn leave_anew(
         &mut self,
         nat: &mut Shared,
@@ -207,7 +211,7 @@ impl<A: Address> Realm<A> {
     }
 
     /// The inbound half: to which internal endpoint the packet goes. `judged` says whether the filter has a say.
-    #[inline]
+    #[inline(always)]
     fn enter(&mut self, nat: &mut Shared, flow: &Flow<A>, judged: bool, now: Time) -> Result<Passage<A>, Refusal> {
         let remote = flow.source.as_remote(flow.protocol);
         let Some(index) = self.table.find_inbound(flow.protocol, flow.destination, remote) else {
@@ -230,6 +234,7 @@ impl<A: Address> Realm<A> {
     }
 
     /// An inbound packet of no session: opens one, on the mapping that it is addressed to, if the filter admits it.
+    #[inline(never)]
     fn enter_anew(
         &mut self,
         nat: &mut Shared,
@@ -257,7 +262,7 @@ impl<A: Address> Realm<A> {
     }
 
     /// A packet of a known session passes: it gives permission and touches the timers.
-    #[inline]
+    #[inline(always)]
     fn pass(&mut self, nat: &Shared, index: u32, side: Side, flow: &Flow<A>, now: Time) -> Passage<A> {
         let session = self.table.session_mut(index);
         let deadline = nat.timers.after(&mut session.tcp, flow.protocol, side, flow.flags, now);
@@ -270,7 +275,7 @@ impl<A: Address> Realm<A> {
         self.passage(index, side, false)
     }
 
-    #[inline]
+    #[inline(always)]
     fn passage(&mut self, index: u32, side: Side, new_mapping: bool) -> Passage<A> {
         let session = self.table.session(index);
         let endpoint = match side {

@@ -88,7 +88,7 @@ impl<A: Address> Table<A> {
     }
 
     /// The session that outbound packets to this remote use.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn find_outbound(&self, protocol: Protocol, internal: Endpoint<A>, remote: Endpoint<A>) -> Option<u32> {
         let hash = self.hash.two(protocol, internal, remote);
         let found = self.by_internal.find(hash, |&index| {
@@ -98,8 +98,14 @@ impl<A: Address> Table<A> {
         found.copied()
     }
 
+    /// The session that an error from inside speaks of: the one that outbound packets use, or else any through which
+    /// the quoted packet may have come in (RFC 5508 REQ-5). Without affinity none need lead.
+    pub(crate) fn find_quoted(&self, protocol: Protocol, internal: Endpoint<A>, remote: Endpoint<A>) -> Option<u32> {
+        self.find_outbound(protocol, internal, remote).or_else(|| self.oldest(protocol, internal, remote))
+    }
+
     /// The session that inbound packets from this remote to this external endpoint use.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn find_inbound(&self, protocol: Protocol, external: Endpoint<A>, remote: Endpoint<A>) -> Option<u32> {
         let hash = self.hash.two(protocol, external, remote);
         let found = self.by_external.find(hash, |&index| {
@@ -151,6 +157,7 @@ impl<A: Address> Table<A> {
         &mut self.sessions[index as usize]
     }
 
+    #[inline]
     pub(crate) fn mapping(&self, index: u32) -> &Mapping<A> {
         &self.mappings[index as usize]
     }
@@ -222,6 +229,7 @@ impl<A: Address> Table<A> {
 
     /// A packet from inside has gone through a session for the first time. `holds` tells whether the session held
     /// its mapping before.
+    #[inline(never)]
     pub(crate) fn permit(&mut self, index: u32, holds: bool) {
         let session = &mut self.sessions[index as usize];
         session.permits = true;
@@ -317,10 +325,14 @@ impl<A: Address> Table<A> {
         self.sessions[index as usize].leads = true;
     }
 
+    /// The session on the oldest mapping.
+    fn oldest(&self, protocol: Protocol, internal: Endpoint<A>, remote: Endpoint<A>) -> Option<u32> {
+        self.siblings(protocol, internal, remote).min_by_key(|index| self.sessions[*index as usize].id)
+    }
+
     /// Lets the session on the oldest mapping lead.
     fn promote(&mut self, protocol: Protocol, internal: Endpoint<A>, remote: Endpoint<A>) {
-        let heir = self.siblings(protocol, internal, remote).min_by_key(|index| self.sessions[*index as usize].id);
-        if let Some(index) = heir {
+        if let Some(index) = self.oldest(protocol, internal, remote) {
             self.sessions[index as usize].leads = true;
         }
     }

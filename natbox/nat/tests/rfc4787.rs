@@ -44,6 +44,21 @@ fn req_01_mapping_is_address_and_port_dependent() {
 }
 
 #[test]
+fn req_02_a_host_without_a_pair_gets_an_address_that_is_not_full() {
+    let ports = Ports { allocation: PortAllocation::Random, range: 4000..=4000 };
+    let behavior = Behavior { ports, ..Behavior::default() };
+    let mut nat = Rig::with_addresses(behavior, &[EXTERNAL, "198.51.100.2"]);
+    let first = nat.send(udp(X1, Y1));
+    nat.send(ping("10.0.0.3:1", "192.0.2.1"));
+    nat.send(ping("10.0.0.4:1", "192.0.2.1"));
+    nat.send(ping("10.0.0.5:1", "192.0.2.1"));
+    assert_eq!(first.ip(), ip(EXTERNAL), "as many hosts on either address, and the first is full for UDP");
+    let second = nat.send(udp("10.0.0.6:5000", Y1));
+    assert_eq!(second.ip(), ip("198.51.100.2"));
+    assert_eq!(nat.refusal(udp("10.0.0.2:5001", Y1)), DropReason::PortsExhausted, "a pair is kept");
+}
+
+#[test]
 fn req_02_paired_pooling_keeps_one_address_for_all_protocols() {
     let mut nat = Rig::with_addresses(Behavior::default(), &["198.51.100.1", "198.51.100.2", "198.51.100.3"]);
     let other = nat.send(udp(X2, Y1)).ip();

@@ -125,6 +125,21 @@ fn req_05_an_outbound_error_is_translated_inside_and_out() {
 }
 
 #[test]
+fn req_05_an_outbound_error_needs_no_session_affinity() {
+    for session_affinity in [SessionAffinity::On, SessionAffinity::Off] {
+        let mut nat =
+            Rig::new(Behavior { mapping: Mapping::AddressAndPortDependent, session_affinity, ..Behavior::default() });
+        let external = nat.send(udp(X1, Y1));
+        let mut probe = udp(Y2, external);
+        forwarded(nat.inbound(&mut probe));
+        let mut told = error("10.0.0.2", &probe);
+        assert!(forwarded(nat.outbound(&mut told)).quoted, "affinity {session_affinity}");
+        assert_eq!(told.source(), external.ip());
+        assert_eq!(told.quoted().expect("a quote").destination, external);
+    }
+}
+
+#[test]
 fn req_05_an_outbound_error_without_a_session_is_dropped() {
     let mut nat = Rig::new(Behavior::default());
     assert_eq!(dropped(nat.outbound(&mut error("10.0.0.2", &udp(Y1, X1)))), DropReason::IcmpNoSession);

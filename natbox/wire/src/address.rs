@@ -15,17 +15,20 @@ pub fn is_private(address: IpAddr) -> bool {
 }
 
 /// A multicast address (RFC 5771, RFC 4291 section 2.7).
+#[inline]
 pub fn is_multicast(address: IpAddr) -> bool {
     address.is_multicast()
 }
 
 /// The limited broadcast address 255.255.255.255; IPv6 has none.
+#[inline]
 pub fn is_broadcast(address: IpAddr) -> bool {
     matches!(address, IpAddr::V4(address) if address.is_broadcast())
 }
 
 /// An address that no packet on a network may come from (RFC 1122 section 3.2.1.3, RFC 4291 section 2.5 and 2.7):
 /// multicast, broadcast, loopback or unspecified.
+#[inline]
 pub fn is_bad_source(address: IpAddr) -> bool {
     is_multicast(address) || is_broadcast(address) || address.is_loopback() || address.is_unspecified()
 }

@@ -65,8 +65,13 @@ impl Change {
     pub fn write<const N: usize>(&mut self, bytes: &mut [u8], at: usize, new: [u8; N]) {
         const { assert!(N.is_multiple_of(2)) };
         let field = &mut bytes[at..at + N];
-        for (old, new) in field.chunks_exact(2).zip(new.chunks_exact(2)) {
-            self.replace(u16::from_be_bytes([old[0], old[1]]), u16::from_be_bytes([new[0], new[1]]));
+        let (old_pairs, old_word) = field.as_chunks::<4>();
+        let (new_pairs, new_word) = new.as_chunks::<4>();
+        for (old, new) in old_pairs.iter().zip(new_pairs) {
+            self.sum += u64::from(!u32::from_be_bytes(*old)) + u64::from(u32::from_be_bytes(*new));
+        }
+        if let ([old, other], [new, newer]) = (old_word, new_word) {
+            self.replace(u16::from_be_bytes([*old, *other]), u16::from_be_bytes([*new, *newer]));
         }
         field.copy_from_slice(&new);
     }
@@ -78,13 +83,13 @@ impl Change {
     }
 }
 
+/// Adds the parts of a sum, with the carries, until they fit.
 #[inline]
-fn fold(mut sum: u64) -> u16 {
-    sum = (sum & 0xFFFF_FFFF) + (sum >> 32);
-    sum = (sum & 0xFFFF) + ((sum >> 16) & 0xFFFF) + (sum >> 32);
-    sum = (sum & 0xFFFF) + (sum >> 16);
-    sum = (sum & 0xFFFF) + (sum >> 16);
-    sum as u16
+fn fold(sum: u64) -> u16 {
+    let (half, carry) = (sum as u32).overflowing_add((sum >> 32) as u32);
+    let half = half + u32::from(carry);
+    let (word, carry) = (half as u16).overflowing_add((half >> 16) as u16);
+    word + u16::from(carry)
 }
 
 #[cfg(test)]

@@ -102,6 +102,7 @@ impl IcmpError {
 
 /// Whether this ICMP type quotes the packet it is about: in ICMP destination unreachable, source quench, redirect,
 /// time exceeded and parameter problem (RFC 1122 section 3.2.2); in ICMPv6 every type below 128 (RFC 4443 section 2.1).
+#[inline]
 pub(crate) fn is_error_kind(ipv6: bool, kind: u8) -> bool {
     if ipv6 { kind < 128 } else { matches!(kind, 3 | 4 | 5 | 11 | 12) }
 }

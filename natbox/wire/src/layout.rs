@@ -3,9 +3,11 @@
 //! Knows no checksum but that of the IPv4 header. Hop-by-hop and destination options are checked for their shape;
 //! what they ask for is nobody's business here. IPsec and other protocols are opaque.
 
-use etherparse::{Ipv4HeaderSlice, Ipv6FragmentHeaderSlice, Ipv6HeaderSlice, Ipv6RawExtHeaderSlice, TcpHeaderSlice};
+use std::net::Ipv4Addr;
 
-use crate::field::{be16, icmp, ipv4, ipv6, number, tcp, udp};
+use etherparse::{Ipv6FragmentHeaderSlice, Ipv6HeaderSlice, Ipv6RawExtHeaderSlice, TcpHeaderSlice};
+
+use crate::field::{array, be16, icmp, ipv4, ipv6, number, tcp, udp};
 use crate::{DropReason, Protocol, address, checksum, icmp::is_error_kind};
 
 /// More extension headers than this are no honest packet's. RFC 8200 section 4.1 foresees six.
@@ -54,6 +56,23 @@ pub(crate) struct Ip {
     pub(crate) payload_at: u16,
 }
 
+impl Ip {
+    /// What an IPv4 header states that [`check_ipv4_header`] has found right.
+    #[inline]
+    pub(crate) fn of_ipv4(bytes: &[u8]) -> Ip {
+        let fragment = be16(bytes, ipv4::FRAGMENT);
+        Ip {
+            ipv6: false,
+            fragment: fragment & (ipv4::MORE_FRAGMENTS | ipv4::OFFSET) != 0,
+            later: fragment & ipv4::OFFSET != 0,
+            protocol: bytes[ipv4::PROTOCOL],
+            protocol_at: ipv4::PROTOCOL as u16,
+            fragment_header_at: 0,
+            payload_at: ipv4_header_length(bytes) as u16,
+        }
+    }
+}
+
 /// The headers of a well-formed packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Layout {
@@ -62,70 +81,69 @@ pub(crate) struct Layout {
 }
 
 impl Layout {
-    /// Reads the headers of a whole packet, and its length by its own account.
-    #[inline]
-    pub(crate) fn read(bytes: &[u8]) -> Result<(Layout, usize), DropReason> {
-        let (ip, end) = match bytes.first().map(|first| first >> 4) {
-            None => return Err(DropReason::Truncated),
-            Some(4) => whole_ipv4(bytes)?,
-            Some(6) => whole_ipv6(bytes)?,
-            Some(_) => return Err(DropReason::BadVersion),
-        };
+    /// Reads the headers of a whole packet that is not IPv4, and its length by its own account.
+    pub(crate) fn read_other(bytes: &[u8]) -> Result<(Layout, usize), DropReason> {
+        match bytes.first().map(|first| first >> 4) {
+            None => Err(DropReason::Truncated),
+            Some(6) => read_ipv6(bytes),
+            Some(_) => Err(DropReason::BadVersion),
+        }
+    }
+
+    /// Reads the headers of a whole packet of version 4, and its length by its own account.
+    #[inline(always)]
+    pub(crate) fn read_ipv4(bytes: &[u8]) -> Result<(Layout, usize), DropReason> {
+        check_ipv4_header(bytes)?;
+        let (ip, total) = (Ip::of_ipv4(bytes), usize::from(be16(bytes, ipv4::TOTAL_LENGTH)));
+        if total > bytes.len() {
+            return Err(DropReason::Truncated);
+        }
+        if usize::from(ip.payload_at) > ipv4::HEADER {
+            check_ipv4_options(&bytes[ipv4::HEADER..usize::from(ip.payload_at)])?;
+        }
+        if address::is_bad_source(Ipv4Addr::from(array(bytes, ipv4::SOURCE)).into()) {
+            return Err(DropReason::BadSource);
+        }
+        Layout::of(ip, bytes, total)
+    }
+
+    #[inline(always)]
+    fn of(ip: Ip, bytes: &[u8], end: usize) -> Result<(Layout, usize), DropReason> {
         let kind = kind(&ip, bytes, &bytes[usize::from(ip.payload_at)..end])?;
         Ok((Layout { ip, kind }, end))
     }
 }
 
+/// Whether bytes of version 4 begin with a whole IPv4 header of plausible lengths whose checksum is right.
+///
+/// Every packet comes by here; hence no parser that reads more than these few fields.
 #[inline]
-fn whole_ipv4(bytes: &[u8]) -> Result<(Ip, usize), DropReason> {
-    let header = Ipv4HeaderSlice::from_slice(bytes).map_err(|_| ipv4_fault(bytes))?;
-    let (ip, total) = ipv4_header(&header)?;
-    if total > bytes.len() {
-        return Err(DropReason::Truncated);
+pub(crate) fn check_ipv4_header(bytes: &[u8]) -> Result<(), DropReason> {
+    let Some(fixed) = bytes.first_chunk::<{ ipv4::HEADER }>() else { return Err(DropReason::Truncated) };
+    let (length, total) = (ipv4_header_length(fixed), usize::from(be16(fixed, ipv4::TOTAL_LENGTH)));
+    if length < ipv4::HEADER {
+        return Err(DropReason::BadHeaderLength);
     }
-    if header.options().is_empty() { Ok(()) } else { check_ipv4_options(header.options()) }?;
-    if address::is_bad_source(header.source_addr().into()) {
-        return Err(DropReason::BadSource);
-    }
-    Ok((ip, total))
-}
-
-/// Why bytes that claim version 4 do not even hold a header.
-#[cold]
-fn ipv4_fault(bytes: &[u8]) -> DropReason {
-    let too_small = bytes[0] & 0x0F < 5;
-    let beyond_total = |bytes: &[u8]| usize::from(bytes[0] & 0x0F) * 4 > usize::from(be16(bytes, ipv4::TOTAL_LENGTH));
-    match bytes.len() {
-        ..ipv4::HEADER => DropReason::Truncated,
-        _ if too_small || beyond_total(bytes) => DropReason::BadHeaderLength,
-        _ => DropReason::Truncated,
-    }
-}
-
-/// What an IPv4 header states, and the packet's total length.
-#[inline]
-pub(crate) fn ipv4_header(header: &Ipv4HeaderSlice<'_>) -> Result<(Ip, usize), DropReason> {
-    let (bytes, total) = (header.slice(), usize::from(header.total_len()));
     if total < ipv4::HEADER {
         return Err(DropReason::BadLength);
     }
-    if total < bytes.len() {
+    if total < length {
         return Err(DropReason::BadHeaderLength);
     }
-    if checksum::sum(bytes) != 0xFFFF {
-        return Err(DropReason::BadIpChecksum);
-    }
-    let fragment = be16(bytes, ipv4::FRAGMENT);
-    let ip = Ip {
-        ipv6: false,
-        fragment: fragment & (ipv4::MORE_FRAGMENTS | ipv4::OFFSET) != 0,
-        later: fragment & ipv4::OFFSET != 0,
-        protocol: bytes[ipv4::PROTOCOL],
-        protocol_at: ipv4::PROTOCOL as u16,
-        fragment_header_at: 0,
-        payload_at: bytes.len() as u16,
-    };
-    Ok((ip, total))
+    let header = bytes.get(..length).ok_or(DropReason::Truncated)?;
+    if sums_up(fixed, &header[ipv4::HEADER..]) { Ok(()) } else { Err(DropReason::BadIpChecksum) }
+}
+
+#[inline]
+fn ipv4_header_length(header: &[u8]) -> usize {
+    usize::from(header[0] & 0x0F) * 4
+}
+
+/// Whether an IPv4 header's checksum is right. Most have no options: then this is a short sum of known length.
+#[inline]
+fn sums_up(fixed: &[u8; ipv4::HEADER], options: &[u8]) -> bool {
+    let options = if options.is_empty() { 0 } else { checksum::sum(options) };
+    matches!(u32::from(checksum::sum(fixed)) + u32::from(options), 0xFFFF | 0x1_FFFE)
 }
 
 /// RFC 791 section 3.1: single-byte options 0 (end) and 1 (no operation); all others carry their length.
@@ -147,8 +165,7 @@ fn check_ipv4_options(mut options: &[u8]) -> Result<(), DropReason> {
     }
 }
 
-#[inline]
-fn whole_ipv6(bytes: &[u8]) -> Result<(Ip, usize), DropReason> {
+fn read_ipv6(bytes: &[u8]) -> Result<(Layout, usize), DropReason> {
     let header = Ipv6HeaderSlice::from_slice(bytes).map_err(|_| DropReason::Truncated)?;
     let end = ipv6::HEADER + usize::from(header.payload_length());
     if end > bytes.len() {
@@ -157,14 +174,13 @@ fn whole_ipv6(bytes: &[u8]) -> Result<(Ip, usize), DropReason> {
     if address::is_bad_source(header.source_addr().into()) {
         return Err(DropReason::BadSource);
     }
-    Ok((walk_ipv6(&bytes[..end])?, end))
+    Layout::of(walk_ipv6(&bytes[..end])?, bytes, end)
 }
 
 /// Walks the extension headers of an IPv6 packet that ends with `bytes`, which hold the IPv6 header.
 ///
 /// A routing header with segments left is refused whatever its type: the destination in the IPv6 header is then not
 /// the one that transport checksums cover (RFC 8200 section 8.1).
-#[inline]
 pub(crate) fn walk_ipv6(bytes: &[u8]) -> Result<Ip, DropReason> {
     let mut ip = Ip {
         ipv6: true,
@@ -243,7 +259,7 @@ pub(crate) fn fragment_offset(ip: &Ip, bytes: &[u8]) -> u16 {
     }
 }
 
-#[inline]
+#[inline(always)]
 fn kind(ip: &Ip, bytes: &[u8], payload: &[u8]) -> Result<Kind, DropReason> {
     if ip.later {
         // Offset 1 would overwrite a TCP header's flags (RFC 3128).

@@ -52,8 +52,23 @@ impl Packet {
     /// Reads a packet. Bytes beyond the IP length field (link padding) are cut off. Verifies the IPv4 header
     /// checksum, lengths and options; not the transport checksum, which is the receiver's business
     /// ([`Packet::transport_checksum_ok`]).
-    pub fn parse(mut bytes: Vec<u8>) -> Result<Packet, Malformed> {
-        match Layout::read(&bytes) {
+    #[inline(always)]
+    pub fn parse(bytes: Vec<u8>) -> Result<Packet, Malformed> {
+        match bytes.first() {
+            Some(0x40..=0x4F) => Packet::with(Layout::read_ipv4(&bytes), bytes),
+            _ => Packet::parse_other(bytes),
+        }
+    }
+
+    /// Out of line, so that IPv4 packets are read and built in registers.
+    #[inline(never)]
+    fn parse_other(bytes: Vec<u8>) -> Result<Packet, Malformed> {
+        Packet::with(Layout::read_other(&bytes), bytes)
+    }
+
+    #[inline(always)]
+    fn with(read: Result<(Layout, usize), DropReason>, mut bytes: Vec<u8>) -> Result<Packet, Malformed> {
+        match read {
             Ok((layout, length)) => {
                 bytes.truncate(length);
                 Ok(Packet { bytes, layout })
@@ -63,16 +78,19 @@ impl Packet {
     }
 
     /// The whole packet, from the first byte of the IP header.
+    #[inline]
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
     /// Gives the bytes up.
+    #[inline]
     pub fn into_bytes(self) -> Vec<u8> {
         self.bytes
     }
 
     /// Whether this is IPv6.
+    #[inline]
     pub fn is_ipv6(&self) -> bool {
         self.layout.ip.ipv6
     }
@@ -102,6 +120,7 @@ impl Packet {
     }
 
     /// Time to live, or hop limit.
+    #[inline]
     pub fn ttl(&self) -> u8 {
         self.bytes[if self.is_ipv6() { ipv6::HOP_LIMIT } else { ipv4::TTL }]
     }
@@ -127,6 +146,7 @@ impl Packet {
 
     /// The packet's place in a fragmented datagram, if it is a fragment. An atomic fragment (RFC 6946: an IPv6
     /// fragment header, but the whole datagram) is none.
+    #[inline]
     pub fn fragment(&self) -> Option<Fragment> {
         let ip = &self.layout.ip;
         if !ip.fragment {
@@ -158,6 +178,7 @@ impl Packet {
     }
 
     /// The IP protocol number of what follows the IP header and its extension headers.
+    #[inline]
     pub fn protocol_number(&self) -> u8 {
         self.layout.ip.protocol
     }
@@ -169,6 +190,7 @@ impl Packet {
     }
 
     /// What follows the IP header.
+    #[inline(always)]
     pub fn transport(&self) -> Transport {
         let part = self.ip_payload();
         match self.layout.kind {
@@ -185,12 +207,18 @@ impl Packet {
                 identifier: be16(part, icmp::IDENTIFIER),
                 sequence: be16(part, icmp::SEQUENCE),
             },
-            Kind::IcmpError | Kind::OtherIcmp => match IcmpError::read(self.is_ipv6(), part) {
-                Some(error) => Transport::IcmpError(error),
-                None => Transport::OtherIcmp { kind: part[icmp::KIND], code: part[icmp::CODE] },
-            },
+            Kind::IcmpError | Kind::OtherIcmp => self.icmp(),
             Kind::LaterFragment => Transport::LaterFragment,
             Kind::Other => Transport::Other,
+        }
+    }
+
+    #[inline(never)]
+    fn icmp(&self) -> Transport {
+        let part = self.ip_payload();
+        match IcmpError::read(self.is_ipv6(), part) {
+            Some(error) => Transport::IcmpError(error),
+            None => Transport::OtherIcmp { kind: part[icmp::KIND], code: part[icmp::CODE] },
         }
     }
 

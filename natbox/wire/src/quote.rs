@@ -5,8 +5,6 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use etherparse::Ipv4HeaderSlice;
-
 use crate::field::{array, be16, icmp, ipv4, ipv6, number, ports};
 use crate::layout::{self, Ip, Kind};
 use crate::rewrite::{Place, Side, edit, mend};
@@ -93,9 +91,12 @@ impl Packet {
 
 /// A quoted IPv4 header, and where the quoted packet ends, be it by its own length or by the quote's.
 fn quoted_ipv4(quote: &[u8]) -> Option<(Ip, usize)> {
-    let header = Ipv4HeaderSlice::from_slice(quote).ok()?;
-    let (ip, total) = layout::ipv4_header(&header).ok()?;
-    Some((ip, total.min(quote.len())))
+    if quote.first()? >> 4 != 4 {
+        return None;
+    }
+    layout::check_ipv4_header(quote).ok()?;
+    let total = usize::from(be16(quote, ipv4::TOTAL_LENGTH));
+    Some((Ip::of_ipv4(quote), total.min(quote.len())))
 }
 
 /// As [`quoted_ipv4`].

@@ -34,7 +34,7 @@ crate::words! {
         NoSession = "no-session", "a TCP segment of no session of this NAT, and no SYN that could open one";
         HairpinOff = "hairpin-off", "sent from inside to an external address of the same NAT, which does not hairpin";
         UnsupportedProtocol = "unsupported-protocol", "a protocol that this NAT does not translate";
-        FragmentUntranslatable = "fragment-untranslatable", "a fragment, and this NAT translates whole packets only";
+        FragmentUntranslatable = "fragment-untranslatable", "a fragment, and this NAT or firewall handles whole packets only";
         IcmpNoSession = "icmp-no-session", "an ICMP error about a packet of no session of this NAT";
         // Hosts.
         NotForThisHost = "not-for-this-host", "addressed to somebody else, and hosts do not forward";

@@ -95,7 +95,7 @@ impl Packet {
 }
 
 /// Replaces an endpoint, and tells what that and the mending did to a checksum that covers all of it.
-#[inline]
+#[inline(always)]
 pub(crate) fn edit(bytes: &mut [u8], place: Place, side: Side, endpoint: SocketAddr) -> Change {
     let mut address = Change::default();
     let mut total = Change::default();

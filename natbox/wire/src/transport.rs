@@ -61,6 +61,7 @@ pub struct TcpFlags {
 
 impl TcpFlags {
     /// The flags in the fourteenth byte of a TCP header.
+    #[inline]
     pub(crate) fn read(byte: u8) -> TcpFlags {
         TcpFlags {
             fin: byte & 0x01 != 0,

@@ -34,8 +34,13 @@ impl Model {
         if back && self.behavior.hairpin == Hairpin::Off {
             return drop(DropReason::HairpinOff);
         }
-        let leader = self.leader(quote.protocol, to, remote_of(quote.protocol, from));
-        let Some(own) = leader.map(|index| self.mapping(self.sessions[index].mapping)) else {
+        let remote = remote_of(quote.protocol, from);
+        let any = || self.oldest(quote.protocol, to, remote);
+        let Some(own) = self
+            .leader(quote.protocol, to, remote)
+            .or_else(any)
+            .map(|index| self.mapping(self.sessions[index].mapping))
+        else {
             return drop(DropReason::IcmpNoSession);
         };
         let (from, to) = translated_quote(quote.protocol, from, to, None, Some(own.external));
@@ -46,6 +51,15 @@ impl Model {
         let Some(other) = self.session_at(quote.protocol, from, to) else { return drop(DropReason::IcmpNoSession) };
         let quoted = translated_quote(quote.protocol, from, to, Some(other.internal), None);
         (Verdict::Hairpin { source: told(own), destination: told(other) }, outer, other.internal.ip(), Some(quoted))
+    }
+
+    /// The session between an internal endpoint and a remote that is on the oldest mapping.
+    fn oldest(&self, protocol: Protocol, internal: SocketAddr, remote: SocketAddr) -> Option<usize> {
+        let between = |index: &usize| {
+            let (session, mapping) = (&self.sessions[*index], self.mapping(self.sessions[*index].mapping));
+            session.remote == remote && (mapping.protocol, mapping.internal) == (protocol, internal)
+        };
+        (0..self.sessions.len()).filter(between).min_by_key(|index| self.sessions[*index].mapping)
     }
 
     /// The mapping of the session between an external endpoint and a remote.

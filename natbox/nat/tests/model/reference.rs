@@ -215,7 +215,7 @@ impl Model {
 
     /// The engine's choice, if the rules allow it.
     fn choose(&mut self, flow: &Flow, choice: Option<SocketAddr>) -> Result<SocketAddr, Refusal> {
-        let may_use = self.addresses_for(flow.source.ip());
+        let may_use = self.addresses_for(flow);
         let free: Vec<(IpAddr, Vec<u16>)> = may_use.iter().map(|one| (*one, self.free(flow.protocol, *one))).collect();
         if free.iter().all(|(_, ports)| ports.is_empty()) {
             return Err(refuse(DropReason::PortsExhausted));
@@ -241,16 +241,17 @@ impl Model {
         self.sequential.push((choice.ip(), protocol, choice.port()));
     }
 
-    fn addresses_for(&self, internal: IpAddr) -> Vec<IpAddr> {
+    fn addresses_for(&self, flow: &Flow) -> Vec<IpAddr> {
         if self.behavior.pooling == Pooling::Arbitrary {
             return self.external.clone();
         }
-        let pair = self.mappings.iter().find(|mapping| mapping.internal.ip() == internal);
+        let pair = self.mappings.iter().find(|mapping| mapping.internal.ip() == flow.source.ip());
         let internals_on = |address: &IpAddr| {
             let on = self.mappings.iter().filter(|mapping| mapping.external.ip() == *address);
             on.map(|mapping| mapping.internal.ip()).collect::<std::collections::BTreeSet<IpAddr>>().len()
         };
-        let emptiest = self.external.iter().min_by_key(|address| internals_on(address)).copied();
+        let with_room = self.external.iter().filter(|address| !self.free(flow.protocol, **address).is_empty());
+        let emptiest = with_room.min_by_key(|address| internals_on(address)).copied();
         pair.map(|mapping| mapping.external.ip()).or(emptiest).into_iter().collect()
     }
 
