@@ -103,3 +103,11 @@ fn a_link_too_narrow_for_ipv6_is_refused_in_a_lab_that_has_it() {
     assert!(Plan::from_yaml("lab.yaml", &lab("latency: 1ms", 68)).is_ok());
     assert_eq!(told(&lab(dual, 40)).len(), 2, "too narrow for anything is one mistake");
 }
+
+#[test]
+fn every_line_break_of_yaml_counts_and_the_line_is_shown() {
+    let mistakes =
+        Plan::from_yaml("lab.yaml", "seed: 1\r# no break but a return\r\nspeed: 5\rname: x\n").expect_err("a mistake");
+    assert_eq!((mistakes.list.len(), mistakes.list[0].line), (1, 3));
+    assert!(mistakes.to_string().contains("3 | speed: 5\n"), "{mistakes}");
+}

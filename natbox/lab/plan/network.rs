@@ -13,14 +13,10 @@ use super::pool::{Pool, Refused};
 use super::resolve::{HostDraft, NatDraft, link, number};
 use super::{Host, Internet, Lan, Nat, Network, Route, Uplink};
 use crate::topology::mistake::{Collector, Place};
-use crate::topology::schema::MTU_BYTES_LEAST;
 use crate::topology::shape::crop;
 use crate::topology::tree::Node;
 use crate::topology::units;
 use crate::words::Service;
-
-/// The smallest MTU that IPv6 can have (RFC 8200 section 5).
-const MTU_BYTES_IPV6: usize = 1280;
 
 /// Every machine with its networks and addresses.
 pub(super) struct Layout {
@@ -40,10 +36,6 @@ pub(super) fn lay_out(
     mistakes: &mut Collector<'_>,
 ) -> Layout {
     let internet = internet(root, mistakes);
-    if internet.prefix6.is_some() {
-        let entries = nats.iter().map(|nat| nat.entry).chain(hosts.iter().map(|host| host.entry));
-        entries.for_each(|entry| mtu_for_ipv6(entry, mistakes));
-    }
     let lans = lans(&internet, nats, mistakes);
     let mut pools = pools(&internet, nats, &lans, mistakes);
     let mut claims = claims(nats, hosts, &internet);
@@ -66,17 +58,6 @@ fn internet(root: &Node, mistakes: &mut Collector<'_>) -> Internet {
     }
     let latency = node.and_then(|node| parsed(node, "latency", units::duration)).unwrap_or(latency);
     Internet { prefix, prefix6, latency, router: Pool::new(prefix, prefix6).router() }
-}
-
-/// Notes a link that is too narrow for IPv6. One that is too narrow for anything has been noted by the check of forms.
-fn mtu_for_ipv6(entry: &Node, mistakes: &mut Collector<'_>) {
-    let Some(link) = entry.get("link") else { return };
-    if let Some((mtu, node)) = number(link, "mtu").zip(link.get("mtu"))
-        && (MTU_BYTES_LEAST..MTU_BYTES_IPV6).contains(&mtu)
-    {
-        let expected = format!("{MTU_BYTES_IPV6} bytes or more (RFC 8200 section 5)");
-        mistakes.at(node.place, format!("`mtu: {mtu}` in a lab with IPv6")).expected(expected);
-    }
 }
 
 /// The network behind each NAT. Parents first, because a network without translation is part of its parent's space.
