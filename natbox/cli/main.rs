@@ -6,6 +6,7 @@ mod completions;
 mod files;
 mod inspect;
 mod nat;
+mod progress;
 mod run;
 mod schema;
 mod terminal;

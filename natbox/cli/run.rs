@@ -13,6 +13,7 @@ use natbox::{Lab, LabError, Recording};
 
 use crate::arguments::{Format, Run};
 use crate::files::labs;
+use crate::progress::Progress;
 use crate::terminal::Terminal;
 use crate::{Failure, Verdict};
 
@@ -22,12 +23,15 @@ pub(crate) fn execute(run: &Run, terminal: &mut Terminal) -> Result<Verdict, Fai
     let outputs = captures.iter().flatten().chain(&run.output).map(PathBuf::as_path).collect::<Vec<_>>();
     keep_apart(&run.files, &outputs)?;
     let mut outcomes = Vec::new();
+    let progress = Progress::new(labs.len(), terminal.quiet);
     let mut report = Report::new(run, terminal);
-    for (lab, capture) in labs.into_iter().zip(captures) {
+    for ((lab, capture), file) in labs.into_iter().zip(captures).zip(&run.files) {
+        progress.begin(file);
         let recording = record(run, lab.clone(), capture.as_deref(), report.detail)?;
-        report.add(&lab, &recording, capture.as_deref())?;
+        progress.end(|| report.add(&lab, &recording, capture.as_deref()))?;
         outcomes.push(recording.outcome);
     }
+    drop(progress);
     report.finish(&outcomes)?;
     Ok(if outcomes.iter().all(|outcome| outcome.ok) { Verdict::Holds } else { Verdict::Fails })
 }
@@ -129,7 +133,7 @@ impl<'a> Report<'a> {
         if self.run.files.len() > 1 && !told.is_empty() {
             writeln!(self.out())?;
         }
-        Ok(())
+        self.out().flush()
     }
 
     fn finish(mut self, outcomes: &[Outcome]) -> Result<(), Failure> {

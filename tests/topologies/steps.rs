@@ -389,3 +389,27 @@ fn a_lab_without_a_scenario_runs_and_holds() {
     assert!(outcome.ok && outcome.steps.is_empty());
     assert_eq!((outcome.elapsed_ns, outcome.packets), (0, 0));
 }
+
+#[test]
+fn the_reasons_of_a_packet_tell_each_hop_once_though_a_router_takes_it_and_sends_it_on() {
+    let step = &steps("- send: { from: 'server:1', to: 'home:2' }")[0];
+    let expected = [
+        "0.000s: sent by server",
+        "0.010s: routed by internet",
+        "0.020s: dropped at home: no-mapping: nothing inside has 198.18.0.2:2",
+    ];
+    assert_eq!(step.reasons, expected);
+}
+
+#[test]
+fn a_path_that_works_but_is_not_allowed_is_told_where_nothing_else_came_through() {
+    let outcome = run("
+nats: { home: full-cone }
+hosts: { alice: { behind: home }, bob: {}, server: { services: [stun, rendezvous] } }
+scenario:
+  - connect: { from: alice, to: bob, allow: punched }
+");
+    let got: Vec<&str> = outcome.steps.iter().map(|step| step.got.as_str()).collect();
+    assert!(got[0].starts_with("none: nothing that is allowed came through within "), "{got:?}");
+    assert!(got[0].contains(": works (direct), but that was not asked for"), "{got:?}");
+}

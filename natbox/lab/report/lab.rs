@@ -95,6 +95,9 @@ impl<'a> Tree<'a> {
             }
         }
         parts.extend(link.rate_bits_per_second.map(show_rate));
+        if link.queue_packets != perfect.queue_packets {
+            parts.push(format!("queue {}", link.queue_packets));
+        }
         if link.mtu_bytes != perfect.mtu_bytes {
             parts.push(format!("mtu {}", link.mtu_bytes));
         }

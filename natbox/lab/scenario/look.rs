@@ -8,7 +8,7 @@ use natbox_wire::Word;
 use natbox_world::Stalled;
 use serde_json::Value;
 
-use super::{Report, Runner, exact, nanos, servers, shown};
+use super::{Report, Runner, exact, nanos, servers, shown, span};
 use crate::plan::step::{Discover, ExpectDiscover, ExpectPing, Ping};
 use crate::topology::units::show_percent;
 
@@ -38,8 +38,8 @@ impl Runner<'_> {
             Ok(host) => host,
             Err(report) => return Ok(report),
         };
-        let Some(server) = self.address(&step.via, false).map(servers::stun) else {
-            return Ok(Report::impossible(format!("`{}` has no IPv4 address", step.via)));
+        let Some(server) = self.address(&step.via, step.family).map(servers::stun) else {
+            return Ok(Report::impossible(format!("`{}` has no {} address", step.via, step.family.name())));
         };
         let lifetime = step.lifetime.then(LifetimeSearch::default);
         let options = Options { lifetime, ..Options::default() };
@@ -58,9 +58,7 @@ fn told_ping(pinged: &PingReport, expect: Option<&ExpectPing>) -> Report {
     report.fact("loss", loss);
     report.explain = pinged.received < pinged.sent;
     if let Some(rtt) = pinged.rtt {
-        let (least, most) = (shown(rtt.least), shown(rtt.most));
-        let span = if rtt.least == rtt.most { least } else { format!("{least} to {most}") };
-        report.got.push_str(&format!(", round trip {span}"));
+        report.got.push_str(&format!(", round trip {}", span(rtt.least, rtt.most, shown)));
         report.fact("rtt_min_ns", nanos(rtt.least));
         report.fact("rtt_mean_ns", nanos(rtt.mean));
         report.fact("rtt_max_ns", nanos(rtt.most));
@@ -74,7 +72,7 @@ fn told_ping(pinged: &PingReport, expect: Option<&ExpectPing>) -> Report {
     if let Some(allowed) = expect.and_then(|expect| expect.rtt) {
         let holds = pinged.rtt.is_some_and(|rtt| allowed.contains(&rtt.least) && allowed.contains(&rtt.most));
         report.demand(holds, || match pinged.rtt {
-            Some(rtt) => format!("another round-trip time: {} to {}", exact(rtt.least), exact(rtt.most)),
+            Some(rtt) => format!("another round-trip time: {}", span(rtt.least, rtt.most, exact)),
             None => "no round-trip time".to_owned(),
         });
     }

@@ -10,14 +10,14 @@ use std::time::Duration;
 use natbox_host::Host as _;
 use natbox_probes::call::{CallConfig, CallReport, Responder, call};
 use natbox_probes::connect::{self, CheckPlan, Config, Connection, Failure, Relay};
-use natbox_probes::punch::{self, PunchConfig};
+use natbox_probes::punch::{self, Outcome as Checked, PunchConfig};
 use natbox_probes::stun::client::Retransmission;
 use natbox_probes::{Path, ProbeError, rendezvous};
 use natbox_wire::{Time, Word};
 use natbox_world::{Stalled, VirtualHost};
 use serde_json::{Value, json};
 
-use super::{Report, Runner, exact, nanos, servers, shown};
+use super::{Report, Runner, exact, nanos, servers, shown, span};
 use crate::plan::step::{Call, Connect, ExpectCall, ExpectPath, Punch, Via};
 use crate::topology::units::{show_duration, show_percent};
 
@@ -157,7 +157,8 @@ impl Runner<'_> {
 
     fn pair(&self, from: &str, to: &str, via: &Via) -> Result<(VirtualHost, VirtualHost, Meeting), Report> {
         let address = |name: &str| {
-            self.address(name, false).ok_or_else(|| Report::impossible(format!("`{name}` has no IPv4 address")))
+            let missing = || Report::impossible(format!("`{name}` has no {} address", via.family.name()));
+            self.address(name, via.family).ok_or_else(missing)
         };
         let meeting = Meeting {
             directory: servers::directory(address(&via.rendezvous)?),
@@ -220,7 +221,7 @@ fn no_path(failed: &Failed) -> Report {
     let mut report = match failed {
         Failed::Lookup(error) => Report::new(format!("none: the callee cannot be looked up: {error}")),
         Failed::Checks(Failure { error: Some(error), .. }) => Report::new(format!("none: {error}")),
-        Failed::Checks(failure) => Report::new(format!("none: nothing came through within {}", shown(failure.elapsed))),
+        Failed::Checks(failure) => Report::new(format!("none: {}", unmet(failure))),
     };
     if let Failed::Checks(failure) = failed {
         let texts = |texts: Vec<String>| Value::from(texts);
@@ -230,6 +231,18 @@ fn no_path(failed: &Failed) -> Report {
     report.fact("path", Path::None.as_str());
     report.explain = true;
     report
+}
+
+/// Checks that came to nothing: how long they took, and what no packet's death explains.
+fn unmet(failure: &Failure) -> String {
+    let forbidden = failure.attempts.iter().filter(|attempt| matches!(attempt.outcome, Checked::NotAllowed(_)));
+    let forbidden: Vec<String> = forbidden.map(ToString::to_string).collect();
+    let what = if forbidden.is_empty() { "nothing" } else { "nothing that is allowed" };
+    let mut text = format!("{what} came through within {}", shown(failure.elapsed));
+    for remark in forbidden.iter().chain(&failure.remarks) {
+        text.push_str(&format!("; {remark}"));
+    }
+    text
 }
 
 fn judge_path(report: &mut Report, path: Path, elapsed: Option<Duration>, expect: &ExpectPath) {
@@ -276,7 +289,7 @@ fn told_call(called: &CallReport, history: &[(Time, Path)], expect: Option<&Expe
     let least = delays.iter().flatten().map(|delay| delay.least).min();
     let most = delays.iter().flatten().map(|delay| delay.most).max();
     if let Some((least, most)) = least.zip(most) {
-        report.got.push_str(&format!(", one way {} to {}", shown(least), shown(most)));
+        report.got.push_str(&format!(", one way {}", span(least, most, shown)));
         report.fact("delay_min_ns", nanos(least));
         report.fact("delay_max_ns", nanos(most));
     }
@@ -287,7 +300,7 @@ fn told_call(called: &CallReport, history: &[(Time, Path)], expect: Option<&Expe
             least.is_some_and(|least| allowed.contains(&least)) && most.is_some_and(|most| allowed.contains(&most))
         };
         report.demand(expect.delay.is_none_or(within), || match least.zip(most) {
-            Some((least, most)) => format!("another delay: {} to {}", exact(least), exact(most)),
+            Some((least, most)) => format!("another delay: {}", span(least, most, exact)),
             None => "nothing was heard".to_owned(),
         });
     }
