@@ -130,6 +130,14 @@ scenario:
 }
 
 #[test]
+fn a_nat_may_come_back_to_an_address_that_it_had() {
+    let there = "- readdress: { nat: home, address: 198.18.0.77 }\n- readdress: home\n";
+    let steps = steps(&format!("{there}{there}- send: {{ from: 'server:1', to: 'home:1' }}\n  expect: {{ at: home }}"));
+    assert!(steps.iter().all(|step| step.ok), "{steps:#?}");
+    assert_eq!(steps[2].got, "now at 198.18.0.77");
+}
+
+#[test]
 fn a_packet_to_the_sender_itself_is_there_at_once() {
     let steps = steps(
         "- send: { from: 'alice:1000', to: 'alice:2000', as: own }\n  expect: { delivered: alice, from: 'alice:1000', mapped: { address: alice } }\n- send: { from: 'alice:1000', to: 'alice:3000' }\n  expect: { dropped: port-unreachable, at: alice }",
