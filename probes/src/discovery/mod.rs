@@ -254,7 +254,9 @@ impl<'a, H: Host> Probe<'a, H> {
                 Err(error) => return Err(error),
             }
         }
-        Ok(Filtering::AddressAndPortDependent)
+        // Two silences mean a filter only if this socket gets answers at all: its NAT may have no port for it.
+        let heard = answered(self.ask(&socket, self.server, BindingRequest::default()).await)?;
+        Ok(heard.map_or(Filtering::Unknown, |_| Filtering::AddressAndPortDependent))
     }
 
     /// Whether even a port that never sent anything is reached: then there is no filter at all. Only sensible where

@@ -87,6 +87,14 @@ fn a_server_with_one_address_leaves_the_classes_unknown() {
 }
 
 #[test]
+fn silence_from_a_nat_without_a_free_port_is_not_taken_for_a_filter() {
+    let one_port = Ports { allocation: PortAllocation::Random, range: 5000..=5000 };
+    let found = find(Behavior { ports: one_port, ..preset("full-cone") }, &Options::default());
+    assert_eq!(found.mapping, discovery::Mapping::EndpointIndependent);
+    assert_eq!((found.filtering, found.classic), (discovery::Filtering::Unknown, Classic::Unknown));
+}
+
+#[test]
 fn hairpinning_is_reported_with_its_source() {
     for (hairpin, expected) in [
         (Hairpin::ExternalSource, discovery::Hairpin::ExternalSource),
