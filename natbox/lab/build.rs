@@ -103,8 +103,8 @@ impl Networks<'_> {
     /// How long the prefix of an address on a network is.
     fn on_link(&self, network: Network, address: IpAddr) -> InterfaceAddress {
         let (v4, v6) = match network {
-            // A link of the public network reaches its router and nobody else: IPv6 neighbours share the first /64.
-            Network::Internet => (self.plan.internet.prefix.prefix_len(), 64),
+            // A link of the public network reaches its router and nobody else.
+            Network::Internet => (32, 128),
             Network::Behind(index) => {
                 let lan = &self.plan.nats[index].inside;
                 (lan.prefix.prefix_len(), lan.prefix6.map_or(64, |prefix| prefix.prefix_len()))
