@@ -114,6 +114,30 @@ scenario:
 }
 
 #[test]
+fn a_packet_that_a_nat_drops_on_its_way_out_is_mapped_to_nothing() {
+    let outcome = run("
+nats: { home: { type: symmetric, ports: { range: 4000-4000 } } }
+hosts: { alice: { behind: home }, server: {} }
+scenario:
+  - send: { from: 'alice:1', to: 'server:1', as: first }
+  - send: { from: 'alice:1', to: 'server:2', as: second }
+    expect: { dropped: ports-exhausted, mapped: { different-from: first } }
+  - send: { from: 'server:2', to: second.mapped }
+");
+    let [_, second, third] = &outcome.steps[..] else { panic!("three steps") };
+    assert!(!second.ok && second.got.contains("it was given no external endpoint"), "{}", second.got);
+    assert!(!third.ok && third.got.contains("`second.mapped` is nowhere"), "{}", third.got);
+}
+
+#[test]
+fn a_nat_may_come_back_to_an_address_that_it_had() {
+    let there = "- readdress: { nat: home, address: 198.18.0.77 }\n- readdress: home\n";
+    let steps = steps(&format!("{there}{there}- send: {{ from: 'server:1', to: 'home:1' }}\n  expect: {{ at: home }}"));
+    assert!(steps.iter().all(|step| step.ok), "{steps:#?}");
+    assert_eq!(steps[2].got, "now at 198.18.0.77");
+}
+
+#[test]
 fn a_packet_to_the_sender_itself_is_there_at_once() {
     let steps = steps(
         "- send: { from: 'alice:1000', to: 'alice:2000', as: own }\n  expect: { delivered: alice, from: 'alice:1000', mapped: { address: alice } }\n- send: { from: 'alice:1000', to: 'alice:3000' }\n  expect: { dropped: port-unreachable, at: alice }",

@@ -25,7 +25,7 @@ pub(super) fn resolve(root: &Node, names: &Names<'_>, layout: &mut Layout, mista
     for (index, host) in layout.hosts.iter().enumerate() {
         host.services.iter().for_each(|service| servers.entry(*service).or_default().push(index));
     }
-    let mut reader = Reader { names, layout, servers, labels: BTreeSet::new(), mistakes };
+    let mut reader = Reader { names, layout, servers, labels: BTreeSet::new(), given: BTreeSet::new(), mistakes };
     let steps = root.get("scenario").map(Node::items).unwrap_or_default();
     steps.iter().filter_map(|step| reader.step(step)).collect()
 }
@@ -36,6 +36,8 @@ pub(super) struct Reader<'a, 'f> {
     /// The hosts that run each service.
     pub(super) servers: BTreeMap<Service, Vec<usize>>,
     labels: BTreeSet<String>,
+    /// The addresses that `readdress` has given to a NAT before, by its index: it may come back to them.
+    given: BTreeSet<(usize, IpAddr)>,
     pub(super) mistakes: &'a mut Collector<'f>,
 }
 
@@ -252,7 +254,8 @@ impl Reader<'_, '_> {
         let mut addresses = Vec::new();
         for fixed in node.get("address").map(Node::items).unwrap_or_default() {
             let Some(address) = fixed.text().and_then(|text| units::address(text).ok()) else { continue };
-            if old.contains(&address) || take(address, fixed.place, Some(pool), self.mistakes) {
+            let own = old.contains(&address) || self.given.contains(&(index, address));
+            if own && !addresses.contains(&address) || take(address, fixed.place, Some(pool), self.mistakes) {
                 addresses.push(address);
             }
         }
@@ -263,6 +266,7 @@ impl Reader<'_, '_> {
         if addresses.is_empty() {
             self.mistakes.at(node.place, format!("no address left for `{name}`")).expected("a larger prefix");
         }
+        self.given.extend(addresses.iter().map(|address| (index, *address)));
         Some(Action::Readdress { nat: name, addresses })
     }
 

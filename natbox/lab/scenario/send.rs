@@ -41,6 +41,9 @@ impl Runner<'_> {
             trace.farthest.get_or_insert(from);
             trace.end.get_or_insert(End::Delivered(host.node(), from));
         }
+        if self.stayed_inside(&trace) {
+            trace.farthest = None;
+        }
         if let (Some(label), Some(mapped)) = (&send.label, trace.farthest) {
             self.labels.insert(label.clone(), mapped);
         }
@@ -64,13 +67,21 @@ impl Runner<'_> {
             Goal::Endpoint(place, port) => self.resolve(place).map(|address| SocketAddr::new(address, *port)),
             Goal::Mapped(label) => self.labels.get(label).copied(),
         };
-        let to =
-            to.ok_or_else(|| Report::impossible(format!("`{}` is nowhere: that packet was never seen", send.to_text)))?;
+        let to = to.ok_or_else(|| {
+            Report::impossible(format!("`{}` is nowhere: that packet was given no external endpoint", send.to_text))
+        })?;
         let address = match send.address {
             Some(address) => address,
             None => host.source_for(to.ip()).map_err(|error| Report::impossible(format!("no way to {to}: {error}")))?,
         };
         Ok((host, SocketAddr::new(address, send.port), to))
+    }
+
+    /// Whether a NAT dropped it on its way out: it was given no external endpoint.
+    fn stayed_inside(&self, trace: &Trace) -> bool {
+        let (Some(End::Dropped(node, _)), Some(through)) = (trace.end, trace.through) else { return false };
+        let nat = self.plan.nats.iter().filter_map(|nat| self.built.machine(&nat.name)).find(|nat| nat.node == node);
+        nat.is_some_and(|nat| !nat.uplinks.contains(&through))
     }
 
     fn told(&self, trace: &Trace) -> Report {
@@ -138,7 +149,7 @@ impl Runner<'_> {
     }
 
     fn judge_mapped(&self, report: &mut Report, mapped: Option<SocketAddr>, expect: &ExpectMapped) {
-        let Some(mapped) = mapped else { return report.broken.push("it was never seen".to_owned()) };
+        let Some(mapped) = mapped else { return report.broken.push("it was given no external endpoint".to_owned()) };
         let of = |label: &String| self.labels.get(label).copied();
         let shown =
             |endpoint: Option<SocketAddr>| endpoint.map_or("nothing".to_owned(), |endpoint| endpoint.to_string());

@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use natbox_wire::{DropReason, IcmpError, Packet, Transport};
-use natbox_world::note::{Event, LinkFate, NodeId, Note, Observer, Outcome, PacketId, PacketRef};
+use natbox_world::note::{Event, InterfaceId, LinkFate, NodeId, Note, Observer, Outcome, PacketId, PacketRef};
 
 use crate::record::Recorder;
 
@@ -49,6 +49,8 @@ pub(super) struct Trace {
     pub(super) farthest: Option<SocketAddr>,
     /// How it ended.
     pub(super) end: Option<End>,
+    /// The interface through which it came to the node that ended it.
+    pub(super) through: Option<InterfaceId>,
     /// The ICMP error that came back to its sender.
     pub(super) rejected: Option<IcmpError>,
 }
@@ -129,6 +131,8 @@ struct Sighting<'a> {
     packet: PacketRef<'a>,
     dropped: Option<DropReason>,
     delivered: bool,
+    /// Where it came in, if it did.
+    through: Option<InterfaceId>,
 }
 
 impl<'a> Sighting<'a> {
@@ -144,7 +148,11 @@ impl<'a> Sighting<'a> {
             Event::Dropped { packet, reason } => (packet, Some(reason), false),
             _ => return None,
         };
-        Some(Sighting { node: note.node, packet, dropped, delivered })
+        let through = match note.event {
+            Event::Received { interface, .. } => Some(interface),
+            _ => None,
+        };
+        Some(Sighting { node: note.node, packet, dropped, delivered, through })
     }
 }
 
@@ -194,6 +202,7 @@ impl Followed {
         if self.trace.end.is_none() && end.is_some() {
             self.trace.end = end;
             self.trace.last = Some(sighting.packet.id);
+            self.trace.through = sighting.through;
             self.wake();
         }
     }

@@ -264,7 +264,7 @@ static EXPECT_SEND: Shape = Shape::Object(&[
     optional(
         "mapped",
         &EXPECT_MAPPED,
-        "The external endpoint that it is given: its source, as the farthest node sees it that it comes to.",
+        "The external endpoint that it is given: its source, as the farthest node sees it that it comes to. None where a NAT drops it on its way out.",
     ),
 ]);
 
