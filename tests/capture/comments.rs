@@ -95,6 +95,17 @@ fn a_firewall_that_changes_no_address_says_so() {
 }
 
 #[test]
+fn a_fragment_cut_off_behind_the_nat_shows_changed_addresses_only() {
+    let mut diary = Diary::new(Limits::TIMELINE);
+    diary.received(HOME_A, INSIDE, 1, &udp(INTERNAL, RELAY_7777), Outcome::Translated(by_mapping(4, false)));
+    let whole = natbox_wire::Packet::parse(udp(EXTERNAL, RELAY_7777)).unwrap();
+    let later = natbox_wire::build::fragments(whole, 28, 0).unwrap().pop().unwrap();
+    diary.sent(HOME_A, OUTSIDE, 1, later.bytes());
+    let told = comments(&diary.log(), &names());
+    assert_eq!(told[1], "10.0.0.2 -> 198.18.0.3, mapping #4");
+}
+
+#[test]
 fn an_answer_names_the_packet_that_caused_it() {
     let mut diary = Diary::new(Limits::TIMELINE);
     let fate = LinkFate::Duplicated { arrives: ms(1), again: ms(2) };

@@ -16,7 +16,7 @@ fn read(text: &str) {
         }
         Err(mistakes) => {
             assert!(!mistakes.list.is_empty());
-            let lines = text.lines().count().max(1) + 1;
+            let lines = text.lines().flat_map(|line| line.split('\r')).count().max(1) + 1;
             for mistake in &mistakes.list {
                 assert!((1..=lines).contains(&(mistake.line as usize)), "{mistake:?}");
                 assert!(mistake.column >= 1 && mistake.length >= 1, "{mistake:?}");

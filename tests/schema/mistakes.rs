@@ -61,3 +61,53 @@ fn a_key_of_yaml_one_point_one_is_an_unknown_key() {
     let told = told("base: &base { behind: home }\nhosts: { a: { <<: *base } }\n");
     assert_eq!(told, ["1:1 unknown key `base`", "2:15 unknown key `<<`"]);
 }
+
+#[test]
+fn a_step_over_ipv6_needs_a_lab_with_ipv6() {
+    let told = told(
+        "hosts:
+  a: {}
+  b: {}
+  s: { services: [stun, turn, rendezvous] }
+scenario:
+  - discover: { from: a, family: ipv6 }
+  - punch: { from: a, to: b, family: ipv6 }
+  - connect: { from: a, to: b, family: ipv6 }
+  - call: { from: a, to: b, family: ipv6 }
+  - connect: { from: a, to: b, family: ipv4 }
+  - connect: { from: a, to: b, family: v6 }
+",
+    );
+    let none = "`family: ipv6` in a lab without IPv6";
+    let expected = [
+        format!("6:34 {none}"),
+        format!("7:38 {none}"),
+        format!("8:40 {none}"),
+        format!("9:37 {none}"),
+        "11:40 unknown address family `v6`".to_owned(),
+    ];
+    assert_eq!(told, expected);
+}
+
+#[test]
+fn a_link_too_narrow_for_ipv6_is_refused_in_a_lab_that_has_it() {
+    let lab = |internet: &str, mtu: u32| {
+        format!(
+            "internet: {{ {internet} }}\nnats: {{ n: {{ link: {{ mtu: {mtu} }} }} }}\nhosts: {{ h: {{ behind: n, link: {{ mtu: {mtu} }} }} }}\n"
+        )
+    };
+    let dual = "prefix6: '2001:db8::/32'";
+    let message = "`mtu: 1279` in a lab with IPv6";
+    assert_eq!(told(&lab(dual, 1279)), [format!("2:27 {message}"), format!("3:39 {message}")]);
+    assert!(Plan::from_yaml("lab.yaml", &lab(dual, 1280)).is_ok());
+    assert!(Plan::from_yaml("lab.yaml", &lab("latency: 1ms", 68)).is_ok());
+    assert_eq!(told(&lab(dual, 40)).len(), 2, "too narrow for anything is one mistake");
+}
+
+#[test]
+fn every_line_break_of_yaml_counts_and_the_line_is_shown() {
+    let mistakes =
+        Plan::from_yaml("lab.yaml", "seed: 1\r# no break but a return\r\nspeed: 5\rname: x\n").expect_err("a mistake");
+    assert_eq!((mistakes.list.len(), mistakes.list[0].line), (1, 3));
+    assert!(mistakes.to_string().contains("3 | speed: 5\n"), "{mistakes}");
+}

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use natbox::nat::behavior::{Filtering, Mapping, PortAllocation};
-use natbox::plan::{Action, Network, Plan};
+use natbox::plan::{Action, Network, Plan, Uplink};
 
 /// The example of the design.
 pub(crate) const DESIGN: &str = r#"
@@ -61,9 +61,10 @@ scenario:
   - discover: { from: alice, lifetime: on }
     expect: { mapping: address-and-port-dependent, filtering: address-dependent, hairpin: off, classic: symmetric, lifetime: 299s..301s }
   - discover: fred
-  - punch: { from: alice, to: fred, peer_reflexive: off }
+  - discover: { from: fred, family: ipv6 }
+  - punch: { from: alice, to: fred, family: ipv6, peer_reflexive: off }
     expect: { path: punched, within: 2s }
-  - connect: { from: alice, to: fred, allow: [local, direct, relayed], relay_first: on }
+  - connect: { from: alice, to: fred, allow: [local, direct, relayed], relay_first: on, family: ipv6 }
     expect: none
   - call: { from: alice, to: fred, for: 5s, rate: 64kbit, size: 160 }
     expect: { path: relayed, loss: 0%, delay: 20ms.. }
@@ -141,8 +142,11 @@ fn a_dual_stack_lab_delegates_prefixes_and_routes_them() {
     );
     let server: Vec<IpAddr> = plan.host("server").unwrap().addresses().collect();
     assert_eq!(server.iter().filter(|address| address.is_ipv4()).count(), 2);
+    assert_eq!(server.iter().filter(|address| address.is_ipv6()).count(), 2);
     assert_eq!(server[0], ip("198.18.0.99"));
     assert_eq!(plan.host("dora").unwrap().uplinks[0].addresses[0], ip("10.0.2.77"));
+    let has_ipv6 = |uplink: &Uplink| uplink.addresses.iter().any(IpAddr::is_ipv6);
+    assert!(plan.hosts.iter().flat_map(|host| &host.uplinks).all(has_ipv6), "{:?}", plan.hosts);
 }
 
 #[test]

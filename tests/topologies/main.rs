@@ -1,6 +1,7 @@
 //! Topology files that the house ships, and what labs come to.
 
 mod facade;
+mod family;
 mod random;
 mod shipped;
 mod steps;

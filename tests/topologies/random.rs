@@ -6,6 +6,9 @@ use proptest::prelude::*;
 const PRESETS: [&str; 7] =
     ["full-cone", "restricted-cone", "port-restricted-cone", "symmetric", "symmetric-udp-firewall", "none", "cgn"];
 
+/// What is taken out of a step in a lab without IPv6.
+const OVER_IPV6: &str = ", family: ipv6";
+
 /// A NAT: a preset, some axes, a link, and perhaps an earlier NAT that it is behind.
 fn nat(index: usize) -> impl Strategy<Value = String> {
     let axes = prop::sample::subsequence(
@@ -39,11 +42,14 @@ fn step() -> impl Strategy<Value = String> {
     let pair = || (host(), host()).prop_filter("two hosts", |(one, other)| one != other);
     prop_oneof![
         pair().prop_map(|(from, to)| format!("connect: {{ from: {from}, to: {to} }}")),
+        pair().prop_map(|(from, to)| format!("connect: {{ from: {from}, to: {to}{OVER_IPV6} }}")),
         pair().prop_map(|(from, to)| format!("punch: {{ from: {from}, to: {to}, peer_reflexive: off }}")),
         pair().prop_map(|(from, to)| format!("call: {{ from: {from}, to: {to}, for: 1s, relay_first: on }}")),
+        pair().prop_map(|(from, to)| format!("punch: {{ from: {from}, to: {to}{OVER_IPV6} }}")),
         pair().prop_map(|(from, to)| format!("ping: {{ from: {from}, to: {to}, count: 2, size: 1400 }}")),
         (pair(), 1u16..6).prop_map(|(pair, port)| from_to(pair, port)),
         host().prop_map(|host| format!("discover: {host}")),
+        host().prop_map(|host| format!("discover: {{ from: {host}{OVER_IPV6} }}")),
         (0..4usize).prop_map(|nat| format!("reboot: n{nat}")),
         (0..4usize).prop_map(|nat| format!("readdress: n{nat}")),
         (0..4usize).prop_map(|nat| format!("cut: n{nat}")),
@@ -64,7 +70,9 @@ fn lab() -> impl Strategy<Value = String> {
         let hosts = "hosts:\n  h0: { behind: n0 }\n  h1: { behind: n1 }\n  h2: { behind: [n2, n3] }\n  h3: {}\n  \
                      server: { services: [stun, turn, rendezvous, echo] }\n";
         let steps: String = steps.iter().map(|step| format!("  - {step}\n")).collect();
-        format!("{internet}nats:\n{nats}{hosts}scenario:\n{steps}")
+        let text = format!("{internet}nats:\n{nats}{hosts}scenario:\n{steps}");
+        // IPv6 needs links of 1280 bytes.
+        if ipv6 { text.replace("mtu: 600", "mtu: 1280") } else { text.replace(OVER_IPV6, "") }
     })
 }
 

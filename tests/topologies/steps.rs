@@ -96,6 +96,33 @@ scenario:
 }
 
 #[test]
+fn a_packet_that_its_sender_cuts_is_followed_in_all_its_fragments() {
+    let steps = run(&format!(
+        "
+hosts: {{ alice: {{ link: {{ mtu: 100 }} }}, bob: {{}}, lost: {{ link: {{ loss: 100% }} }} }}
+scenario:
+  - send: {{ from: 'alice:1000', to: 'bob:2000', payload: '{payload}' }}
+    expect: {{ delivered: bob, from: 'alice:1000' }}
+  - send: {{ from: 'alice:1000', to: 'bob:2001', payload: '{payload}' }}
+    expect: {{ dropped: port-unreachable, at: bob, rejected: port-unreachable }}
+  - send: {{ from: 'alice:1000', to: 'lost:2000', payload: '{payload}' }}
+    expect: {{ dropped: loss }}
+",
+        payload = "x".repeat(200)
+    ));
+    assert!(steps.ok, "{:#?}", steps.steps);
+}
+
+#[test]
+fn a_packet_to_the_sender_itself_is_there_at_once() {
+    let steps = steps(
+        "- send: { from: 'alice:1000', to: 'alice:2000', as: own }\n  expect: { delivered: alice, from: 'alice:1000', mapped: { address: alice } }\n- send: { from: 'alice:1000', to: 'alice:3000' }\n  expect: { dropped: port-unreachable, at: alice }",
+    );
+    assert!(steps.iter().all(|step| step.ok), "{steps:#?}");
+    assert!(steps.iter().all(|step| step.ended_ns == 0), "{steps:#?}");
+}
+
+#[test]
 fn a_packet_that_runs_out_of_hops_is_rejected_by_the_router() {
     let steps = steps(
         "- send: { from: 'alice:1000', to: 'server:10', ttl: 2 }\n  expect: { dropped: ttl-expired, at: internet, rejected: ttl-exceeded }",

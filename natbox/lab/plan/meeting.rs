@@ -13,7 +13,7 @@ use crate::topology::mistake;
 use crate::topology::schema::ways;
 use crate::topology::tree::Node;
 use crate::topology::units;
-use crate::words::Service;
+use crate::words::{Family, Service};
 
 /// Most datagrams of one call, each way.
 const CALL_DATAGRAMS: u128 = 1_000_000;
@@ -108,6 +108,7 @@ impl Reader<'_, '_> {
     }
 
     fn via(&mut self, node: &Node, needs_turn: bool) -> Option<Via> {
+        let family = self.family(node);
         let stun = self.offering(node, "via", node, Service::Stun);
         let rendezvous = self.offering(node, "via", node, Service::Rendezvous);
         let turn = if needs_turn || self.offers(node, Service::Turn) {
@@ -115,7 +116,21 @@ impl Reader<'_, '_> {
         } else {
             None
         };
-        Some(Via { stun: stun?, rendezvous: rendezvous?, turn })
+        Some(Via { stun: stun?, rendezvous: rendezvous?, turn, family })
+    }
+
+    /// The IP version that a step is about. Where a lab has it, every host has addresses of it.
+    pub(super) fn family(&mut self, node: &Node) -> Family {
+        let family = word(node, "family").unwrap_or(Family::Ipv4);
+        if let Some(asked) = node.get("family")
+            && family == Family::Ipv6
+            && self.layout.internet.prefix6.is_none()
+        {
+            self.mistakes
+                .at(asked.place, "`family: ipv6` in a lab without IPv6")
+                .expected("`prefix6` under `internet`");
+        }
+        family
     }
 
     /// Whether one of the hosts that may be used offers this.

@@ -21,6 +21,9 @@ const MACHINES: usize = 100_000;
 /// Deepest nesting of NATs: packets begin with a TTL of 64.
 const DEPTH: usize = 60;
 
+/// The smallest MTU that IPv6 can have (RFC 8200 section 5).
+const MTU_BYTES_IPV6: usize = 1280;
+
 /// A NAT, as far as its own entry says.
 pub(super) struct NatDraft<'a> {
     pub(super) name: &'a str,
@@ -69,6 +72,10 @@ fn plan(file: &str, root: &Node, mistakes: &mut Collector<'_>) -> Option<Plan> {
     nest(&mut nats, mistakes);
     let hosts = host_drafts(root, &names, mistakes);
     let mut layout = network::lay_out(root, &nats, &hosts, mistakes);
+    if layout.internet.prefix6.is_some() {
+        let entries = nats.iter().map(|nat| nat.entry).chain(hosts.iter().map(|host| host.entry));
+        entries.for_each(|entry| mtu_for_ipv6(entry, mistakes));
+    }
     let steps = scenario::resolve(root, &names, &mut layout, mistakes);
     let stem = std::path::Path::new(file).file_stem().map(|stem| stem.to_string_lossy().into_owned());
     let name = root.get("name").and_then(Node::text).map(str::to_owned);
@@ -261,6 +268,17 @@ pub(super) fn link(entry: &Node, latency: Duration) -> LinkConfig {
     link.queue_packets = number(node, "queue").unwrap_or(link.queue_packets);
     link.mtu_bytes = number(node, "mtu").unwrap_or(link.mtu_bytes);
     link
+}
+
+/// Notes a link that is too narrow for IPv6. One that is too narrow for anything has been noted by the check of forms.
+fn mtu_for_ipv6(entry: &Node, mistakes: &mut Collector<'_>) {
+    let Some(link) = entry.get("link") else { return };
+    if let Some((mtu, node)) = number(link, "mtu").zip(link.get("mtu"))
+        && (schema::MTU_BYTES_LEAST..MTU_BYTES_IPV6).contains(&mtu)
+    {
+        let expected = format!("{MTU_BYTES_IPV6} bytes or more (RFC 8200 section 5)");
+        mistakes.at(node.place, format!("`mtu: {mtu}` in a lab with IPv6")).expected(expected);
+    }
 }
 
 /// A count under `key`.

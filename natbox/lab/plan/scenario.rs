@@ -226,6 +226,7 @@ impl Reader<'_, '_> {
         let asked = node.get("from").unwrap_or(node);
         let from = self.host(asked);
         let via = self.offering(node, "via", asked, Service::Stun);
+        let family = self.family(node);
         let lifetime = switch(node, "lifetime").unwrap_or(false);
         if let Some(unasked) = expect.and_then(|expect| expect.get("lifetime")).filter(|_| !lifetime) {
             self.mistakes
@@ -239,7 +240,7 @@ impl Reader<'_, '_> {
             classic: word(expect, "classic"),
             lifetime: parsed(expect, "lifetime", units::durations),
         });
-        Some(Discover { from: from?, via: via?, lifetime, expect })
+        Some(Discover { from: from?, via: via?, family, lifetime, expect })
     }
 
     fn readdress(&mut self, node: &Node) -> Option<Action> {

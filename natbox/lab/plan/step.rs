@@ -8,7 +8,7 @@ use natbox_probes::{Path, Paths};
 use natbox_wire::DropReason;
 
 use crate::topology::Allowed;
-use crate::words::Rejection;
+use crate::words::{Family, Rejection};
 
 /// One step.
 #[derive(Clone, Debug, PartialEq)]
@@ -187,6 +187,8 @@ pub struct Discover {
     pub from: String,
     /// The STUN server.
     pub via: String,
+    /// Over which IP version.
+    pub family: Family,
     /// Whether the lifetime is searched for.
     pub lifetime: bool,
     /// What is expected.
@@ -208,7 +210,7 @@ pub struct ExpectDiscover {
     pub lifetime: Option<Allowed<Duration>>,
 }
 
-/// The hosts whose services two hosts use to meet.
+/// The hosts whose services two hosts use to meet, and over which IP version.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Via {
     /// Where STUN runs.
@@ -217,6 +219,8 @@ pub struct Via {
     pub rendezvous: String,
     /// Where TURN runs, if anywhere.
     pub turn: Option<String>,
+    /// The IP version of everything that the two send.
+    pub family: Family,
 }
 
 /// A punch.

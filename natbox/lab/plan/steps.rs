@@ -12,6 +12,7 @@ use super::step::{
 };
 use crate::topology::Allowed;
 use crate::topology::units::{show_duration, show_percent};
+use crate::words::Family;
 
 type Entries = Vec<(&'static str, Shown)>;
 
@@ -48,11 +49,14 @@ impl fmt::Display for Action {
         match self {
             Action::Send(send) => write!(f, "send {}:{} -> {}", send.host, send.port, send.to_text),
             Action::Ping(ping) => write!(f, "ping {} from {}", ping.to_text, ping.from),
-            Action::Discover(discover) => write!(f, "discover the NAT of {}", discover.from),
-            Action::Punch(punch) => write!(f, "punch {} to {}", punch.from, punch.to),
-            Action::Connect(connect) => write!(f, "connect {} to {}", connect.from, connect.to),
+            Action::Discover(discover) => write!(f, "discover the NAT of {}{}", discover.from, over(discover.family)),
+            Action::Punch(punch) => write!(f, "punch {} to {}{}", punch.from, punch.to, over(punch.via.family)),
+            Action::Connect(connect) => {
+                write!(f, "connect {} to {}{}", connect.from, connect.to, over(connect.via.family))
+            }
             Action::Call(call) => {
-                write!(f, "call {} from {} for {}", call.connect.to, call.connect.from, show_duration(&call.length))
+                let (connect, length) = (&call.connect, show_duration(&call.length));
+                write!(f, "call {} from {} for {length}{}", connect.to, connect.from, over(connect.via.family))
             }
             Action::Wait(duration) => write!(f, "wait {}", show_duration(duration)),
             Action::Reboot(nat) => write!(f, "reboot {nat}"),
@@ -63,6 +67,14 @@ impl fmt::Display for Action {
             Action::Cut(cable) => write!(f, "cut {}", cable.text),
             Action::Mend(cable) => write!(f, "mend {}", cable.text),
         }
+    }
+}
+
+/// The IP version, where it is not the usual one.
+fn over(family: Family) -> &'static str {
+    match family {
+        Family::Ipv4 => "",
+        Family::Ipv6 => " over IPv6",
     }
 }
 
@@ -172,6 +184,7 @@ fn discover(discover: &Discover) -> Shown {
     Shown::Map(vec![
         ("from", Shown::word(&discover.from)),
         ("via", Shown::word(&discover.via)),
+        ("family", Shown::word(discover.family)),
         ("lifetime", switch(discover.lifetime)),
     ])
 }
@@ -202,6 +215,7 @@ fn punch(punch: &Punch) -> Shown {
         ("from", Shown::word(&punch.from)),
         ("to", Shown::word(&punch.to)),
         ("via", via(&punch.via)),
+        ("family", Shown::word(punch.via.family)),
         ("peer_reflexive", switch(punch.peer_reflexive)),
     ])
 }
@@ -212,6 +226,7 @@ fn connect(connect: &Connect) -> Entries {
     // Without a relay at hand, `relayed` is allowed and cannot be had: a file that names it would be mistaken.
     let usable = connect.allow.iter().filter(|path| *path != Path::Relayed || connect.via.turn.is_some());
     entries.push(("allow", Shown::words(usable)));
+    entries.push(("family", Shown::word(connect.via.family)));
     entries.push(("relay_first", switch(connect.relay_first)));
     entries
 }

@@ -65,8 +65,12 @@ fn sent(record: &Record, sighting: &Sighting, names: &Names) -> String {
 fn passed(outcome: Outcome, node: &str, facts: Option<&Facts>, beyond: Option<Beyond>, arriving: bool) -> String {
     let change = || {
         let (facts, beyond) = (facts?, beyond?);
-        let there = (beyond.source, beyond.destination);
         let here = (facts.source, facts.destination);
+        let there = match facts.transport {
+            // It was cut off after the translation, and shows no ports.
+            Transport::LaterFragment => (bare(beyond.source.ip()), bare(beyond.destination.ip())),
+            _ => (beyond.source, beyond.destination),
+        };
         Some(if arriving { (here, there) } else { (there, here) })
     };
     match outcome {
@@ -180,6 +184,7 @@ fn at_node(reason: DropReason, facts: Option<&Facts>, node: &str) -> String {
         DropReason::TtlExpired => format!("the {} ran out", if destination.is_ipv4() { "TTL" } else { "hop limit" }),
         DropReason::TooBig => format!("{} bytes exceed the MTU, and it must not be fragmented", facts.length_bytes),
         DropReason::PortUnreachable => {
+            let destination = endpoint(destination);
             format!("no {} socket on {destination}; {}", facts.protocol_name(), refusal_answer(facts))
         }
         DropReason::NotConnected => format!("the socket on {destination} is connected to another than {source}"),

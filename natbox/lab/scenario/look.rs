@@ -38,8 +38,8 @@ impl Runner<'_> {
             Ok(host) => host,
             Err(report) => return Ok(report),
         };
-        let Some(server) = self.address(&step.via, false).map(servers::stun) else {
-            return Ok(Report::impossible(format!("`{}` has no IPv4 address", step.via)));
+        let Some(server) = self.address(&step.via, step.family).map(servers::stun) else {
+            return Ok(Report::impossible(format!("`{}` has no {} address", step.via, step.family.name())));
         };
         let lifetime = step.lifetime.then(LifetimeSearch::default);
         let options = Options { lifetime, ..Options::default() };

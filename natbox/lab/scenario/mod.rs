@@ -16,7 +16,7 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use natbox_wire::Protocol;
+use natbox_wire::{Protocol, Word};
 use natbox_world::{Stalled, VirtualHost};
 use serde_json::{Map, Value};
 
@@ -25,6 +25,7 @@ use crate::outcome::{Mapping, Outcome, StepResult};
 use crate::plan::step::{Cable, Place};
 use crate::plan::{Action, Plan, Step};
 use crate::record::{Names, Recorder};
+use crate::words::Family;
 use sockets::Sockets;
 use tap::Tap;
 
@@ -224,16 +225,16 @@ impl Runner<'_> {
         self.built.host(name).ok_or_else(|| Report::impossible(format!("no host `{name}`")))
     }
 
-    /// The first address of a machine, of this version.
-    fn address(&self, name: &str, ipv6: bool) -> Option<IpAddr> {
-        self.built.machine(name)?.addresses.iter().copied().find(|address| address.is_ipv6() == ipv6)
+    /// The first address of a machine, of this family.
+    fn address(&self, name: &str, family: Family) -> Option<IpAddr> {
+        self.built.machine(name)?.addresses.iter().copied().find(|address| family.has(address))
     }
 
     /// The address that a place means; of a machine's, its first one.
     fn resolve(&self, place: &Place) -> Option<IpAddr> {
         match place {
             Place::Address(address) => Some(*address),
-            Place::Name(name) => self.address(name, false).or_else(|| self.address(name, true)),
+            Place::Name(name) => Family::ALL.iter().find_map(|family| self.address(name, *family)),
         }
     }
 
@@ -269,12 +270,7 @@ impl Runner<'_> {
             elapsed_ns: world.now().as_nanos(),
             steps,
             packets: world.statistics().packets,
-            drops: self
-                .tap
-                .drops()
-                .into_iter()
-                .map(|(reason, count)| (natbox_wire::Word::as_str(reason), count))
-                .collect(),
+            drops: self.tap.drops().into_iter().map(|(reason, count)| (reason.as_str(), count)).collect(),
             mappings,
             nats: nats.collect(),
         };

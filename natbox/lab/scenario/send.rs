@@ -10,7 +10,7 @@ use natbox_world::Stalled;
 
 use super::tap::{End, Trace};
 use super::{Report, Runner};
-use crate::plan::step::{EndpointPattern, ExpectMapped, ExpectSend, Goal, Send};
+use crate::plan::step::{EndpointPattern, ExpectMapped, ExpectSend, Goal, Place, Send};
 use crate::words::Rejection;
 
 /// How long a datagram is followed at most.
@@ -27,13 +27,20 @@ impl Runner<'_> {
         };
         self.tap.follow(host.node(), from, to);
         let ended = self.tap.ended();
+        // What a host sends to itself is there at once, and no interface sees it.
+        let to_itself = self.owns(&Place::Name(send.host.clone()), to.ip());
+        let patience = if to_itself { Duration::ZERO } else { PATIENCE };
         let sent = self.built.world.run_until(async {
             socket.set_ttl(send.ttl)?;
             socket.send_to(&send.payload, to).await?;
-            let patience = Box::pin(host.sleep(PATIENCE));
+            let patience = Box::pin(host.sleep(patience));
             Ok::<bool, std::io::Error>(matches!(select(ended, patience).await, Either::Left(_)))
         })?;
-        let trace = self.tap.unfollow();
+        let mut trace = self.tap.unfollow();
+        if to_itself && sent.is_ok() {
+            trace.farthest.get_or_insert(from);
+            trace.end.get_or_insert(End::Delivered(host.node(), from));
+        }
         if let (Some(label), Some(mapped)) = (&send.label, trace.farthest) {
             self.labels.insert(label.clone(), mapped);
         }
@@ -41,7 +48,7 @@ impl Runner<'_> {
             Err(error) if trace.end.is_none() => Report::impossible(format!("cannot be sent: {error}")),
             _ => self.told(&trace),
         };
-        report.packet = trace.id;
+        report.packet = trace.last.or(trace.id);
         report.fact("source", from.to_string());
         report.fact("destination", to.to_string());
         if let Some(expect) = &send.expect {

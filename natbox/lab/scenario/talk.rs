@@ -157,7 +157,8 @@ impl Runner<'_> {
 
     fn pair(&self, from: &str, to: &str, via: &Via) -> Result<(VirtualHost, VirtualHost, Meeting), Report> {
         let address = |name: &str| {
-            self.address(name, false).ok_or_else(|| Report::impossible(format!("`{name}` has no IPv4 address")))
+            let missing = || Report::impossible(format!("`{name}` has no {} address", via.family.name()));
+            self.address(name, via.family).ok_or_else(missing)
         };
         let meeting = Meeting {
             directory: servers::directory(address(&via.rendezvous)?),

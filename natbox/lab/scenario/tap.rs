@@ -30,8 +30,11 @@ struct Followed {
     source: SocketAddr,
     destination: SocketAddr,
     trace: Trace,
-    /// Packets on its account that are still under way.
-    under_way: BTreeSet<PacketId>,
+    /// Where its sender cuts it: the identification of its fragments, and the packets that carry the later ones.
+    identification: Option<u32>,
+    later: BTreeSet<PacketId>,
+    /// Packets on its account that are still under way, and the errors that they are.
+    under_way: BTreeMap<PacketId, Option<IcmpError>>,
     waker: Option<Waker>,
 }
 
@@ -40,6 +43,8 @@ struct Followed {
 pub(super) struct Trace {
     /// Its number, once it was seen.
     pub(super) id: Option<PacketId>,
+    /// The number of the fragment that it ended with, where its sender had cut it.
+    pub(super) last: Option<PacketId>,
     /// Its source, as the farthest node saw it.
     pub(super) farthest: Option<SocketAddr>,
     /// How it ended.
@@ -69,8 +74,9 @@ impl Tap {
 
     /// Follows the next packet that `sender` sends from `source` to `destination`.
     pub(super) fn follow(&self, sender: NodeId, source: SocketAddr, destination: SocketAddr) {
-        let (trace, under_way) = (Trace::default(), BTreeSet::new());
-        let followed = Followed { sender, source, destination, trace, under_way, waker: None };
+        let (trace, later, under_way) = (Trace::default(), BTreeSet::new(), BTreeMap::new());
+        let followed =
+            Followed { sender, source, destination, trace, identification: None, later, under_way, waker: None };
         self.0.borrow_mut().followed = Some(followed);
     }
 
@@ -145,21 +151,32 @@ impl<'a> Sighting<'a> {
 impl Followed {
     fn see(&mut self, sighting: &Sighting<'_>) {
         let id = sighting.packet.id;
-        if self.trace.id.is_none() && self.is_it(sighting) {
-            self.trace.id = Some(id);
-        }
-        if self.trace.id == Some(id) {
+        self.recognise(sighting);
+        let is_mine = |id: PacketId| self.trace.id == Some(id) || self.later.contains(&id);
+        if is_mine(id) {
             self.see_itself(sighting);
-        } else if self.trace.id.is_some() && sighting.packet.cause == self.trace.id {
+        } else if sighting.packet.cause.is_some_and(is_mine) {
             self.see_effect(sighting);
         }
     }
 
-    fn is_it(&self, sighting: &Sighting<'_>) -> bool {
-        let endpoints = |packet: Packet| (packet.source_endpoint(), packet.destination_endpoint());
-        sighting.node == self.sender
-            && sighting.packet.cause.is_none()
-            && Packet::parse(sighting.packet.bytes.to_vec()).map(endpoints) == Ok((self.source, self.destination))
+    /// Takes note of a packet that is the one to be followed, or a later fragment of it.
+    fn recognise(&mut self, sighting: &Sighting<'_>) {
+        let begins = self.trace.id.is_none();
+        if sighting.node != self.sender || sighting.packet.cause.is_some() || !begins && self.identification.is_none() {
+            return;
+        }
+        let Ok(packet) = Packet::parse(sighting.packet.bytes.to_vec()) else { return };
+        let identification = packet.fragment().map(|fragment| fragment.identification);
+        if begins && (packet.source_endpoint(), packet.destination_endpoint()) == (self.source, self.destination) {
+            self.trace.id = Some(sighting.packet.id);
+            self.identification = identification;
+        } else if packet.transport() == Transport::LaterFragment
+            && identification == self.identification
+            && (packet.source(), packet.destination()) == (self.source.ip(), self.destination.ip())
+        {
+            self.later.insert(sighting.packet.id);
+        }
     }
 
     fn see_itself(&mut self, sighting: &Sighting<'_>) {
@@ -176,22 +193,25 @@ impl Followed {
         };
         if self.trace.end.is_none() && end.is_some() {
             self.trace.end = end;
+            self.trace.last = Some(sighting.packet.id);
             self.wake();
         }
     }
 
     fn see_effect(&mut self, sighting: &Sighting<'_>) {
         let id = sighting.packet.id;
+        // It may come back in fragments, of which only the first shows what it is.
+        let error = || match Packet::parse(sighting.packet.bytes.to_vec()).map(|packet| packet.transport()) {
+            Ok(Transport::IcmpError(error)) => Some(error),
+            _ => None,
+        };
+        let known = *self.under_way.entry(id).or_insert_with(error);
         if !sighting.delivered && sighting.dropped.is_none() {
-            self.under_way.insert(id);
             return;
         }
         self.under_way.remove(&id);
         if sighting.delivered && sighting.node == self.sender {
-            let parsed = Packet::parse(sighting.packet.bytes.to_vec()).map(|packet| packet.transport());
-            if let Ok(Transport::IcmpError(error)) = parsed {
-                self.trace.rejected.get_or_insert(error);
-            }
+            self.trace.rejected = self.trace.rejected.or(known);
         }
         self.wake();
     }

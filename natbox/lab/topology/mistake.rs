@@ -132,7 +132,9 @@ impl<'a> Collector<'a> {
             shown: String::new(),
             indent: String::new(),
         };
-        Collector { file, lines: text.lines().collect(), list: Vec::new(), more: 0, spare }
+        // A carriage return alone ends a line in YAML (1.2.2 section 5.4).
+        let lines = text.lines().flat_map(|line| line.split('\r')).collect();
+        Collector { file, lines, list: Vec::new(), more: 0, spare }
     }
 
     /// Notes a mistake at `place`. The same mistake at the same place (through an alias) is noted once.

@@ -8,8 +8,11 @@ use natbox_wire::{DropReason, Word};
 
 use super::shape::{Action, Choice, Field, Shape, words};
 use super::units;
-use crate::words::{Rejection, Service, Switch};
+use crate::words::{Family, Rejection, Service, Switch};
 use natbox_probes::{Path, discovery};
+
+/// The smallest MTU that IPv4 can have (RFC 791).
+pub(crate) const MTU_BYTES_LEAST: usize = 68;
 
 const fn optional(key: &'static str, shape: &'static Shape, doc: &'static str) -> Field {
     Field { key, doc, shape, required: false }
@@ -53,10 +56,11 @@ static PLACE: Shape = Shape::Leaf(&units::PLACE);
 static NAMES: Shape = Shape::OneOrMany(&NAME);
 static ADDRESSES: Shape = Shape::OneOrMany(&ADDRESS);
 static SWITCH: Shape = word::<Switch>();
+static FAMILY: Shape = word::<Family>();
 static PORT: Shape = Shape::Count { what: "a port", min: 1, max: 65_535 };
 static SEED: Shape = Shape::Count { what: "a whole number", min: 0, max: u64::MAX };
 static ADDRESS_COUNT: Shape = Shape::Count { what: "a whole number of addresses", min: 1, max: 256 };
-static MTU: Shape = Shape::Count { what: "a whole number of bytes", min: 68, max: 65_535 };
+static MTU: Shape = Shape::Count { what: "a whole number of bytes", min: MTU_BYTES_LEAST as u64, max: 65_535 };
 static QUEUE: Shape = Shape::Count { what: "a whole number of packets", min: 1, max: 1_000_000 };
 
 /// The whole file.
@@ -163,7 +167,11 @@ static LINK: Shape = Shape::Object(&[
     optional("reorder", &PERCENT, "Share of packets that may overtake others; none if absent."),
     optional("rate", &RATE, "Bits a second. Without limit if absent."),
     optional("queue", &QUEUE, "Packets that may wait where there is a rate; 1000 if absent."),
-    optional("mtu", &MTU, "Largest packet, in bytes; 1500 if absent."),
+    optional(
+        "mtu",
+        &MTU,
+        "Largest packet, in bytes; 1500 if absent. At least 1280 in a lab with IPv6 (RFC 8200 section 5).",
+    ),
 ]);
 
 static HOSTS: Shape = Shape::Named(&Shape::Object(&[
@@ -176,7 +184,7 @@ static HOSTS: Shape = Shape::Named(&Shape::Object(&[
     optional(
         "addresses",
         &ADDRESS_COUNT,
-        "How many IPv4 addresses each of its uplinks has; 1 if absent, 2 for a host that runs `stun`.",
+        "How many IPv4 addresses each of its uplinks has; 1 if absent, 2 for a host that runs `stun`. With IPv6 it has as many of that as it needs: 1, or 2.",
     ),
     optional("link", &LINK, "Its link; where it has several, each of them."),
     optional("services", &Shape::OneOrMany(&word::<Service>()), "Servers that run on it from the beginning."),
@@ -293,6 +301,7 @@ static DISCOVER: Shape = Shape::Either(
     &Shape::Object(&[
         required("from", &NAME, "The host that wants to know."),
         optional("via", &NAME, "The STUN server. The only one there is, if absent."),
+        optional("family", &FAMILY, "Over which IP version; `ipv4` if absent."),
         optional("lifetime", &SWITCH, "Whether the lifetime of a mapping is searched for too; `off` if absent."),
     ]),
 );
@@ -309,6 +318,7 @@ static PUNCH: Shape = Shape::Object(&[
     required("from", &NAME, "The host that begins."),
     required("to", &NAME, "The host that it wants to talk to."),
     optional("via", &NAMES, "The hosts whose `stun` and `rendezvous` are used. The only ones there are, if absent."),
+    optional("family", &FAMILY, "Over which IP version; `ipv4` if absent."),
     optional(
         "peer_reflexive",
         &SWITCH,
@@ -324,6 +334,7 @@ static CONNECT: Shape = Shape::Object(&[
         &NAMES,
         "The hosts whose `stun`, `rendezvous` and `turn` are used. The only ones there are, if absent.",
     ),
+    optional("family", &FAMILY, "Over which IP version, the relay's lent address included; `ipv4` if absent."),
     optional("allow", &Shape::OneOrMany(&WAY), "The paths that may be tried; every one if absent."),
     optional(
         "relay_first",
@@ -344,6 +355,7 @@ static CALL: Shape = Shape::Object(&[
     required("from", &NAME, "The host that calls."),
     required("to", &NAME, "The host that is called."),
     optional("via", &NAMES, "The hosts whose services are used. The only ones there are, if absent."),
+    optional("family", &FAMILY, "Over which IP version, the relay's lent address included; `ipv4` if absent."),
     optional("allow", &Shape::OneOrMany(&WAY), "The paths that may be tried; every one if absent."),
     optional("for", &POSITIVE, "How long the datagrams flow; 10s if absent."),
     optional("interval", &POSITIVE, "Time from one datagram to the next, each way; 20ms if absent."),

@@ -35,10 +35,8 @@ pub(crate) enum Class<A> {
 /// Says what a packet is, or why this NAT has no use for it.
 #[inline(always)]
 pub(crate) fn classify<A: Address>(packet: &Packet) -> Result<Class<A>, DropReason> {
-    let (Some(source), Some(destination)) = (A::from_ip(packet.source()), A::from_ip(packet.destination())) else {
-        return Err(DropReason::UnsupportedProtocol);
-    };
-    if packet.fragment().is_some() {
+    let (source, destination) = A::both(packet).ok_or(DropReason::UnsupportedProtocol)?;
+    if packet.is_fragment() {
         return Err(DropReason::FragmentUntranslatable);
     }
     if destination.is_multicast() {

@@ -56,12 +56,11 @@ impl Nat {
         if self.passes(packet) {
             return Verdict::Pass;
         }
-        let verdict = if packet.is_ipv6() {
+        if packet.is_ipv6() {
             realm(&mut self.v6, &self.shared, &self.external, self.seed).outbound(&mut self.shared, packet, now)
         } else {
             realm(&mut self.v4, &self.shared, &self.external, self.seed).outbound(&mut self.shared, packet, now)
-        };
-        verdict.unwrap_or_else(Verdict::Drop)
+        }
     }
 
     /// A packet from outside.
@@ -69,12 +68,11 @@ impl Nat {
         if self.passes(packet) {
             return Verdict::Pass;
         }
-        let verdict = if packet.is_ipv6() {
+        if packet.is_ipv6() {
             realm(&mut self.v6, &self.shared, &self.external, self.seed).inbound(&mut self.shared, packet, now)
         } else {
             realm(&mut self.v4, &self.shared, &self.external, self.seed).inbound(&mut self.shared, packet, now)
-        };
-        verdict.unwrap_or_else(Verdict::Drop)
+        }
     }
 
     /// Whether packets of this version are neither translated nor filtered.

@@ -7,7 +7,7 @@ use std::hash::{BuildHasher, Hasher};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use foldhash::fast::FixedState;
-use natbox_wire::Protocol;
+use natbox_wire::{Packet, Protocol, Side};
 
 /// An IP address of one family.
 pub(crate) trait Address: Copy + Ord + 'static {
@@ -19,6 +19,10 @@ pub(crate) trait Address: Copy + Ord + 'static {
     fn unspecified() -> Self;
     /// Whether this names more than one host: multicast or broadcast.
     fn is_multicast(self) -> bool;
+    /// Source and destination of a packet, if it is of this family.
+    fn both(packet: &Packet) -> Option<(Self, Self)>;
+    /// Writes an endpoint of this family into a packet of this family.
+    fn write(self, port: u16, side: Side, packet: &mut Packet);
     /// Feeds an endpoint of this family to a hasher, with eight bits more.
     fn feed(self, port: u16, tag: u8, hasher: &mut impl Hasher);
 }
@@ -45,6 +49,16 @@ impl Address for Ipv4Addr {
     #[inline]
     fn is_multicast(self) -> bool {
         Ipv4Addr::is_multicast(&self) || self == Ipv4Addr::BROADCAST
+    }
+
+    #[inline(always)]
+    fn both(packet: &Packet) -> Option<(Ipv4Addr, Ipv4Addr)> {
+        packet.ipv4_addresses()
+    }
+
+    #[inline(always)]
+    fn write(self, port: u16, side: Side, packet: &mut Packet) {
+        packet.rewrite_ipv4(side, self, port);
     }
 
     #[inline]
@@ -77,6 +91,16 @@ impl Address for Ipv6Addr {
         Ipv6Addr::is_multicast(&self)
     }
 
+    #[inline(always)]
+    fn both(packet: &Packet) -> Option<(Ipv6Addr, Ipv6Addr)> {
+        packet.ipv6_addresses()
+    }
+
+    #[inline(always)]
+    fn write(self, port: u16, side: Side, packet: &mut Packet) {
+        packet.rewrite_ipv6(side, self, port);
+    }
+
     #[inline]
     fn feed(self, port: u16, tag: u8, hasher: &mut impl Hasher) {
         hasher.write_u128(self.to_bits());
@@ -101,6 +125,12 @@ impl<A: Address> Endpoint<A> {
     #[inline]
     pub(crate) fn to_socket(self) -> SocketAddr {
         SocketAddr::new(self.address.to_ip(), self.port)
+    }
+
+    /// Writes the endpoint into a packet of this family, mending all checksums.
+    #[inline(always)]
+    pub(crate) fn write(self, side: Side, packet: &mut Packet) {
+        self.address.write(self.port, side, packet);
     }
 
     /// Stands where a rule looks at no endpoint.

@@ -61,7 +61,8 @@ impl<A: Address> Pool<A> {
     /// Whether this is one of the external addresses.
     #[inline]
     pub(crate) fn owns(&self, address: A) -> bool {
-        self.sorted.binary_search(&address).is_ok()
+        let [first, .., last] = self.sorted[..] else { return self.sorted.first() == Some(&address) };
+        first <= address && address <= last && self.sorted.binary_search(&address).is_ok()
     }
 
     /// Replaces the addresses; ports taken on those that stay remain taken. Pairs are forgotten: see

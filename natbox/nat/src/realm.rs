@@ -14,7 +14,7 @@
 
 use std::sync::Arc;
 
-use natbox_wire::{DropReason, Packet, Protocol, Time};
+use natbox_wire::{DropReason, Packet, Protocol, Side as End, Time};
 use rand_pcg::Pcg64Mcg;
 
 use crate::Behavior;
@@ -49,15 +49,20 @@ pub(crate) struct Realm<A> {
     pub(crate) pool: Pool<A>,
 }
 
-/// One half of a packet's way: the endpoint that it gets, and by which mapping.
-struct Passage<A> {
-    endpoint: Endpoint<A>,
-    translation: Translation,
+/// One half of a packet's way: the session that it takes.
+struct Passage {
+    session: u32,
+    new_mapping: bool,
 }
 
 /// A refusal without a mapping.
 pub(crate) fn refuse(reason: DropReason) -> Refusal {
     Refusal { reason, mapping: None }
+}
+
+/// What the rare ways end with.
+fn verdict(result: Result<Verdict, Refusal>) -> Verdict {
+    result.unwrap_or_else(Verdict::Drop)
 }
 
 impl<A: Address> Realm<A> {
@@ -74,35 +79,48 @@ impl<A: Address> Realm<A> {
 
     /// A packet from inside.
     #[inline]
-    pub(crate) fn outbound(&mut self, nat: &mut Shared, packet: &mut Packet, now: Time) -> Result<Verdict, Refusal> {
+    pub(crate) fn outbound(&mut self, nat: &mut Shared, packet: &mut Packet, now: Time) -> Verdict {
         self.expire(nat, now);
-        let flow = match classify(packet).map_err(refuse)? {
-            Class::Flow(flow) => flow,
-            Class::Error => return icmp::outbound(self, &nat.behavior, packet),
+        let flow = match classify(packet) {
+            Ok(Class::Flow(flow)) => flow,
+            Ok(Class::Error) => return verdict(icmp::outbound(self, &nat.behavior, packet)),
+            Err(reason) => return Verdict::Drop(refuse(reason)),
         };
         if self.translates && self.pool.owns(flow.destination.address) {
-            return self.hairpin(nat, packet, flow, now);
+            return verdict(self.hairpin(nat, packet, flow, now));
         }
-        let sender = self.leave(nat, &flow, now)?;
-        if self.translates {
-            packet.rewrite_source(sender.endpoint.to_socket());
+        match self.leave(nat, flow, now) {
+            Ok(passage) => self.forward(packet, Side::Inside, passage),
+            Err(refusal) => Verdict::Drop(refusal),
         }
-        Ok(Verdict::Forward(sender.translation))
     }
 
     /// A packet from outside.
     #[inline]
-    pub(crate) fn inbound(&mut self, nat: &mut Shared, packet: &mut Packet, now: Time) -> Result<Verdict, Refusal> {
+    pub(crate) fn inbound(&mut self, nat: &mut Shared, packet: &mut Packet, now: Time) -> Verdict {
         self.expire(nat, now);
-        let flow = match classify(packet).map_err(refuse)? {
-            Class::Flow(flow) => flow,
-            Class::Error => return icmp::inbound(self, packet),
+        let flow = match classify(packet) {
+            Ok(Class::Flow(flow)) => flow,
+            Ok(Class::Error) => return verdict(icmp::inbound(self, packet)),
+            Err(reason) => return Verdict::Drop(refuse(reason)),
         };
-        let receiver = self.enter(nat, &flow, true, now)?;
-        if self.translates {
-            packet.rewrite_destination(receiver.endpoint.to_socket());
+        match self.enter(nat, flow, true, now) {
+            Ok(passage) => self.forward(packet, Side::Outside, passage),
+            Err(refusal) => Verdict::Drop(refusal),
         }
-        Ok(Verdict::Forward(receiver.translation))
+    }
+
+    /// A packet from one side goes on to the other, with the endpoint that its session gives it.
+    #[inline(always)]
+    fn forward(&mut self, packet: &mut Packet, from: Side, passage: Passage) -> Verdict {
+        let session = self.table.session(passage.session);
+        if self.translates {
+            match from {
+                Side::Inside => session.external.write(End::Source, packet),
+                Side::Outside => session.internal.write(End::Destination, packet),
+            }
+        }
+        Verdict::Forward(self.translation(passage))
     }
 
     /// A packet from inside to one of the NAT's own addresses.
@@ -111,22 +129,23 @@ impl<A: Address> Realm<A> {
         if nat.behavior.hairpin == Hairpin::Off {
             return Err(refuse(DropReason::HairpinOff));
         }
-        let sender = self.leave(nat, &flow, now)?;
+        let sender = self.leave(nat, flow, now)?;
+        let external = self.table.session(sender.session).external;
         let judged = nat.behavior.hairpin_filter == HairpinFilter::Apply;
-        let receiver = self.enter(nat, &flow.leaving_as(sender.endpoint), judged, now)?;
+        let receiver = self.enter(nat, flow.leaving_as(external), judged, now)?;
         if nat.behavior.hairpin == Hairpin::ExternalSource {
-            packet.rewrite_source(sender.endpoint.to_socket());
+            external.write(End::Source, packet);
         }
-        packet.rewrite_destination(receiver.endpoint.to_socket());
-        Ok(Verdict::Hairpin { source: sender.translation, destination: receiver.translation })
+        self.table.session(receiver.session).internal.write(End::Destination, packet);
+        Ok(Verdict::Hairpin { source: self.translation(sender), destination: self.translation(receiver) })
     }
 
     /// The outbound half: by which external endpoint the packet leaves.
     #[inline(always)]
-    fn leave(&mut self, nat: &mut Shared, flow: &Flow<A>, now: Time) -> Result<Passage<A>, Refusal> {
+    fn leave(&mut self, nat: &mut Shared, flow: Flow<A>, now: Time) -> Result<Passage, Refusal> {
         let remote = flow.destination.as_remote(flow.protocol);
         match self.table.find_outbound(flow.protocol, flow.source, remote) {
-            Some(index) => Ok(self.pass(nat, index, Side::Inside, flow, now)),
+            Some(session) => Ok(self.pass(nat, session, Side::Inside, flow, now)),
             None => self.leave_anew(nat, flow, remote, now),
         }
     }
@@ -136,10 +155,10 @@ impl<A: Address> Realm<A> {
     fn leave_anew(
         &mut self,
         nat: &mut Shared,
-        flow: &Flow<A>,
+        flow: Flow<A>,
         remote: Endpoint<A>,
         now: Time,
-    ) -> Result<Passage<A>, Refusal> {
+    ) -> Result<Passage, Refusal> {
         if flow.protocol == Protocol::Tcp && !Tcp::opens(flow.flags) {
             return Err(refuse(DropReason::NoSession));
         }
@@ -150,10 +169,10 @@ impl<A: Address> Realm<A> {
         let known = self.table.find_rule(flow.protocol, flow.source, towards.unwrap_or(Endpoint::unspecified()));
         let mapping = match known {
             Some(index) => index,
-            None => self.open_mapping(nat, flow, towards, now).map_err(refuse)?,
+            None => self.open_mapping(nat, &flow, towards, now).map_err(refuse)?,
         };
-        let index = self.open_session(nat, mapping, remote, Side::Inside, now);
-        Ok(self.passage(index, Side::Inside, known.is_none()))
+        let session = self.open_session(nat, mapping, remote, Side::Inside, now);
+        Ok(Passage { session, new_mapping: known.is_none() })
     }
 
     /// What the mapping rule sees of a remote; `None` if it looks at no remote.
@@ -212,7 +231,7 @@ impl<A: Address> Realm<A> {
 
     /// The inbound half: to which internal endpoint the packet goes. `judged` says whether the filter has a say.
     #[inline(always)]
-    fn enter(&mut self, nat: &mut Shared, flow: &Flow<A>, judged: bool, now: Time) -> Result<Passage<A>, Refusal> {
+    fn enter(&mut self, nat: &mut Shared, flow: Flow<A>, judged: bool, now: Time) -> Result<Passage, Refusal> {
         let remote = flow.source.as_remote(flow.protocol);
         let Some(index) = self.table.find_inbound(flow.protocol, flow.destination, remote) else {
             return self.enter_anew(nat, flow, remote, judged, now);
@@ -238,11 +257,11 @@ impl<A: Address> Realm<A> {
     fn enter_anew(
         &mut self,
         nat: &mut Shared,
-        flow: &Flow<A>,
+        flow: Flow<A>,
         remote: Endpoint<A>,
         judged: bool,
         now: Time,
-    ) -> Result<Passage<A>, Refusal> {
+    ) -> Result<Passage, Refusal> {
         let Some(mapping) = self.table.find_endpoint(flow.protocol, flow.destination) else {
             return Err(refuse(if self.translates { DropReason::NoMapping } else { DropReason::Filtered }));
         };
@@ -258,12 +277,12 @@ impl<A: Address> Realm<A> {
         }
         let index = self.open_session(nat, mapping, remote, Side::Outside, now);
         self.pin(nat, index);
-        Ok(self.passage(index, Side::Outside, false))
+        Ok(Passage { session: index, new_mapping: false })
     }
 
     /// A packet of a known session passes: it gives permission and touches the timers.
     #[inline(always)]
-    fn pass(&mut self, nat: &Shared, index: u32, side: Side, flow: &Flow<A>, now: Time) -> Passage<A> {
+    fn pass(&mut self, nat: &Shared, index: u32, side: Side, flow: Flow<A>, now: Time) -> Passage {
         let session = self.table.session_mut(index);
         let deadline = nat.timers.after(&mut session.tcp, flow.protocol, side, flow.flags, now);
         if side == Side::Inside && !session.permits {
@@ -272,19 +291,16 @@ impl<A: Address> Realm<A> {
         if let Some(deadline) = deadline {
             self.table.set_deadline(index, deadline);
         }
-        self.passage(index, side, false)
+        Passage { session: index, new_mapping: false }
     }
 
+    /// How a passage is told.
     #[inline(always)]
-    fn passage(&mut self, index: u32, side: Side, new_mapping: bool) -> Passage<A> {
-        let session = self.table.session(index);
-        let endpoint = match side {
-            Side::Inside => session.external,
-            Side::Outside => session.internal,
-        };
-        let translation = Translation { mapping: session.id, new_mapping, quoted: false };
-        self.table.remember(session.mapping);
-        Passage { endpoint, translation }
+    fn translation(&mut self, passage: Passage) -> Translation {
+        let session = self.table.session(passage.session);
+        let (mapping, index) = (session.id, session.mapping);
+        self.table.remember(index);
+        Translation { mapping, new_mapping: passage.new_mapping, quoted: false }
     }
 
     /// Ends what is due.

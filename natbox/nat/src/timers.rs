@@ -61,7 +61,7 @@ impl Timers {
     }
 
     /// When a session ends after this packet, if the packet moves its deadline at all. Steps the TCP machine.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn after(
         &self,
         tcp: &mut Tcp,
@@ -81,6 +81,7 @@ impl Timers {
         }
     }
 
+    #[inline(never)]
     fn after_segment(&self, tcp: &mut Tcp, side: Side, flags: TcpFlags, now: Time) -> Option<Time> {
         let (state, restarts) = tcp.step(side, flags);
         *tcp = state;

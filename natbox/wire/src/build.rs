@@ -126,7 +126,7 @@ fn may_be_reported(error: IcmpError, offender: &Packet) -> bool {
     const ICMPV6_REDIRECT: u8 = 137;
     let ipv6 = offender.is_ipv6();
     let too_big = matches!(error, IcmpError::PacketTooBig { .. });
-    let about_error = match offender.layout.kind {
+    let about_error = match offender.layout.kind() {
         Kind::IcmpError => true,
         Kind::OtherIcmp => ipv6 && offender.ip_payload()[icmp::KIND] == ICMPV6_REDIRECT,
         Kind::LaterFragment => !ipv6,
@@ -143,7 +143,7 @@ fn error_word(error: IcmpError, offender: &Packet) -> u32 {
     match error {
         IcmpError::PacketTooBig { mtu } if offender.is_ipv6() => mtu,
         IcmpError::PacketTooBig { mtu } => mtu.min(0xFFFF),
-        IcmpError::ProtocolUnreachable if offender.is_ipv6() => offender.layout.ip.protocol_at.into(),
+        IcmpError::ProtocolUnreachable if offender.is_ipv6() => offender.layout.ip().protocol_at.into(),
         _ => 0,
     }
 }

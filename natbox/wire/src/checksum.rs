@@ -61,7 +61,7 @@ impl Change {
     }
 
     /// Overwrites the bytes at `at`, which must lie inside `bytes`, and counts the edit. `N` must be even.
-    #[inline]
+    #[inline(always)]
     pub fn write<const N: usize>(&mut self, bytes: &mut [u8], at: usize, new: [u8; N]) {
         const { assert!(N.is_multiple_of(2)) };
         let field = &mut bytes[at..at + N];

@@ -30,7 +30,7 @@ pub fn fragments(packet: Packet, mtu_bytes: usize, identification: u32) -> Optio
 /// The whole packet, from its first fragment and the complete data of all fragments ([`Packet::fragment_data`], in
 /// order). `None` if `first` is not a first fragment, or if the whole is too large or not well-formed.
 pub fn join(first: &Packet, payload: &[u8]) -> Option<Packet> {
-    let ip = &first.layout.ip;
+    let ip = first.layout.ip();
     if !ip.fragment || ip.later {
         return None;
     }
@@ -42,7 +42,7 @@ fn ipv4_fragments(packet: &Packet, mtu_bytes: usize) -> Option<Vec<Vec<u8>>> {
     if packet.dont_fragment() {
         return None;
     }
-    let first_header = &packet.bytes()[..usize::from(packet.layout.ip.payload_at)];
+    let first_header = &packet.bytes()[..usize::from(packet.layout.ip().payload_at)];
     let later_header = copied_options_only(first_header);
     let (begin, more_follow) = packet.fragment().map_or((0, false), |place| (place.offset_bytes.into(), place.more));
     let mut data = packet.ip_payload();
@@ -106,12 +106,12 @@ fn copied_options_only(header: &[u8]) -> Vec<u8> {
 }
 
 fn joined_ipv4(first: &Packet, payload: &[u8]) -> Option<Vec<u8>> {
-    let header = &first.bytes()[..usize::from(first.layout.ip.payload_at)];
+    let header = &first.bytes()[..usize::from(first.layout.ip().payload_at)];
     ipv4_packet(header, 0, false, payload)
 }
 
 fn ipv6_fragments(packet: &Packet, mtu_bytes: usize, identification: u32) -> Option<Vec<Vec<u8>>> {
-    if packet.layout.ip.fragment_header_at != 0 {
+    if packet.layout.ip().fragment_header_at != 0 {
         return None;
     }
     let (end, next_header_at) = unfragmentable_part(packet.bytes());
@@ -154,7 +154,7 @@ fn unfragmentable_part(bytes: &[u8]) -> (usize, usize) {
 }
 
 fn joined_ipv6(first: &Packet, payload: &[u8]) -> Option<Vec<u8>> {
-    let header_at = usize::from(first.layout.ip.fragment_header_at);
+    let header_at = usize::from(first.layout.ip().fragment_header_at);
     let (before, fragment_header) = first.bytes().split_at(header_at);
     let mut bytes = Vec::with_capacity(before.len() + payload.len());
     bytes.extend_from_slice(before);

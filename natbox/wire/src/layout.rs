@@ -3,6 +3,7 @@
 //! Knows no checksum but that of the IPv4 header. Hop-by-hop and destination options are checked for their shape;
 //! what they ask for is nobody's business here. IPsec and other protocols are opaque.
 
+use std::fmt;
 use std::net::Ipv4Addr;
 
 use etherparse::{Ipv6FragmentHeaderSlice, Ipv6HeaderSlice, Ipv6RawExtHeaderSlice, TcpHeaderSlice};
@@ -23,6 +24,12 @@ pub(crate) enum Kind {
     OtherIcmp,
     LaterFragment,
     Other,
+}
+
+impl fmt::Debug for Layout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Layout").field("ip", &self.ip()).field("kind", &self.kind()).finish()
+    }
 }
 
 impl Kind {
@@ -73,14 +80,49 @@ impl Ip {
     }
 }
 
-/// The headers of a well-formed packet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Layout {
-    pub(crate) ip: Ip,
-    pub(crate) kind: Kind,
-}
+/// The headers of a well-formed packet, packed into one word: as one it goes from parsing to reading in a register,
+/// where a structure of small fields goes through memory and waits there.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Layout(u64);
 
 impl Layout {
+    #[inline(always)]
+    fn pack(ip: Ip, kind: Kind) -> Layout {
+        let flags = u8::from(ip.ipv6) | u8::from(ip.fragment) << 1 | u8::from(ip.later) << 2;
+        let bytes = u64::from(flags) | u64::from(kind as u8) << 3 | u64::from(ip.protocol) << 8;
+        let places =
+            u64::from(ip.protocol_at) | u64::from(ip.fragment_header_at) << 16 | u64::from(ip.payload_at) << 32;
+        Layout(bytes | places << 16)
+    }
+
+    /// The IP header.
+    #[inline(always)]
+    pub(crate) fn ip(self) -> Ip {
+        Ip {
+            ipv6: self.0 & 1 != 0,
+            fragment: self.0 & 2 != 0,
+            later: self.0 & 4 != 0,
+            protocol: (self.0 >> 8) as u8,
+            protocol_at: (self.0 >> 16) as u16,
+            fragment_header_at: (self.0 >> 32) as u16,
+            payload_at: (self.0 >> 48) as u16,
+        }
+    }
+
+    /// What stands at the beginning of the IP payload.
+    #[inline(always)]
+    pub(crate) fn kind(self) -> Kind {
+        match self.0 >> 3 & 7 {
+            0 => Kind::Udp,
+            1 => Kind::Tcp,
+            2 => Kind::Echo,
+            3 => Kind::IcmpError,
+            4 => Kind::OtherIcmp,
+            5 => Kind::LaterFragment,
+            _ => Kind::Other,
+        }
+    }
+
     /// Reads the headers of a whole packet that is not IPv4, and its length by its own account.
     pub(crate) fn read_other(bytes: &[u8]) -> Result<(Layout, usize), DropReason> {
         match bytes.first().map(|first| first >> 4) {
@@ -110,7 +152,7 @@ impl Layout {
     #[inline(always)]
     fn of(ip: Ip, bytes: &[u8], end: usize) -> Result<(Layout, usize), DropReason> {
         let kind = kind(&ip, bytes, &bytes[usize::from(ip.payload_at)..end])?;
-        Ok((Layout { ip, kind }, end))
+        Ok((Layout::pack(ip, kind), end))
     }
 }
 

@@ -22,6 +22,7 @@ pub mod word;
 pub use icmp::IcmpError;
 pub use packet::{Fragment, Malformed, Packet, Quoted};
 pub use reason::DropReason;
+pub use rewrite::Side;
 pub use time::Time;
 pub use transport::{Protocol, TcpFlags, Transport};
 pub use word::Word;

@@ -92,7 +92,7 @@ impl Packet {
     /// Whether this is IPv6.
     #[inline]
     pub fn is_ipv6(&self) -> bool {
-        self.layout.ip.ipv6
+        self.layout.ip().ipv6
     }
 
     /// The IP source.
@@ -105,6 +105,20 @@ impl Packet {
     #[inline]
     pub fn destination(&self) -> IpAddr {
         self.address(ipv4::DESTINATION, ipv6::DESTINATION)
+    }
+
+    /// Source and destination of an IPv4 packet.
+    #[inline(always)]
+    pub fn ipv4_addresses(&self) -> Option<(Ipv4Addr, Ipv4Addr)> {
+        let at = |at| Ipv4Addr::from(array::<4>(&self.bytes, at));
+        (!self.is_ipv6()).then(|| (at(ipv4::SOURCE), at(ipv4::DESTINATION)))
+    }
+
+    /// Source and destination of an IPv6 packet.
+    #[inline(always)]
+    pub fn ipv6_addresses(&self) -> Option<(Ipv6Addr, Ipv6Addr)> {
+        let at = |at| Ipv6Addr::from(array::<16>(&self.bytes, at));
+        self.is_ipv6().then(|| (at(ipv6::SOURCE), at(ipv6::DESTINATION)))
     }
 
     /// Source address with source port (UDP, TCP) or identifier (echo); port 0 where there is neither.
@@ -144,15 +158,21 @@ impl Packet {
         self.is_ipv6() || be16(&self.bytes, ipv4::FRAGMENT) & ipv4::DONT_FRAGMENT != 0
     }
 
+    /// Whether this is a part of a datagram of several fragments.
+    #[inline]
+    pub fn is_fragment(&self) -> bool {
+        self.layout.ip().fragment
+    }
+
     /// The packet's place in a fragmented datagram, if it is a fragment. An atomic fragment (RFC 6946: an IPv6
     /// fragment header, but the whole datagram) is none.
     #[inline]
     pub fn fragment(&self) -> Option<Fragment> {
-        let ip = &self.layout.ip;
+        let ip = self.layout.ip();
         if !ip.fragment {
             return None;
         }
-        let offset_bytes = fragment_offset(ip, &self.bytes) * 8;
+        let offset_bytes = fragment_offset(&ip, &self.bytes) * 8;
         let header = usize::from(ip.fragment_header_at);
         Some(match ip.ipv6 {
             true => Fragment {
@@ -171,7 +191,7 @@ impl Packet {
     /// The bytes of the datagram that this fragment carries: what lies behind the IPv6 fragment header, or behind
     /// the IPv4 header. The same as [`Packet::ip_payload`] unless extension headers follow the fragment header.
     pub fn fragment_data(&self) -> &[u8] {
-        match usize::from(self.layout.ip.fragment_header_at) {
+        match usize::from(self.layout.ip().fragment_header_at) {
             0 => self.ip_payload(),
             at => &self.bytes[at + ipv6::FRAGMENT_HEADER..],
         }
@@ -180,20 +200,20 @@ impl Packet {
     /// The IP protocol number of what follows the IP header and its extension headers.
     #[inline]
     pub fn protocol_number(&self) -> u8 {
-        self.layout.ip.protocol
+        self.layout.ip().protocol
     }
 
     /// The transport, if it is one that NATs keep sessions for and its ports or identifier are in the packet.
     #[inline]
     pub fn protocol(&self) -> Option<Protocol> {
-        self.layout.kind.protocol()
+        self.layout.kind().protocol()
     }
 
     /// What follows the IP header.
     #[inline(always)]
     pub fn transport(&self) -> Transport {
         let part = self.ip_payload();
-        match self.layout.kind {
+        match self.layout.kind() {
             Kind::Udp => {
                 Transport::Udp { source: be16(part, ports::SOURCE), destination: be16(part, ports::DESTINATION) }
             }
@@ -224,29 +244,29 @@ impl Packet {
 
     /// The sequence number of a TCP segment.
     pub fn tcp_sequence(&self) -> Option<u32> {
-        (self.layout.kind == Kind::Tcp).then(|| be32(self.ip_payload(), tcp::SEQUENCE))
+        (self.layout.kind() == Kind::Tcp).then(|| be32(self.ip_payload(), tcp::SEQUENCE))
     }
 
     /// The acknowledgement number of a TCP segment, whether or not its ACK flag makes it count.
     pub fn tcp_acknowledgement(&self) -> Option<u32> {
-        (self.layout.kind == Kind::Tcp).then(|| be32(self.ip_payload(), tcp::ACKNOWLEDGEMENT))
+        (self.layout.kind() == Kind::Tcp).then(|| be32(self.ip_payload(), tcp::ACKNOWLEDGEMENT))
     }
 
     /// The window field of a TCP segment, unscaled.
     pub fn tcp_window(&self) -> Option<u16> {
-        (self.layout.kind == Kind::Tcp).then(|| be16(self.ip_payload(), tcp::WINDOW))
+        (self.layout.kind() == Kind::Tcp).then(|| be16(self.ip_payload(), tcp::WINDOW))
     }
 
     /// Everything behind the IP header and its extension headers: transport header and payload.
     #[inline]
     pub fn ip_payload(&self) -> &[u8] {
-        &self.bytes[usize::from(self.layout.ip.payload_at)..]
+        &self.bytes[usize::from(self.layout.ip().payload_at)..]
     }
 
     /// What a UDP datagram, a TCP segment, an echo message carries (behind the transport header).
     pub fn payload(&self) -> &[u8] {
         let part = self.ip_payload();
-        match self.layout.kind {
+        match self.layout.kind() {
             Kind::Udp => &self.udp_datagram()[udp::HEADER..],
             Kind::Tcp => &part[tcp_header_length(part)..],
             Kind::Echo | Kind::IcmpError | Kind::OtherIcmp => &part[icmp::HEADER..],
@@ -258,10 +278,10 @@ impl Packet {
     /// (IPv4 UDP with checksum 0); false for IPv6 UDP with checksum 0 (RFC 8200 section 8.1).
     pub fn transport_checksum_ok(&self) -> bool {
         let part = self.ip_payload();
-        if self.layout.ip.fragment {
+        if self.layout.ip().fragment {
             return true;
         }
-        match self.layout.kind {
+        match self.layout.kind() {
             Kind::Udp if be16(part, udp::CHECKSUM) == 0 => !self.is_ipv6(),
             Kind::Udp => self.sums_up(self.udp_datagram()),
             Kind::Tcp => self.sums_up(part),
@@ -294,8 +314,8 @@ impl Packet {
 
     #[inline]
     fn port(&self, at: usize) -> u16 {
-        let transport = usize::from(self.layout.ip.payload_at);
-        match self.layout.kind {
+        let transport = usize::from(self.layout.ip().payload_at);
+        match self.layout.kind() {
             Kind::Udp | Kind::Tcp => be16(&self.bytes, transport + at),
             Kind::Echo => be16(&self.bytes, transport + icmp::IDENTIFIER),
             _ => 0,

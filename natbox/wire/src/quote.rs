@@ -41,10 +41,13 @@ impl Packet {
     }
 
     fn rewrite_quoted(&mut self, side: Side, endpoint: SocketAddr) {
-        if let Some(place) = self.quote() {
-            let change = edit(&mut self.bytes, place, side, endpoint);
-            mend(&mut self.bytes, usize::from(self.layout.ip.payload_at) + icmp::CHECKSUM, change);
-        }
+        let Some(place) = self.quote() else { return };
+        let change = match endpoint {
+            SocketAddr::V4(new) if !place.ipv6 => edit(&mut self.bytes, place, side, new.ip().octets(), new.port()),
+            SocketAddr::V6(new) if place.ipv6 => edit(&mut self.bytes, place, side, new.ip().octets(), new.port()),
+            _ => return,
+        };
+        mend(&mut self.bytes, usize::from(self.layout.ip().payload_at) + icmp::CHECKSUM, change);
     }
 
     fn quoted_endpoint(&self, place: Place, side: Side) -> SocketAddr {
@@ -64,10 +67,10 @@ impl Packet {
 
     /// Where the quoted packet can be read and edited, if it shows a session.
     fn quote(&self) -> Option<Place> {
-        if self.layout.kind != Kind::IcmpError {
+        if self.layout.kind() != Kind::IcmpError {
             return None;
         }
-        let ip_at = usize::from(self.layout.ip.payload_at) + icmp::HEADER;
+        let ip_at = usize::from(self.layout.ip().payload_at) + icmp::HEADER;
         let quote = &self.bytes[ip_at..];
         let quote = &quote[..self.original_datagram_length().unwrap_or(quote.len()).min(quote.len())];
         let (ip, end) = if self.is_ipv6() { quoted_ipv6(quote)? } else { quoted_ipv4(quote)? };

@@ -3,7 +3,7 @@
 //! Checksums that were wrong stay wrong, so that a receiver still notices; no length ever changes. UDP-Lite and
 //! DCCP, whose checksums cover the addresses too, are opaque here.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use crate::Packet;
 use crate::checksum::Change;
@@ -12,8 +12,10 @@ use crate::layout::Kind;
 
 /// Which endpoint of a packet to replace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Side {
+pub enum Side {
+    /// The one that it comes from.
     Source,
+    /// The one that it goes to.
     Destination,
 }
 
@@ -64,27 +66,46 @@ impl Packet {
 
     /// Replaces source address and source port or identifier (ignored where there is none). The address must be
     /// of the packet's version; an endpoint of the other version changes nothing.
-    #[inline]
     pub fn rewrite_source(&mut self, endpoint: SocketAddr) {
         self.rewrite(Side::Source, endpoint);
     }
 
     /// Replaces destination address and destination port or identifier. As [`Packet::rewrite_source`].
-    #[inline]
     pub fn rewrite_destination(&mut self, endpoint: SocketAddr) {
         self.rewrite(Side::Destination, endpoint);
     }
 
-    #[inline]
     fn rewrite(&mut self, side: Side, endpoint: SocketAddr) {
-        let place = Place {
-            ip_at: 0,
-            transport_at: usize::from(self.layout.ip.payload_at),
-            end: self.bytes.len(),
-            ipv6: self.layout.ip.ipv6,
-            kind: self.layout.kind,
-        };
-        edit(&mut self.bytes, place, side, endpoint);
+        match endpoint {
+            SocketAddr::V4(endpoint) => self.rewrite_ipv4(side, *endpoint.ip(), endpoint.port()),
+            SocketAddr::V6(endpoint) => self.rewrite_ipv6(side, *endpoint.ip(), endpoint.port()),
+        }
+    }
+
+    /// Replaces an endpoint of an IPv4 packet; other packets stay as they are. As [`Packet::rewrite_source`], for who
+    /// knows the version.
+    #[inline(always)]
+    pub fn rewrite_ipv4(&mut self, side: Side, address: Ipv4Addr, port: u16) {
+        if !self.is_ipv6() {
+            let place = self.place();
+            edit(&mut self.bytes, Place { ipv6: false, ..place }, side, address.octets(), port);
+        }
+    }
+
+    /// Replaces an endpoint of an IPv6 packet; other packets stay as they are. As [`Packet::rewrite_source`], for who
+    /// knows the version.
+    #[inline]
+    pub fn rewrite_ipv6(&mut self, side: Side, address: Ipv6Addr, port: u16) {
+        if self.is_ipv6() {
+            let place = self.place();
+            edit(&mut self.bytes, Place { ipv6: true, ..place }, side, address.octets(), port);
+        }
+    }
+
+    #[inline(always)]
+    fn place(&self) -> Place {
+        let (ip, kind) = (self.layout.ip(), self.layout.kind());
+        Place { ip_at: 0, transport_at: usize::from(ip.payload_at), end: self.bytes.len(), ipv6: ip.ipv6, kind }
     }
 
     fn edit_ipv4_header(&mut self, at: usize, new: [u8; 2]) {
@@ -94,31 +115,30 @@ impl Packet {
     }
 }
 
-/// Replaces an endpoint, and tells what that and the mending did to a checksum that covers all of it.
+/// Replaces an endpoint, and tells what that and the mending did to a checksum that covers all of it. The address must
+/// be of the place's version.
 #[inline(always)]
-pub(crate) fn edit(bytes: &mut [u8], place: Place, side: Side, endpoint: SocketAddr) -> Change {
-    let mut address = Change::default();
+pub(crate) fn edit<const N: usize>(bytes: &mut [u8], place: Place, side: Side, address: [u8; N], port: u16) -> Change {
     let mut total = Change::default();
-    match endpoint.ip() {
-        IpAddr::V4(new) if !place.ipv6 => {
-            let at = if side == Side::Source { ipv4::SOURCE } else { ipv4::DESTINATION };
-            address.write(bytes, place.ip_at + at, new.octets());
-            total.add(mend(bytes, place.ip_at + ipv4::CHECKSUM, address));
-        }
-        IpAddr::V6(new) if place.ipv6 => {
-            let at = if side == Side::Source { ipv6::SOURCE } else { ipv6::DESTINATION };
-            address.write(bytes, place.ip_at + at, new.octets());
-        }
-        _ => return total,
+    let mut new = Change::default();
+    let at = match (place.ipv6, side) {
+        (false, Side::Source) => ipv4::SOURCE,
+        (false, Side::Destination) => ipv4::DESTINATION,
+        (true, Side::Source) => ipv6::SOURCE,
+        (true, Side::Destination) => ipv6::DESTINATION,
+    };
+    new.write(bytes, place.ip_at + at, address);
+    if !place.ipv6 {
+        total.add(mend(bytes, place.ip_at + ipv4::CHECKSUM, new));
     }
-    let port = write_port(bytes, place, side, endpoint.port());
-    total.add(address);
+    let port = write_port(bytes, place, side, port);
+    total.add(new);
     total.add(port);
-    total.add(mend_transport(bytes, place, address, port));
+    total.add(mend_transport(bytes, place, new, port));
     total
 }
 
-#[inline]
+#[inline(always)]
 fn write_port(bytes: &mut [u8], place: Place, side: Side, port: u16) -> Change {
     let at = match (place.kind, side) {
         (Kind::Udp | Kind::Tcp, Side::Source) => ports::SOURCE,
@@ -132,7 +152,7 @@ fn write_port(bytes: &mut [u8], place: Place, side: Side, port: u16) -> Change {
 }
 
 /// Mends the transport checksum, if there is one and a quote was not cut before it.
-#[inline]
+#[inline(always)]
 fn mend_transport(bytes: &mut [u8], place: Place, address: Change, port: Change) -> Change {
     let (at, pseudo_header) = match place.kind {
         Kind::Udp => (udp::CHECKSUM, true),
@@ -152,7 +172,7 @@ fn mend_transport(bytes: &mut [u8], place: Place, address: Change, port: Change)
 }
 
 /// Applies edits to the checksum at `at`, and tells what that did to a checksum that covers this one.
-#[inline]
+#[inline(always)]
 pub(crate) fn mend(bytes: &mut [u8], at: usize, change: Change) -> Change {
     let mended = change.apply(be16(bytes, at));
     let mut itself = Change::default();
@@ -161,7 +181,7 @@ pub(crate) fn mend(bytes: &mut [u8], at: usize, change: Change) -> Change {
 }
 
 /// A UDP checksum of 0 means that there is none, and stays; a computed 0 is written 0xFFFF (RFC 768).
-#[inline]
+#[inline(always)]
 fn mend_udp(bytes: &mut [u8], at: usize, change: Change) -> Change {
     let old = array::<2>(bytes, at);
     if old == [0, 0] {
