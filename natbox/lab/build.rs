@@ -13,6 +13,45 @@ use crate::record::{Names, NodeKind};
 pub const INTERNET: &str = "internet";
 
 /// A built lab: the world, and the names of what is in it. No program runs in it yet.
+///
+/// A program of one's own on the network of a topology, and a capture of what it did:
+///
+/// ```
+/// use std::io;
+/// use std::net::SocketAddr;
+///
+/// use natbox::host::{Host, Received, UdpSocket};
+/// use natbox::record::{Limits, Recorder};
+/// use natbox::{Lab, capture};
+///
+/// async fn say(host: impl Host, to: SocketAddr) -> io::Result<()> {
+///     let socket = host.udp_bind(SocketAddr::from(([0, 0, 0, 0], 0))).await?;
+///     socket.send_to(b"hello", to).await.map(drop)
+/// }
+///
+/// async fn hear(host: impl Host, at: SocketAddr) -> io::Result<Received> {
+///     host.udp_bind(at).await?.recv_from(&mut [0; 1500]).await
+/// }
+///
+/// let lab = Lab::from_yaml("
+/// nats: { home: symmetric }
+/// hosts: { alice: { behind: home }, server: { address: 198.18.0.9 } }
+/// ")?;
+/// let mut built = lab.plan().build(7);
+/// let recorder = Recorder::new(Limits::CAPTURE);
+/// built.world.observe(Box::new(recorder.clone()));
+///
+/// let (alice, server) = (built.host("alice").ok_or("no alice")?, built.host("server").ok_or("no server")?);
+/// let meet = SocketAddr::from(([198, 18, 0, 9], 9));
+/// built.world.spawn(async move { say(alice, meet).await.expect("alice can send") });
+/// let heard = built.world.run_until(hear(server, meet))??;
+/// assert_eq!(heard.source.ip().to_string(), "198.18.0.2", "the NAT's address, not alice's");
+/// assert_eq!(heard.at.to_string(), "0.020s");
+///
+/// let written = capture::write(&mut Vec::new(), &recorder.take(), &built.names)?;
+/// assert_eq!(written.packets, 4, "once for every interface that saw it");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Built {
     /// The world.
     pub world: World,
@@ -103,8 +142,8 @@ impl Networks<'_> {
     /// How long the prefix of an address on a network is.
     fn on_link(&self, network: Network, address: IpAddr) -> InterfaceAddress {
         let (v4, v6) = match network {
-            // A link of the public network reaches its router and nobody else: IPv6 neighbours share the first /64.
-            Network::Internet => (self.plan.internet.prefix.prefix_len(), 64),
+            // A link of the public network reaches its router and nobody else.
+            Network::Internet => (32, 128),
             Network::Behind(index) => {
                 let lan = &self.plan.nats[index].inside;
                 (lan.prefix.prefix_len(), lan.prefix6.map_or(64, |prefix| prefix.prefix_len()))

@@ -1,7 +1,7 @@
 //! Topology files, scenarios, captures and reports: what a Rust test depends on.
 //!
-//! [`Lab`] runs a topology file. The rooms below are here too, for worlds built by hand: [`world`], [`nat`],
-//! [`host`], [`probes`], [`wire`].
+//! [`Lab`] runs a topology file; [`build::Built`] is its network for programs of one's own. The rooms below are here
+//! too, for worlds built by hand: [`world`], [`nat`], [`host`], [`probes`], [`wire`].
 
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]

@@ -96,7 +96,7 @@ fn every_path_comes_about_over_ipv6_where_it_must() {
         format!("  - connect: {{ from: alice, to: anna, family: ipv6{allow} }}\n    expect: {path}\n")
     };
     for (home, away, scenario) in [
-        (FIREWALL, FIREWALL, [to_bob("", "direct"), punch("direct")].concat()),
+        (FIREWALL, FIREWALL, [to_bob("", "direct"), punch("direct"), to_anna("", "local")].concat()),
         (CONE, FIREWALL, [to_bob("", "direct"), punch("direct")].concat()),
         (FIREWALL, CONE, [to_bob("", "reversed"), punch("reversed")].concat()),
         (CONE, CONE, [to_bob("", "punched"), punch("punched"), to_anna("", "local")].concat()),

@@ -38,6 +38,9 @@ pub trait Host: Clone + 'static {
     /// The default gateway for IPv4 (`ipv6` false) or IPv6.
     fn default_gateway(&self, ipv6: bool) -> Option<IpAddr>;
 
+    /// Whether `address` is on a network that the machine is attached to, so that no router lies between.
+    fn is_neighbour(&self, address: IpAddr) -> bool;
+
     /// The address from which a packet to `destination` would be sent.
     fn source_for(&self, destination: IpAddr) -> io::Result<IpAddr>;
 

@@ -195,8 +195,8 @@ impl Behavior {
             ("filtering", word(self.filtering.as_str())),
             ("filter_scope", word(self.filter_scope.as_str())),
             ("session_affinity", word(self.session_affinity.as_str())),
-            ("port_allocation", word(self.ports.allocation.as_str())),
-            ("port_range", format!("{}-{}", self.ports.range.start(), self.ports.range.end())),
+            ("ports.allocation", word(self.ports.allocation.as_str())),
+            ("ports.range", format!("{}-{}", self.ports.range.start(), self.ports.range.end())),
             ("pooling", word(self.pooling.as_str())),
             ("hairpin", word(self.hairpin.as_str())),
             ("hairpin_filter", word(self.hairpin_filter.as_str())),
@@ -252,7 +252,7 @@ mod tests {
         let axes = Behavior::default().axes();
         let of = |name: &str| axes.iter().find(|(axis, _)| *axis == name).map(|(_, word)| word.as_str());
         assert_eq!(of("mapping"), Some("endpoint-independent"));
-        assert_eq!(of("port_range"), Some("1024-65535"));
+        assert_eq!(of("ports.range"), Some("1024-65535"));
         assert_eq!(of("timeouts.tcp_established"), Some("7440s"));
         assert_eq!(axes.len(), 17);
     }

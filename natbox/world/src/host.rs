@@ -79,6 +79,10 @@ impl natbox_host::Host for VirtualHost {
         self.stack(|stack, _| stack.default_gateway(ipv6))
     }
 
+    fn is_neighbour(&self, address: IpAddr) -> bool {
+        self.stack(|stack, _| stack.is_neighbour(address))
+    }
+
     fn source_for(&self, destination: IpAddr) -> io::Result<IpAddr> {
         Ok(self.stack(|stack, _| stack.source_for(destination))?)
     }

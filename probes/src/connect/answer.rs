@@ -10,7 +10,7 @@ use rand_core::Rng;
 use super::{Config, reflexive};
 use crate::ProbeError;
 use crate::punch::session::{Introduced, Role, Session, Status, unauthorized};
-use crate::punch::{DATA, READ_BYTES, Via, accepted, host_candidates, local_endpoints, open};
+use crate::punch::{DATA, READ_BYTES, Via, accepted, host_candidates, local_endpoints, neighbours, open};
 use crate::rendezvous::{self, Body, Candidate, Message, Peer, RequestId, Token};
 use crate::stun::codec::{self, BINDING, MessageClass, Writer};
 use crate::wait::receive;
@@ -214,7 +214,8 @@ impl<H: Host, S: Service> Answerer<H, S> {
         let now = self.host.now();
         let local = self.local.clone();
         let peer = peer.clone();
-        let introduced = Introduced { role: Role::Callee, token, local, reflexive: self.seen, peer, paths };
+        let (role, neighbours) = (Role::Callee, neighbours(&self.host, &peer));
+        let introduced = Introduced { role, token, local, neighbours, reflexive: self.seen, peer, paths };
         let first_id = u128::from(self.random.next_u64()) << 64 | u128::from(self.random.next_u64());
         let session = Session::new(introduced, self.config.checks, first_id, now);
         self.next_id += 1;

@@ -39,7 +39,7 @@ pub use crate::punch::{Attempt, CheckPlan, Failure, Outcome, PairKind, Via};
 
 use crate::ProbeError;
 use crate::punch::session::{Introduced, Session, Status};
-use crate::punch::{Link, Role, host_candidates, local_endpoints, open, random_u128};
+use crate::punch::{Link, Role, host_candidates, local_endpoints, neighbours, open, random_u128};
 use crate::rendezvous::{self, Candidate, CandidateKind, Introduction};
 use crate::stun::client::{BindingRequest, Client, Retransmission};
 use crate::turn;
@@ -121,7 +121,8 @@ pub async fn connect<H: Host>(host: &H, config: &Config, peer: &str) -> Result<C
     if let Some(relay) = &relay {
         permit(host, relay, &peer);
     }
-    let introduced = Introduced { role: Role::Caller, token, local, reflexive: seen, peer, paths: config.allow };
+    let (role, neighbours, paths) = (Role::Caller, neighbours(host, &peer), config.allow);
+    let introduced = Introduced { role, token, local, neighbours, reflexive: seen, peer, paths };
     let checks = CheckPlan { relay_first: config.checks.relay_first && relay.is_some(), ..config.checks };
     let session = Session::new(introduced, checks, random_u128(host), host.now());
     let link = Link::new(host, socket, relay, session, config.keep_alive);

@@ -23,7 +23,7 @@ pub(crate) mod session;
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use natbox_host::{Host, UdpSocket};
@@ -35,7 +35,7 @@ pub use session::{Attempt, CheckPlan, Outcome, PairKind, Role, Via};
 
 use crate::ProbeError;
 use crate::path::{Path, Paths};
-use crate::rendezvous::{self, Body, Candidate, CandidateKind, Introduction, Message, RequestId};
+use crate::rendezvous::{self, Body, Candidate, CandidateKind, Introduction, Message, Peer, RequestId};
 use crate::stun::client::{BindingRequest, Client, Retransmission};
 use crate::wait::receive;
 use session::{Introduced, Session, Status};
@@ -182,7 +182,8 @@ pub async fn punch<H: Host>(host: &H, config: &PunchConfig, peer: &str) -> Resul
     let introduction = Introduction { own: config.me.clone(), wanted: peer.to_owned(), paths: Paths::ALL, candidates };
     let introduced = rendezvous::introduce(host, &socket, config.directory, introduction, &config.retransmission).await;
     let rendezvous::Introduced { token, seen, peer } = introduced.map_err(early)?;
-    let introduced = Introduced { role: Role::Caller, token, local, reflexive: seen, peer, paths: Paths::ALL };
+    let (role, neighbours, paths) = (Role::Caller, neighbours(host, &peer), Paths::ALL);
+    let introduced = Introduced { role, token, local, neighbours, reflexive: seen, peer, paths };
     run(host, socket, config, introduced, began).await
 }
 
@@ -227,11 +228,8 @@ async fn invitation<H: Host>(
         if let Some(received) = received.filter(|received| received.source == config.directory) {
             let message = Message::decode(&buffer[..received.length.min(buffer.len())]);
             if let Some(Message { id, body: Body::Invitation { token, paths, peer } }) = message {
-                let local = Vec::new();
-                return Ok((
-                    id,
-                    Introduced { role: Role::Callee, token, local, reflexive: peer.reflexive, peer, paths },
-                ));
+                let (role, local, neighbours) = (Role::Callee, Vec::new(), neighbours(host, &peer));
+                return Ok((id, Introduced { role, token, local, neighbours, reflexive: peer.reflexive, peer, paths }));
             }
         }
         if now >= deadline {
@@ -313,6 +311,12 @@ pub(crate) fn local_endpoints<H: Host>(host: &H, socket: &H::Udp) -> Vec<SocketA
 pub(crate) fn host_candidates<H: Host>(host: &H, socket: &H::Udp) -> Vec<Candidate> {
     let endpoints = local_endpoints(host, socket).into_iter();
     endpoints.map(|endpoint| Candidate { kind: CandidateKind::Host, endpoint }).collect()
+}
+
+/// The peer's addresses that are on a network of this host's.
+pub(crate) fn neighbours<H: Host>(host: &H, peer: &Peer) -> Vec<IpAddr> {
+    let addresses = peer.candidates.iter().map(|candidate| candidate.endpoint.ip());
+    addresses.filter(|address| host.is_neighbour(*address)).collect()
 }
 
 pub(crate) fn random_u128<H: Host>(host: &H) -> u128 {

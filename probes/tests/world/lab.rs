@@ -37,11 +37,12 @@ pub(crate) fn link(latency_ms: u64) -> LinkConfig {
     LinkConfig { latency: Duration::from_millis(latency_ms), ..LinkConfig::default() }
 }
 
-/// An attachment; IPv6 addresses have prefixes of 64 bits.
+/// An attachment; IPv6 addresses have prefixes of 64 bits, or of 128 beside IPv4 prefixes of 32.
 fn attachment(network: NetworkId, name: &str, addresses: &[&str], prefix_len: u8, link: LinkConfig) -> Attachment {
+    let prefix6_len = if prefix_len == 32 { 128 } else { 64 };
     let own = |address: &&str| {
         let address = address.parse::<IpAddr>().expect("an address");
-        InterfaceAddress { address, prefix_len: if address.is_ipv4() { prefix_len } else { 64 } }
+        InterfaceAddress { address, prefix_len: if address.is_ipv4() { prefix_len } else { prefix6_len } }
     };
     Attachment { network, name: name.to_owned(), addresses: addresses.iter().map(own).collect(), link }
 }
@@ -68,7 +69,7 @@ impl Lab {
     }
 
     pub(crate) fn public_on(&mut self, name: &str, addresses: &[&str], link: LinkConfig) -> VirtualHost {
-        self.world.host(name, vec![attachment(self.internet, name, addresses, 15, link)])
+        self.world.host(name, vec![attachment(self.internet, name, addresses, 32, link)])
     }
 
     /// A gateway on the Internet; inside, 10.0.0.0/24 with the gateway at .1.

@@ -23,6 +23,10 @@ impl Stack {
         self.routes.default_gateway(ipv6)
     }
 
+    pub(crate) fn is_neighbour(&self, address: IpAddr) -> bool {
+        self.routes.is_neighbour(address)
+    }
+
     pub(crate) fn source_for(&self, destination: IpAddr) -> Result<IpAddr, Errno> {
         self.routes.route(None, destination).map(|route| route.source)
     }

@@ -176,6 +176,11 @@ impl Routes {
         self.uplinks.iter().find_map(|uplink| uplink.gateway(ipv6))
     }
 
+    /// Whether an address is on a network of one of the uplinks.
+    pub(crate) fn is_neighbour(&self, address: IpAddr) -> bool {
+        self.uplinks.iter().any(|uplink| uplink.on_link(address).is_some())
+    }
+
     /// Every own address, in the order of the uplinks; no loopback.
     pub(crate) fn addresses(&self) -> impl Iterator<Item = IpAddr> + '_ {
         self.uplinks.iter().flat_map(|uplink| uplink.addresses.iter().map(|own| own.address))

@@ -26,7 +26,7 @@ mod incoming;
 mod pair;
 mod path;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use natbox_wire::Time;
@@ -95,6 +95,8 @@ pub(crate) struct Introduced {
     pub(crate) token: Token,
     /// This side's own endpoints on its own networks.
     pub(crate) local: Vec<SocketAddr>,
+    /// The peer's addresses that are on a network of this side's.
+    pub(crate) neighbours: Vec<IpAddr>,
     /// Where the directory saw this side.
     pub(crate) reflexive: SocketAddr,
     pub(crate) peer: Peer,

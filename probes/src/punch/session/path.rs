@@ -5,7 +5,7 @@
 //!
 //! | this side translated | peer translated | path, seen from the caller |
 //! | --- | --- | --- |
-//! | no | no | `direct` if the peer's address is its address on the Internet as well, else `local` |
+//! | no | no | `local` if the peer's address is on a network of this host's, else `direct` |
 //! | yes | no | `direct`: the callee is reached where it is |
 //! | no | yes | `reversed`: the callee reached the caller where it is |
 //! | yes | yes | `hairpinned` if both have one external address and used it, else `punched` |
@@ -30,8 +30,8 @@ impl Session {
         let there = !self.peer_has(pair.remote);
         let (caller, callee) = if own.role == Role::Caller { (here, there) } else { (there, here) };
         match (caller, callee) {
-            (false, false) if self.callee_is_public() => Path::Direct,
-            (false, false) => Path::Local,
+            (false, false) if own.neighbours.contains(&pair.remote.ip()) => Path::Local,
+            (false, false) => Path::Direct,
             (true, false) => Path::Direct,
             (false, true) => Path::Reversed,
             (true, true) => {
@@ -45,13 +45,5 @@ impl Session {
     fn peer_has(&self, endpoint: SocketAddr) -> bool {
         let candidates = self.introduced.peer.candidates.iter();
         candidates.filter(|candidate| candidate.kind == CandidateKind::Host).any(|host| host.endpoint == endpoint)
-    }
-
-    /// Whether the directory saw the callee at one of its own endpoints.
-    fn callee_is_public(&self) -> bool {
-        match self.introduced.role {
-            Role::Caller => self.peer_has(self.introduced.peer.reflexive),
-            Role::Callee => self.introduced.local.contains(&self.introduced.reflexive),
-        }
     }
 }

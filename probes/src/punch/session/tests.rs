@@ -23,6 +23,7 @@ fn session(role: Role, token: u8, plan: CheckPlan) -> Session {
         role,
         token: Token([token; 16]),
         local: vec![endpoint(own.0)],
+        neighbours: vec![],
         reflexive: endpoint(own.1),
         peer: peer(other.0, other.1),
         paths: Paths::ALL,
