@@ -116,7 +116,7 @@ fn rfc4787() -> Preset {
         name: "rfc4787",
         summary: "what the RFCs require of a NAT, and recommend where they leave a choice",
         source: "RFC 4787 section 12 (REQ-1 to REQ-12), RFC 5382 section 8 (REQ-1 to REQ-10), RFC 5508 (REQ-1 to REQ-7), \
-                 RFC 7857 section 9 (random ports). Not modelled: port parity (REQ-4).",
+                 RFC 7857 section 9 (random ports). Not modelled: system ports for system ports (REQ-3a), port parity (REQ-4).",
         behavior: Behavior::default(),
     }
 }
