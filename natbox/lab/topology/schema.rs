@@ -43,6 +43,7 @@ static WAY: Shape = Shape::Word { kind: "path", choices: || ways().map(choice).c
 static PATH: Shape = Shape::Word { kind: "path", choices: || ways().chain([Path::None]).map(choice).collect() };
 static NAME: Shape = Shape::Leaf(&units::NAME);
 static TEXT: Shape = Shape::Leaf(&units::TEXT);
+static PAYLOAD: Shape = Shape::Leaf(&units::PAYLOAD);
 static DURATION: Shape = Shape::Leaf(&units::DURATION);
 static POSITIVE: Shape = Shape::Leaf(&units::POSITIVE);
 static DURATIONS: Shape = Shape::Leaf(&units::DURATIONS);
@@ -239,7 +240,7 @@ static SEND: Shape = Shape::Object(&[
         "`NAME:PORT`, `ADDRESS:PORT`, or `LABEL.mapped` for the external endpoint that an earlier packet was given.",
     ),
     optional("as", &NAME, "A label by which later steps mean this packet."),
-    optional("payload", &TEXT, "What it carries; `natbox` if absent."),
+    optional("payload", &PAYLOAD, "What it carries; `natbox` if absent."),
     optional(
         "ttl",
         &Shape::Count { what: "a whole number of hops", min: 1, max: 255 },

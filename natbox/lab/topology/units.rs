@@ -36,7 +36,14 @@ leaf!(
     "a name: lower-case letters, digits and hyphens, beginning with a letter, at most 63",
     "^[a-z][a-z0-9-]{0,62}$"
 );
-leaf!(TEXT, "text", text, "a text of at most 200 characters", "^.{0,200}$");
+leaf!(
+    TEXT,
+    "text",
+    text,
+    "a text of at most 200 characters, none of them a control character",
+    r"^[^\u0000-\u001f\u007f-\u009f]{0,200}$"
+);
+leaf!(PAYLOAD, "payload", payload, "a text of at most 200 characters", r"^[\s\S]{0,200}$");
 leaf!(
     DURATION,
     "duration",
@@ -119,7 +126,15 @@ pub(crate) fn name(text: &str) -> Result<String, String> {
     if begins && text.len() <= 63 && text.chars().all(good) { Ok(text.to_owned()) } else { Err(String::new()) }
 }
 
+/// What reports print: control characters would reach the reader's terminal.
 fn text(text: &str) -> Result<String, String> {
+    if text.chars().any(char::is_control) {
+        return Err("a control character in it".into());
+    }
+    payload(text)
+}
+
+fn payload(text: &str) -> Result<String, String> {
     if text.chars().count() <= 200 { Ok(text.to_owned()) } else { Err(String::new()) }
 }
 
@@ -431,6 +446,8 @@ mod tests {
         assert_eq!(endpoint("[2001:db8::2]:9"), Ok((Spot::Address("2001:db8::2".parse().unwrap()), 9)));
         assert_eq!(target("p1.mapped"), Ok(Goal::Mapped("p1".into())));
         assert_eq!(seen("home-a:*"), Ok((Spot::Name("home-a".into()), None)));
+        assert!((TEXT.check)("A calls S's \u{fc}ber-phone").is_ok() && (PAYLOAD.check)("a\u{1b}[31m\n").is_ok());
+        assert!((TEXT.check)("a\u{1b}[31m").is_err() && (TEXT.check)("two\nlines").is_err());
         for bad in ["alice", "alice:0", "alice:70000", "2001:db8::2:9", "Alice:1", ":1", "a b:1"] {
             assert!(endpoint(bad).is_err(), "{bad}");
         }
@@ -448,7 +465,7 @@ mod tests {
 
         #[test]
         fn no_text_panics(text in ".{0,40}") {
-            for leaf in [&NAME, &TEXT, &DURATION, &DURATIONS, &RATE, &PERCENT, &PERCENTS, &PREFIX4, &PREFIX6, &ADDRESS, &PORTS, &SOURCE, &TARGET, &SEEN, &PLACE] {
+            for leaf in [&NAME, &TEXT, &PAYLOAD, &DURATION, &DURATIONS, &RATE, &PERCENT, &PERCENTS, &PREFIX4, &PREFIX6, &ADDRESS, &PORTS, &SOURCE, &TARGET, &SEEN, &PLACE] {
                 let _ = (leaf.check)(&text);
             }
         }
