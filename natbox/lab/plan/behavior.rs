@@ -6,7 +6,7 @@ use natbox_wire::Word;
 
 use crate::topology::mistake::Collector;
 use crate::topology::tree::Node;
-use crate::topology::units;
+use crate::topology::{places, units};
 
 /// The preset of a NAT that names none: what the RFCs ask for.
 const DEFAULT: &str = "rfc4787";
@@ -34,7 +34,7 @@ fn axes(entry: &Node, behavior: &mut Behavior) {
     set(&mut behavior.refresh, word(entry, "refresh"));
     if let Some(ports) = entry.get("ports") {
         set(&mut behavior.ports.allocation, word(ports, "allocation"));
-        set(&mut behavior.ports.range, parsed(ports, "range", units::port_range));
+        set(&mut behavior.ports.range, parsed(ports, "range", places::port_range));
     }
     if let Some(timeouts) = entry.get("timeouts") {
         let lifetime = |key| parsed(timeouts, key, units::positive_duration);

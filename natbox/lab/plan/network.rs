@@ -15,7 +15,7 @@ use super::{Host, Internet, Lan, Nat, Network, Route, Uplink};
 use crate::topology::mistake::{Collector, Place};
 use crate::topology::shape::crop;
 use crate::topology::tree::Node;
-use crate::topology::units;
+use crate::topology::{places, units};
 use crate::words::Service;
 
 /// Every machine with its networks and addresses.
@@ -49,8 +49,8 @@ fn internet(root: &Node, mistakes: &mut Collector<'_>) -> Internet {
     let default = Ipv4Net::new([198, 18, 0, 0].into(), 15).unwrap_or_default();
     let latency = Duration::from_millis(10);
     let node = root.get("internet");
-    let prefix = node.and_then(|node| parsed(node, "prefix", units::prefix4)).unwrap_or(default);
-    let prefix6 = node.and_then(|node| parsed(node, "prefix6", units::prefix6));
+    let prefix = node.and_then(|node| parsed(node, "prefix", places::prefix4)).unwrap_or(default);
+    let prefix6 = node.and_then(|node| parsed(node, "prefix6", places::prefix6));
     if let Some((prefix6, place)) = prefix6.zip(node.and_then(|node| node.get("prefix6")).map(|node| node.place))
         && prefix6.prefix_len() > 56
     {
@@ -77,7 +77,7 @@ fn lans(internet: &Internet, nats: &[NatDraft<'_>], mistakes: &mut Collector<'_>
         let behavior = &nat.behavior;
         public[index] =
             (outside.0 && behavior.translation == TranslationKind::None, outside.1 && behavior.ipv6 == Ipv6::Firewall);
-        let prefix = parsed(nat.entry, "inside", units::prefix4).unwrap_or_else(|| {
+        let prefix = parsed(nat.entry, "inside", places::prefix4).unwrap_or_else(|| {
             let (prefix, number) =
                 if public[index].0 { (routed_prefix(internet, routed), 1) } else { (Some(private_prefix(index)), 0) };
             routed += number;
@@ -129,7 +129,7 @@ fn prefix6(
         }
         return None;
     };
-    if let Some(prefix) = parsed(nat.entry, "inside6", units::prefix6) {
+    if let Some(prefix) = parsed(nat.entry, "inside6", places::prefix6) {
         return Some(prefix);
     }
     let number = u128::try_from(index).unwrap_or(0) + 1;
@@ -236,7 +236,7 @@ fn claims<'a>(nats: &[NatDraft<'a>], hosts: &[HostDraft<'a>], internet: &Interne
 fn take_fixed(claims: &mut [Claim<'_>], pools: &mut BTreeMap<Network, Pool>, mistakes: &mut Collector<'_>) {
     for claim in claims {
         for node in claim.entry.get("address").map(Node::items).unwrap_or_default() {
-            let Some(address) = node.text().and_then(|text| units::address(text).ok()) else { continue };
+            let Some(address) = node.text().and_then(|text| places::address(text).ok()) else { continue };
             let fitting = claim
                 .uplinks
                 .iter_mut()

@@ -13,10 +13,11 @@ use super::step::{
 };
 use super::{Nat, Network};
 use crate::topology::mistake::Collector;
+use crate::topology::places::{self, Spot};
 use crate::topology::schema::ACTIONS;
 use crate::topology::shape::{STEP_EXPECT, STEP_NAME};
 use crate::topology::tree::Node;
-use crate::topology::units::{self, Spot};
+use crate::topology::units;
 use crate::words::Service;
 
 /// The steps, as far as they are right.
@@ -88,7 +89,7 @@ impl Reader<'_, '_> {
 
     /// The host, the address if it is said, and the port that a packet is sent from.
     fn source(&mut self, node: &Node) -> Option<(String, Option<IpAddr>, u16)> {
-        let (spot, port) = units::endpoint(node.text()?).ok()?;
+        let (spot, port) = places::endpoint(node.text()?).ok()?;
         match spot {
             Spot::Name(name) => {
                 let name = self.named(node, &name, "host", |named| matches!(named, Named::Host(_)))?;
@@ -106,10 +107,10 @@ impl Reader<'_, '_> {
     }
 
     fn goal(&mut self, node: &Node) -> Option<Goal> {
-        match units::target(node.text()?).ok()? {
-            units::Goal::Mapped(label) => self.label_of(node, label).map(Goal::Mapped),
-            units::Goal::Endpoint(Spot::Address(address), port) => Some(Goal::Endpoint(Place::Address(address), port)),
-            units::Goal::Endpoint(Spot::Name(name), port) => {
+        match places::target(node.text()?).ok()? {
+            places::Goal::Mapped(label) => self.label_of(node, label).map(Goal::Mapped),
+            places::Goal::Endpoint(Spot::Address(address), port) => Some(Goal::Endpoint(Place::Address(address), port)),
+            places::Goal::Endpoint(Spot::Name(name), port) => {
                 let name = self.named(node, &name, "host or NAT", |_| true)?;
                 Some(Goal::Endpoint(Place::Name(name), port))
             }
@@ -175,7 +176,7 @@ impl Reader<'_, '_> {
     }
 
     fn pattern(&mut self, node: &Node) -> Option<EndpointPattern> {
-        let (spot, port) = units::seen(node.text()?).ok()?;
+        let (spot, port) = places::seen(node.text()?).ok()?;
         let place = match spot {
             Spot::Address(address) => Place::Address(address),
             Spot::Name(name) => Place::Name(self.named(node, &name, "host or NAT", |_| true)?),
@@ -184,7 +185,7 @@ impl Reader<'_, '_> {
     }
 
     fn place(&mut self, node: &Node) -> Option<Place> {
-        match units::place(node.text()?).ok()? {
+        match places::place(node.text()?).ok()? {
             Spot::Address(address) => Some(Place::Address(address)),
             Spot::Name(name) => self.named(node, &name, "host or NAT", |_| true).map(Place::Name),
         }
@@ -253,7 +254,7 @@ impl Reader<'_, '_> {
         let pool = self.layout.pools.get_mut(&network)?;
         let mut addresses = Vec::new();
         for fixed in node.get("address").map(Node::items).unwrap_or_default() {
-            let Some(address) = fixed.text().and_then(|text| units::address(text).ok()) else { continue };
+            let Some(address) = fixed.text().and_then(|text| places::address(text).ok()) else { continue };
             let own = old.contains(&address) || self.given.contains(&(index, address));
             if own && !addresses.contains(&address) || take(address, fixed.place, Some(pool), self.mistakes) {
                 addresses.push(address);

@@ -2,6 +2,7 @@
 
 pub(crate) mod json_schema;
 pub(crate) mod mistake;
+pub(crate) mod places;
 mod reference;
 pub(crate) mod schema;
 pub(crate) mod shape;

@@ -7,7 +7,7 @@ use natbox_nat::behavior::{
 use natbox_wire::{DropReason, Word};
 
 use super::shape::{Action, Choice, Field, Shape, words};
-use super::units;
+use super::{places, units};
 use crate::words::{Family, Rejection, Service, Switch};
 use natbox_probes::{Path, discovery};
 
@@ -50,10 +50,10 @@ static DURATIONS: Shape = Shape::Leaf(&units::DURATIONS);
 static RATE: Shape = Shape::Leaf(&units::RATE);
 static PERCENT: Shape = Shape::Leaf(&units::PERCENT);
 static PERCENTS: Shape = Shape::Leaf(&units::PERCENTS);
-static PREFIX4: Shape = Shape::Leaf(&units::PREFIX4);
-static PREFIX6: Shape = Shape::Leaf(&units::PREFIX6);
-static ADDRESS: Shape = Shape::Leaf(&units::ADDRESS);
-static PLACE: Shape = Shape::Leaf(&units::PLACE);
+static PREFIX4: Shape = Shape::Leaf(&places::PREFIX4);
+static PREFIX6: Shape = Shape::Leaf(&places::PREFIX6);
+static ADDRESS: Shape = Shape::Leaf(&places::ADDRESS);
+static PLACE: Shape = Shape::Leaf(&places::PLACE);
 static NAMES: Shape = Shape::OneOrMany(&NAME);
 static ADDRESSES: Shape = Shape::OneOrMany(&ADDRESS);
 static SWITCH: Shape = word::<Switch>();
@@ -149,7 +149,7 @@ static NAT: Shape = Shape::Either(
 
 static PORTS: Shape = Shape::Object(&[
     optional("allocation", &word::<PortAllocation>(), "The rule by which a new mapping gets its port."),
-    optional("range", &Shape::Leaf(&units::PORTS), "The external ports that may be given out."),
+    optional("range", &Shape::Leaf(&places::PORTS), "The external ports that may be given out."),
 ]);
 
 static TIMEOUTS: Shape = Shape::Object(&[
@@ -233,10 +233,10 @@ pub(crate) static ACTIONS: &[Action] = &[
 static SCENARIO: Shape = Shape::Steps(ACTIONS);
 
 static SEND: Shape = Shape::Object(&[
-    required("from", &Shape::Leaf(&units::SOURCE), "The host's endpoint, `HOST:PORT` or `ADDRESS:PORT`."),
+    required("from", &Shape::Leaf(&places::SOURCE), "The host's endpoint, `HOST:PORT` or `ADDRESS:PORT`."),
     required(
         "to",
-        &Shape::Leaf(&units::TARGET),
+        &Shape::Leaf(&places::TARGET),
         "`NAME:PORT`, `ADDRESS:PORT`, or `LABEL.mapped` for the external endpoint that an earlier packet was given.",
     ),
     optional("as", &NAME, "A label by which later steps mean this packet."),
@@ -252,7 +252,7 @@ static EXPECT_SEND: Shape = Shape::Object(&[
     optional("delivered", &NAME, "The host that receives it."),
     optional(
         "from",
-        &Shape::Leaf(&units::SEEN),
+        &Shape::Leaf(&places::SEEN),
         "The source that the receiver sees, `NAME:PORT` or `ADDRESS:PORT`; the port may be `*`.",
     ),
     optional("dropped", &word::<DropReason>(), "Why it dies."),
