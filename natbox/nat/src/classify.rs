@@ -3,6 +3,7 @@
 use natbox_wire::{DropReason, Packet, Protocol, TcpFlags, Transport};
 
 use crate::key::{Address, Endpoint};
+use crate::tcp::Tcp;
 
 /// A packet of a session, as the side that it comes from shows it.
 #[derive(Clone, Copy)]
@@ -11,6 +12,9 @@ pub(crate) struct Flow<A> {
     pub(crate) source: Endpoint<A>,
     pub(crate) destination: Endpoint<A>,
     pub(crate) flags: TcpFlags,
+    /// Whether a session may begin with it when it comes from inside: not an echo reply, nor a TCP segment that is
+    /// no opening SYN.
+    pub(crate) opens: bool,
 }
 
 impl<A: Address> Flow<A> {
@@ -42,16 +46,18 @@ pub(crate) fn classify<A: Address>(packet: &Packet) -> Result<Class<A>, DropReas
     if destination.is_multicast() {
         return Err(DropReason::UnsupportedProtocol);
     }
-    let flow = |protocol, from, to, flags| {
+    let flow = |protocol, from, to, flags, opens| {
         let (source, destination) =
             (Endpoint { address: source, port: from }, Endpoint { address: destination, port: to });
-        Ok(Class::Flow(Flow { protocol, source, destination, flags }))
+        Ok(Class::Flow(Flow { protocol, source, destination, flags, opens }))
     };
     let none = TcpFlags::default();
     match packet.transport() {
-        Transport::Udp { source, destination } => flow(Protocol::Udp, source, destination, none),
-        Transport::Tcp { source, destination, flags } => flow(Protocol::Tcp, source, destination, flags),
-        Transport::Echo { identifier, .. } => flow(Protocol::Icmp, identifier, identifier, none),
+        Transport::Udp { source, destination } => flow(Protocol::Udp, source, destination, none, true),
+        Transport::Tcp { source, destination, flags } => {
+            flow(Protocol::Tcp, source, destination, flags, Tcp::opens(flags))
+        }
+        Transport::Echo { identifier, request, .. } => flow(Protocol::Icmp, identifier, identifier, none, request),
         Transport::IcmpError(_) => Ok(Class::Error),
         Transport::LaterFragment => Err(DropReason::FragmentUntranslatable),
         Transport::OtherIcmp { .. } | Transport::Other => Err(DropReason::UnsupportedProtocol),

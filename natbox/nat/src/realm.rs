@@ -159,7 +159,7 @@ impl<A: Address> Realm<A> {
         remote: Endpoint<A>,
         now: Time,
     ) -> Result<Passage, Refusal> {
-        if flow.protocol == Protocol::Tcp && !Tcp::opens(flow.flags) {
+        if !flow.opens {
             return Err(refuse(DropReason::NoSession));
         }
         if self.table.is_full() {
@@ -269,7 +269,8 @@ impl<A: Address> Realm<A> {
         if judged && !filter::admits(&self.table, &nat.behavior, mapping, remote) {
             return refuse(DropReason::Filtered);
         }
-        if flow.protocol == Protocol::Tcp && !Tcp::opens(flow.flags) {
+        // An echo reply from a remote that the filter admits passes like any datagram: it has no handshake.
+        if flow.protocol == Protocol::Tcp && !flow.opens {
             return refuse(DropReason::NoSession);
         }
         if self.table.is_full() {

@@ -25,6 +25,13 @@ fn req_01_an_echo_reply_reaches_the_sender_with_its_own_identifier() {
 }
 
 #[test]
+fn req_01_a_session_begins_with_a_request_not_with_a_reply() {
+    let mut nat = Rig::new(Behavior::default());
+    assert_eq!(nat.refusal(pong("10.0.0.2", at("192.0.2.1:5000"))), DropReason::NoSession);
+    assert!(nat.nat.mappings().is_empty());
+}
+
+#[test]
 fn req_01_two_hosts_with_one_identifier_get_two() {
     let mut nat = Rig::new(Behavior::default());
     let (first, second) = (nat.send(ping(X1, "192.0.2.1")), nat.send(ping(X2, "192.0.2.1")));

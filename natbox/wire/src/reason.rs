@@ -31,7 +31,7 @@ crate::words! {
         Filtered = "filtered", "the mapping exists, but the filter refuses this remote";
         PortsExhausted = "ports-exhausted", "no free external port for a new mapping";
         SessionsExhausted = "sessions-exhausted", "the NAT's table of sessions is full";
-        NoSession = "no-session", "a TCP segment of no session of this NAT, and no SYN that could open one";
+        NoSession = "no-session", "a TCP segment or an echo reply of no session of this NAT, which cannot open one";
         HairpinOff = "hairpin-off", "sent from inside to an external address of the same NAT, which does not hairpin";
         UnsupportedProtocol = "unsupported-protocol", "a protocol that this NAT does not translate";
         FragmentUntranslatable = "fragment-untranslatable", "a fragment, and this NAT or firewall handles whole packets only";

@@ -10,7 +10,7 @@ use natbox_nat::behavior::*;
 use natbox_nat::{Behavior, Ended, MappingEnd, MappingId, MappingView, Refusal, Translation, Verdict};
 use natbox_wire::{DropReason, Protocol, TcpFlags, Time};
 
-/// A packet of a session; for echo both ports are the identifier.
+/// A packet of a session; for echo both ports are the identifier, and SYN says that it is a request.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Flow {
     pub(crate) protocol: Protocol,
@@ -114,7 +114,8 @@ impl Model {
         if let Some(index) = self.leader(flow.protocol, flow.source, remote) {
             return Ok(self.pass(index, Side::Inside, flow, now));
         }
-        if flow.protocol == Protocol::Tcp && !opens(flow.flags) {
+        let reply = flow.protocol == Protocol::Icmp && !flow.flags.syn;
+        if reply || flow.protocol == Protocol::Tcp && !opens(flow.flags) {
             return Err(refuse(DropReason::NoSession));
         }
         let towards = self.towards(remote);
