@@ -46,14 +46,11 @@ words! {
 }
 
 words! {
-    /// An ICMP or ICMPv6 error by which a packet is refused.
+    /// An ICMP or ICMPv6 error by which a datagram of a script may be refused.
     pub enum Rejection: "rejection" {
         NetUnreachable = "net-unreachable", "no route";
         HostUnreachable = "host-unreachable", "nobody has this address";
-        ProtocolUnreachable = "protocol-unreachable", "the host does not speak the protocol";
         PortUnreachable = "port-unreachable", "no socket on the port";
-        TooBig = "too-big", "larger than a link on the way";
-        AdminProhibited = "admin-prohibited", "refused by an administrator";
         TtlExceeded = "ttl-exceeded", "too many hops";
     }
 }

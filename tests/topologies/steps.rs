@@ -155,6 +155,19 @@ fn a_packet_that_runs_out_of_hops_is_rejected_by_the_router() {
 }
 
 #[test]
+fn a_packet_to_nobody_on_the_outer_network_is_rejected_by_the_gateway() {
+    let text = "
+nats: { carrier: cgn, home: { type: full-cone, behind: carrier } }
+hosts: { alice: { behind: home } }
+scenario:
+  - send: { from: 'alice:1000', to: '10.0.0.77:9' }
+    expect: { dropped: no-neighbour, at: home, rejected: host-unreachable }
+";
+    let outcome = Lab::from_yaml(text).unwrap().run().unwrap();
+    assert!(outcome.ok, "{outcome:#?}");
+}
+
+#[test]
 fn a_mapping_expires_and_its_successor_is_another() {
     let steps = steps_with(
         "symmetric",

@@ -174,7 +174,7 @@ fn at_nat(reason: DropReason, facts: &Facts, node: &str, history: Option<History
 /// Why a packet died of this, as far as its headers say more than the reason's own meaning.
 fn at_node(reason: DropReason, facts: Option<&Facts>, node: &str) -> String {
     let Some(facts) = facts else { return reason.meaning().to_owned() };
-    let (source, destination) = (endpoint(facts.source), facts.destination);
+    let destination = facts.destination;
     match reason {
         DropReason::NoRoute => format!("no route to {}", destination.ip()),
         DropReason::PrivateDestination => {
@@ -187,7 +187,6 @@ fn at_node(reason: DropReason, facts: Option<&Facts>, node: &str) -> String {
             let destination = endpoint(destination);
             format!("no {} socket on {destination}; {}", facts.protocol_name(), refusal_answer(facts))
         }
-        DropReason::NotConnected => format!("the socket on {destination} is connected to another than {source}"),
         DropReason::NotForThisHost => format!("{} is not an address of {node}", destination.ip()),
         _ => reason.meaning().to_owned(),
     }

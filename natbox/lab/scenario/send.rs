@@ -174,11 +174,13 @@ fn rejection(error: IcmpError) -> Option<Rejection> {
     match error {
         IcmpError::NetUnreachable => Some(Rejection::NetUnreachable),
         IcmpError::HostUnreachable => Some(Rejection::HostUnreachable),
-        IcmpError::ProtocolUnreachable => Some(Rejection::ProtocolUnreachable),
         IcmpError::PortUnreachable => Some(Rejection::PortUnreachable),
-        IcmpError::PacketTooBig { .. } => Some(Rejection::TooBig),
-        IcmpError::AdminProhibited => Some(Rejection::AdminProhibited),
         IcmpError::TtlExceeded => Some(Rejection::TtlExceeded),
-        IcmpError::ReassemblyTimeExceeded | IcmpError::Other { .. } => None,
+        // No UDP datagram of a script is answered so: they are small, and may be fragmented.
+        IcmpError::ProtocolUnreachable
+        | IcmpError::PacketTooBig { .. }
+        | IcmpError::AdminProhibited
+        | IcmpError::ReassemblyTimeExceeded
+        | IcmpError::Other { .. } => None,
     }
 }

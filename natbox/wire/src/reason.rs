@@ -40,7 +40,6 @@ crate::words! {
         NotForThisHost = "not-for-this-host", "addressed to somebody else, and hosts do not forward";
         PortUnreachable = "port-unreachable", "no socket on this port; an ICMP port unreachable or a RST answers";
         ProtocolUnreachable = "protocol-unreachable", "a protocol that the host does not speak; an ICMP protocol unreachable answers";
-        NotConnected = "not-connected", "the socket is connected to another remote";
         BufferFull = "buffer-full", "the socket's receive buffer was full";
         ReassemblyTimeout = "reassembly-timeout", "the other fragments did not come in time";
         ReassemblyLimit = "reassembly-limit", "the host's memory for fragments was full";
