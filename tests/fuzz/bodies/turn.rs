@@ -163,7 +163,11 @@ impl Table {
             11 => writer.raw(RESERVATION_TOKEN, &self.token),
             12 => writer.raw(ADDITIONAL_ADDRESS_FAMILY, &[value & 3, 0, 0, 0]),
             13 => writer.raw(DATA, input.bytes()),
-            _ => writer.raw(AttributeType::new(input.short()), &input.bytes()[..].iter().copied().take(800).collect::<Vec<u8>>()),
+            _ => {
+                let (kind, value) = (AttributeType::new(input.short()), input.bytes());
+                let closing = [attribute::MESSAGE_INTEGRITY, attribute::FINGERPRINT].contains(&kind);
+                writer.raw(if closing { DATA } else { kind }, &value[..value.len().min(800)])
+            }
         }
     }
 
