@@ -47,7 +47,9 @@
 
 mod aside;
 mod bunch;
+mod deadlines;
 mod index;
+mod keys;
 mod look;
 #[cfg(test)]
 mod tests;
@@ -149,47 +151,9 @@ impl<A: Address> Table<A> {
         let index = self.records.insert(record) as u32;
         self.created.resize(self.created.len().max(index as usize + 1), Time::ZERO);
         self.created[index as usize] = mapping.created;
-        let (by_rule, by_endpoint) = self.hashes(index);
-        match self.head_by_rule(index) {
-            None => {
-                self.by_rule.insert(by_rule, index);
-                self.records[index as usize].mapping |= of_mapping::HEADS_RULE;
-            }
-            Some(head) => {
-                self.behind_rule.add(head, index);
-                self.records[head as usize].mapping |= of_mapping::SHARES_RULE;
-            }
-        }
-        match self.head_by_endpoint(index) {
-            None => {
-                self.by_endpoint.insert(by_endpoint, index);
-                self.records[index as usize].mapping |= of_mapping::HEADS_ENDPOINT;
-            }
-            Some(head) => {
-                self.behind_endpoint.add(head, index);
-                self.records[head as usize].mapping |= of_mapping::SHARES_ENDPOINT;
-            }
-        }
+        self.link_by_rule(index);
+        self.link_by_endpoint(index);
         index
-    }
-
-    /// A mapping's hashes: in `by_rule`, and in `by_endpoint`.
-    fn hashes(&self, index: u32) -> (u64, u64) {
-        let record = self.mapping(index);
-        let by_rule = self.hash.two(record.protocol, record.internal, record.towards());
-        (by_rule, self.hash.one(record.protocol, record.external))
-    }
-
-    /// The mapping that heads those of a mapping's rule key.
-    fn head_by_rule(&self, index: u32) -> Option<u32> {
-        let record = self.mapping(index);
-        self.find_rule_head(record.protocol, record.internal, record.towards())
-    }
-
-    /// The mapping that heads those of a mapping's external endpoint.
-    fn head_by_endpoint(&self, index: u32) -> Option<u32> {
-        let record = self.mapping(index);
-        self.find_endpoint(record.protocol, record.external)
     }
 
     /// Adds a session to a mapping.
@@ -286,71 +250,6 @@ impl<A: Address> Table<A> {
         }
     }
 
-    /// Moves a session's deadline, but not behind its absolute end.
-    #[inline]
-    pub(crate) fn set_deadline(&mut self, index: u32, deadline: Time) {
-        let record = &mut self.records[index as usize];
-        let mut deadline = deadline;
-        if record.is(of_session::ENDS) {
-            deadline = self.ends.get(index).map_or(deadline, |end| deadline.min(*end));
-        }
-        record.deadline = deadline;
-        if deadline < record.armed {
-            record.armed = deadline;
-            self.expiry.arm(deadline, index);
-        }
-    }
-
-    /// Gives a session an absolute end, which no packet moves.
-    #[allow(dead_code, reason = "the axis of absolute lifetimes is to come")]
-    pub(crate) fn set_end(&mut self, index: u32, end: Time) {
-        self.ends.set(index, end);
-        let record = &mut self.records[index as usize];
-        record.session |= of_session::ENDS;
-        let deadline = record.deadline;
-        self.set_deadline(index, deadline);
-    }
-
-    /// When the next entry comes up; perhaps earlier than the next end.
-    #[inline]
-    pub(crate) fn next_deadline(&self) -> Option<Time> {
-        self.expiry.next()
-    }
-
-    /// The next session whose deadline has come, without removing it.
-    pub(crate) fn next_due(&mut self, now: Time) -> Option<u32> {
-        while let Some((armed, index)) = self.expiry.pop(now) {
-            let Some(record) = self.records.get_mut(index as usize) else { continue };
-            if record.armed != armed {
-                continue;
-            }
-            if record.deadline <= now {
-                return Some(index);
-            }
-            record.armed = record.deadline;
-            self.expiry.arm(record.deadline, index);
-        }
-        None
-    }
-
-    /// The session whose deadline comes next, without removing it: the one to sacrifice where there is no room. What
-    /// it searches, it need not search again until packets have prolonged it.
-    #[allow(dead_code, reason = "the axis of eviction is to come")]
-    pub(crate) fn soonest(&mut self) -> Option<u32> {
-        while let Some((armed, index)) = self.expiry.pop(Time::MAX) {
-            let Some(record) = self.records.get_mut(index as usize) else { continue };
-            if record.armed != armed {
-                continue;
-            }
-            record.armed = record.deadline;
-            self.expiry.arm(record.deadline, index);
-            if record.deadline == armed {
-                return Some(index);
-            }
-        }
-        None
-    }
-
     /// Removes a session. Gives the mapping back if this was its last holder; guests that were left go with it.
     pub(crate) fn close_session(&mut self, index: u32) -> Option<Mapping<A>> {
         let mapping = self.mapping_of(index);
@@ -379,42 +278,6 @@ impl<A: Address> Table<A> {
             findable: record.has(of_mapping::FINDABLE),
             id: record.id,
             created: self.created[index as usize],
-        }
-    }
-
-    fn unlink_by_rule(&mut self, index: u32) {
-        let (hash, _) = self.hashes(index);
-        if !self.mapping(index).has(of_mapping::HEADS_RULE) {
-            if let Some(head) = self.head_by_rule(index) {
-                self.behind_rule.remove(head, index);
-            }
-            return;
-        }
-        self.by_rule.remove(hash, index);
-        if !self.mapping(index).has(of_mapping::SHARES_RULE) {
-            return;
-        }
-        if let Some(successor) = self.behind_rule.succeed(index) {
-            self.by_rule.insert(hash, successor);
-            self.records[successor as usize].mapping |= of_mapping::HEADS_RULE | of_mapping::SHARES_RULE;
-        }
-    }
-
-    fn unlink_by_endpoint(&mut self, index: u32) {
-        let (_, hash) = self.hashes(index);
-        if !self.mapping(index).has(of_mapping::HEADS_ENDPOINT) {
-            if let Some(head) = self.head_by_endpoint(index) {
-                self.behind_endpoint.remove(head, index);
-            }
-            return;
-        }
-        self.by_endpoint.remove(hash, index);
-        if !self.mapping(index).has(of_mapping::SHARES_ENDPOINT) {
-            return;
-        }
-        if let Some(successor) = self.behind_endpoint.succeed(index) {
-            self.by_endpoint.insert(hash, successor);
-            self.records[successor as usize].mapping |= of_mapping::HEADS_ENDPOINT | of_mapping::SHARES_ENDPOINT;
         }
     }
 
