@@ -52,7 +52,7 @@ use crate::table::Table;
 /// Whether a remote may send through a mapping.
 pub(crate) fn admits<A: Address>(table: &Table<A>, behavior: &Behavior, mapping: u32, remote: Endpoint<A>) -> bool {
     let record = table.mapping(mapping);
-    match (behavior.filtering, behavior.filter_scope) {
+    match (*behavior.filtering.of(record.protocol), behavior.filter_scope) {
         (Filtering::EndpointIndependent | Filtering::Off, _) => true,
         (Filtering::AddressDependent, scope) => {
             let first = match scope {
@@ -62,10 +62,10 @@ pub(crate) fn admits<A: Address>(table: &Table<A>, behavior: &Behavior, mapping:
             first.is_some_and(|first| table.is_permitted_first(first, remote))
                 || table.permissions.as_ref().is_some_and(|all| all.contains(mapping, record, remote.address))
         }
-        (Filtering::AddressAndPortDependent, FilterScope::Mapping) => {
+        (Filtering::AddressAndPortDependent | Filtering::ConnectionDependent, FilterScope::Mapping) => {
             table.find_on(mapping, remote).is_some_and(|index| table.session(index).permits())
         }
-        (Filtering::AddressAndPortDependent, FilterScope::Endpoint) => {
+        (Filtering::AddressAndPortDependent | Filtering::ConnectionDependent, FilterScope::Endpoint) => {
             table.is_permitted_anywhere(record.protocol, record.internal, remote)
         }
     }
@@ -102,8 +102,9 @@ impl<A: Address> Permissions<A> {
     /// The permissions that a behaviour needs.
     pub(crate) fn of(behavior: &Behavior, hash: Hash) -> Option<Permissions<A>> {
         let scope = behavior.filter_scope;
-        let all = scope == FilterScope::Endpoint && behavior.mapping == Rule::AddressAndPortDependent;
-        let needed = behavior.filtering == Filtering::AddressDependent;
+        let by_port = |rule: &&Rule| matches!(rule, Rule::AddressAndPortDependent | Rule::ConnectionDependent);
+        let all = scope == FilterScope::Endpoint && behavior.mapping.all().iter().any(by_port);
+        let needed = behavior.filtering.all().contains(&&Filtering::AddressDependent);
         needed.then(|| Permissions { scope, all, table: HashTable::new(), hash })
     }
 

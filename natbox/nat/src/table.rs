@@ -88,7 +88,8 @@ pub(crate) struct Table<A> {
     /// Absolute ends.
     ends: Aside<Time>,
     hash: Hash,
-    rule: Rule,
+    /// Which remotes share a mapping, by protocol.
+    rules: [Rule; 3],
     /// Whether another session takes over when a leading one ends.
     affinity: bool,
     /// The mapping looked at last: whoever asks about a mapping asks about the packet just handled.
@@ -96,8 +97,8 @@ pub(crate) struct Table<A> {
 }
 
 impl<A: Address> Table<A> {
-    /// An empty table. `rule` says which remotes share a mapping.
-    pub(crate) fn new(hash: Hash, rule: Rule, affinity: bool, permissions: Option<Permissions<A>>) -> Table<A> {
+    /// An empty table. `rules` say which remotes share a mapping, by protocol.
+    pub(crate) fn new(hash: Hash, rules: [Rule; 3], affinity: bool, permissions: Option<Permissions<A>>) -> Table<A> {
         Table {
             records: Slab::new(),
             created: Vec::new(),
@@ -111,7 +112,7 @@ impl<A: Address> Table<A> {
             expiry: Expiry::default(),
             ends: Aside::default(),
             hash,
-            rule,
+            rules,
             affinity,
             recent: [NONE; 2],
         }

@@ -11,23 +11,24 @@ use crate::verdict::{MappingId, MappingView};
 impl<A: Address> Table<A> {
     /// What the mapping rule sees of a remote; `None` if it looks at no remote.
     #[inline(always)]
-    pub(crate) fn towards(&self, remote: Endpoint<A>) -> Option<Endpoint<A>> {
-        match self.rule {
+    pub(crate) fn towards(&self, protocol: Protocol, remote: Endpoint<A>) -> Option<Endpoint<A>> {
+        match self.rules[protocol as usize] {
             Rule::EndpointIndependent => None,
             Rule::AddressDependent => Some(Endpoint { port: 0, ..remote }),
-            Rule::AddressAndPortDependent => Some(remote),
+            Rule::AddressAndPortDependent | Rule::ConnectionDependent => Some(remote),
         }
     }
 
     /// Whether the rule names this mapping towards this remote.
     pub(crate) fn leads_to(&self, mapping: u32, remote: Endpoint<A>) -> bool {
-        self.towards(remote).is_none_or(|towards| towards == self.mapping(mapping).towards())
+        let record = self.mapping(mapping);
+        self.towards(record.protocol, remote).is_none_or(|towards| towards == record.towards())
     }
 
     /// The session that outbound packets to this remote use.
     #[inline(always)]
     pub(crate) fn find_outbound(&self, protocol: Protocol, internal: Endpoint<A>, remote: Endpoint<A>) -> Option<u32> {
-        let towards = self.towards(remote).unwrap_or(Endpoint::unspecified());
+        let towards = self.towards(protocol, remote).unwrap_or(Endpoint::unspecified());
         let found = self.by_rule.find(self.hash.two(protocol, internal, towards), |index| {
             let record = self.session(index);
             record.remote == remote && record.internal == internal && record.protocol == protocol && record.leads()
@@ -108,7 +109,7 @@ impl<A: Address> Table<A> {
 
     /// The mapping whose own record a session with this remote would lie in, if any does.
     pub(crate) fn find_head(&self, protocol: Protocol, internal: Endpoint<A>, remote: Endpoint<A>) -> Option<u32> {
-        self.find_rule_head(protocol, internal, self.towards(remote).unwrap_or(Endpoint::unspecified()))
+        self.find_rule_head(protocol, internal, self.towards(protocol, remote).unwrap_or(Endpoint::unspecified()))
     }
 
     /// The mapping that stands in `by_rule` for this key.

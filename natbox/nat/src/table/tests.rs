@@ -21,7 +21,7 @@ fn seconds(seconds: u64) -> Time {
 }
 
 fn table(rule: Rule) -> Table<Ipv4Addr> {
-    Table::new(Hash::with_seed(1), rule, true, None)
+    Table::new(Hash::with_seed(1), [rule; 3], true, None)
 }
 
 fn mapping(number: u64, internal: End, external: End, towards: Option<End>, findable: bool) -> Mapping<Ipv4Addr> {
@@ -65,7 +65,7 @@ impl Lists {
         match *step {
             Step::Mapping { internal, external, remote, findable } => {
                 let (internal, external, remote) = (end(10, internal, 1), end(198, external, 2), remote_end(remote));
-                let towards = self.table.towards(remote);
+                let towards = self.table.towards(UDP, remote);
                 let index = self.table.open_mapping(mapping(number, internal, external, towards, findable));
                 let towards = towards.unwrap_or(Endpoint::unspecified());
                 self.mappings.push((index, number, internal, external, towards, findable));
