@@ -105,10 +105,10 @@ fn the_design_example_gets_its_addresses_in_order_of_appearance() {
 fn presets_links_and_steps_are_resolved() {
     let plan = plan(DESIGN);
     let home = plan.nat("home-b").unwrap();
-    assert_eq!(home.behavior.mapping, Mapping::AddressAndPortDependent);
-    assert_eq!(home.behavior.filtering, Filtering::AddressAndPortDependent);
+    assert_eq!(home.behavior.mapping, Mapping::AddressAndPortDependent.into());
+    assert_eq!(home.behavior.filtering, Filtering::AddressAndPortDependent.into());
     assert_eq!(home.behavior.ports.allocation, PortAllocation::Random);
-    assert_eq!(home.behavior.ports.range, 32768..=65535);
+    assert_eq!(home.behavior.ports.range, (32768..=65535).into());
     assert_eq!(home.behavior.timeouts.udp, Duration::from_secs(30));
     let link = &home.outside.link;
     assert_eq!((link.latency, link.jitter), (Duration::from_millis(8), Duration::from_millis(2)));
@@ -156,7 +156,12 @@ fn the_printed_plan_reads_back_as_the_same_plan() {
         let printed = first.to_yaml();
         let second = Plan::from_yaml("lab.yaml", &printed).unwrap_or_else(|mistakes| panic!("{mistakes}\n{printed}"));
         assert_eq!(second.to_yaml(), printed);
-        let shown = |plan: &Plan| format!("{:?}{:?}{:?}", plan.nats, plan.hosts, plan.routes);
+        // A lifetime that follows another is printed resolved.
+        let axes = |plan: &Plan| plan.nats.iter().map(|nat| nat.behavior.axes()).collect::<Vec<_>>();
+        let places = |plan: &Plan| {
+            plan.nats.iter().map(|nat| (nat.name.clone(), nat.outside.clone(), nat.inside.clone())).collect::<Vec<_>>()
+        };
+        let shown = |plan: &Plan| format!("{:?}{:?}{:?}{:?}", axes(plan), places(plan), plan.hosts, plan.routes);
         assert_eq!(shown(&second), shown(&first));
         let json = serde_json::to_value(&first).unwrap();
         assert_eq!(json["natbox"], 1);
