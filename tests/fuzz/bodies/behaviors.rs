@@ -32,8 +32,10 @@ pub static AXES: LazyLock<Vec<Axis>> = LazyLock::new(|| {
             behaviors.for_each(|(key, schema)| walk(key, schema, &mut axes));
         }
     }
-    axes.retain(|axis| !axis.values.is_empty());
     assert!(axes.len() > 10, "the schema of a NAT has its axes where they are looked for");
+    // An axis without a value would be fuzzed by nobody: give `quantities` a text that it takes.
+    let bare: Vec<&str> = axes.iter().filter(|axis| axis.values.is_empty()).map(|axis| axis.path.as_str()).collect();
+    assert!(bare.is_empty(), "no value is known for {bare:?}");
     axes
 });
 
@@ -50,24 +52,52 @@ fn walk(path: &str, schema: &Value, axes: &mut Vec<Axis>) {
         let fits = |value: &Value| load(&settings([(path, value)])).is_some();
         quantities(schema).into_iter().filter(fits).collect()
     });
-    let values = values.into_iter().map(|value| (value.clone(), value.to_string())).collect();
-    axes.push(Axis { path: path.to_owned(), values });
+    if axes.last().is_none_or(|last| last.path != path) {
+        axes.push(Axis { path: path.to_owned(), values: Vec::new() });
+    }
+    let Some(axis) = axes.last_mut() else { return };
+    axis.values.extend(values.into_iter().map(|value| (value.clone(), value.to_string())));
+    axis.values.dedup_by(|one, other| one.1 == other.1);
 }
 
 /// What may stand where no word stands: short lifetimes, small ranges and counts, where the edges are near.
 fn quantities(schema: &Value) -> Vec<Value> {
     let edges = ["minimum", "maximum"].map(|edge| schema.get(edge).cloned());
     let texts = [
-        "0s", "1ms", "1s", "5s", "30s", "2h", "1024-65535", "40000-40003", "4998-5003", "1-40", "5000-5000", "0%", "50%",
-        "10.0.0.0/24", "198.51.100.1", "10.0.0.2:5000", "n", "a",
+        "0s",
+        "1ms",
+        "1s",
+        "5s",
+        "30s",
+        "2h",
+        "53=5s",
+        "5000=1s",
+        "1024-65535",
+        "40000-40003",
+        "4998-5003",
+        "1-40",
+        "5000-5000",
+        "0%",
+        "50%",
+        "192.0.2.0/30",
+        "10.0.2.0/24",
+        "10.0.2.1",
+        "198.51.100.1",
+        "10.0.2.77=192.0.2.1",
+        "10.0.2.78=192.0.2.2",
+        "10.0.2.2:5000",
+        "address-dependent/address-dependent",
+        "endpoint-independent/address-and-port-dependent",
+        "n",
+        "on",
+        "off",
     ];
     let counts = [0, 1, 2, 3, 4, 8, 16, 64, 512, 1024].map(|count| json!(count));
     let single = edges.into_iter().flatten().chain(counts).chain(texts.map(|text| json!(text)));
     let single: Vec<Value> = single.collect();
-    let lists = single.iter().map(|value| json!([value]));
+    let pairs = single.windows(2).map(|pair| json!(pair));
     let named = single.iter().flat_map(|value| ["53", "5000", "a"].map(|key| json!({ key: value })));
-    let all = single.iter().cloned().chain(lists).chain(named);
-    all.collect()
+    single.iter().cloned().chain(pairs).chain(named).collect()
 }
 
 /// A NAT's entry with these values.
