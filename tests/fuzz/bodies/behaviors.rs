@@ -9,21 +9,19 @@ use natbox::nat::Behavior;
 use natbox::plan::Plan;
 use serde_json::{Map, Value, json};
 
-use super::input::Input;
+use super::input::{Input, Named};
 
 /// Keys of a NAT that say where it is, not how it behaves.
 const WIRING: [&str; 6] = ["behind", "address", "addresses", "inside", "inside6", "link"];
 
-/// An axis, or one key of it.
-pub struct Axis {
-    /// Its key, with those that it stands below: `ports.allocation`.
-    pub path: String,
-    /// What may stand there, and the same as text.
-    pub values: Vec<(Value, String)>,
+/// An axis, or one key of it, with those that it stands below: `ports.allocation`; and what may stand there.
+struct Axis {
+    path: String,
+    values: Vec<Named<Value>>,
 }
 
 /// Every axis of the schema.
-pub static AXES: LazyLock<Vec<Axis>> = LazyLock::new(|| {
+static AXES: LazyLock<Vec<Named<Axis>>> = LazyLock::new(|| {
     let schema = natbox::topology::json_schema();
     let mut axes = Vec::new();
     if let Some(forms) = schema.pointer("/properties/nats/additionalProperties/anyOf").and_then(Value::as_array) {
@@ -36,7 +34,7 @@ pub static AXES: LazyLock<Vec<Axis>> = LazyLock::new(|| {
     // An axis without a value would be fuzzed by nobody: give `quantities` a text that it takes.
     let bare: Vec<&str> = axes.iter().filter(|axis| axis.values.is_empty()).map(|axis| axis.path.as_str()).collect();
     assert!(bare.is_empty(), "no value is known for {bare:?}");
-    axes
+    axes.into_iter().map(|axis| Named::new(&axis.path.clone(), axis)).collect()
 });
 
 fn walk(path: &str, schema: &Value, axes: &mut Vec<Axis>) {
@@ -56,8 +54,7 @@ fn walk(path: &str, schema: &Value, axes: &mut Vec<Axis>) {
         axes.push(Axis { path: path.to_owned(), values: Vec::new() });
     }
     let Some(axis) = axes.last_mut() else { return };
-    axis.values.extend(values.into_iter().map(|value| (value.clone(), value.to_string())));
-    axis.values.dedup_by(|one, other| one.1 == other.1);
+    axis.values.extend(values.into_iter().map(|value| Named::new(&value.to_string(), value)));
 }
 
 /// What may stand where no word stands: short lifetimes, small ranges and counts, where the edges are near.
@@ -130,9 +127,8 @@ fn load(entry: &Map<String, Value>) -> Option<Arc<Behavior>> {
 pub fn behavior(input: &mut Input<'_>) -> Arc<Behavior> {
     let mut chosen = Vec::new();
     for _ in 0..input.byte() % 12 {
-        let axis = input.pick_named(&AXES, |axis| &axis.path);
-        let (value, _) = input.pick_named(&axis.values, |(_, text)| text);
-        chosen.push((axis.path.as_str(), value));
+        let axis = input.pick_named(&AXES);
+        chosen.push((axis.path.as_str(), input.pick_named(&axis.values)));
     }
     loop {
         if let Some(behavior) = load(&settings(chosen.iter().copied())) {
