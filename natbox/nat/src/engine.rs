@@ -11,7 +11,7 @@ use rand_pcg::Pcg64Mcg;
 use crate::behavior::{Filtering, Ipv6, TranslationKind};
 use crate::key::{Address, Hash};
 use crate::realm::{Realm, Shared};
-use crate::timers::Timers;
+use crate::timers::{Side, Timers};
 use crate::{Behavior, Ended, MappingEnd, MappingId, MappingView, Output, Verdict};
 
 /// A NAT.
@@ -53,7 +53,14 @@ impl Nat {
     }
 
     /// A packet from inside. The caller has routed it: it is for the outside, or for an external address.
+    #[inline]
     pub fn outbound(&mut self, packet: &mut Packet, now: Time) -> Verdict {
+        let short = self.v4.as_mut().and_then(|realm| realm.short_way(Side::Inside, packet, now));
+        short.unwrap_or_else(|| self.outbound_at_length(packet, now))
+    }
+
+    #[inline(never)]
+    fn outbound_at_length(&mut self, packet: &mut Packet, now: Time) -> Verdict {
         if self.passes(packet) {
             return Verdict::Pass;
         }
@@ -65,7 +72,14 @@ impl Nat {
     }
 
     /// A packet from outside.
+    #[inline]
     pub fn inbound(&mut self, packet: &mut Packet, now: Time) -> Verdict {
+        let short = self.v4.as_mut().and_then(|realm| realm.short_way(Side::Outside, packet, now));
+        short.unwrap_or_else(|| self.inbound_at_length(packet, now))
+    }
+
+    #[inline(never)]
+    fn inbound_at_length(&mut self, packet: &mut Packet, now: Time) -> Verdict {
         if self.passes(packet) {
             return Verdict::Pass;
         }

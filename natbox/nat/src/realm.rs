@@ -26,6 +26,7 @@ use crate::icmp;
 use crate::key::{Address, Endpoint, Hash};
 use crate::pool::Pool;
 use crate::record::{Mapping, Opening};
+use crate::short::Short;
 use crate::table::Table;
 use crate::tcp::Tcp;
 use crate::timers::{Side, Timers};
@@ -50,6 +51,8 @@ pub(crate) struct Realm<A> {
     pub(crate) translates: bool,
     pub(crate) table: Table<A>,
     pub(crate) pool: Pool<A>,
+    /// The short way, where the behaviour has one.
+    pub(crate) short: Option<Short>,
 }
 
 /// One half of a packet's way: the session that it takes.
@@ -82,7 +85,7 @@ impl<A: Address> Realm<A> {
             false => MappingRule::EndpointIndependent,
         });
         let table = Table::new(hash.clone(), rules, affinity, Permissions::of(behavior, hash.clone()));
-        Realm { translates, table, pool: Pool::new(external, hash) }
+        Realm { translates, table, pool: Pool::new(external, hash), short: Short::of(behavior, translates) }
     }
 
     /// A packet from inside.
