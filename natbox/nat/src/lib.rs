@@ -6,11 +6,13 @@
 
 pub mod behavior;
 mod classify;
+mod early;
 mod engine;
 mod expiry;
 mod filter;
 mod icmp;
 mod key;
+mod lifetime;
 mod pool;
 mod ports;
 pub mod preset;
@@ -19,6 +21,8 @@ mod record;
 mod table;
 mod tcp;
 mod timers;
+mod udp;
+mod uses;
 pub mod verdict;
 
 pub use behavior::Behavior;
