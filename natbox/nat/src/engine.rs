@@ -12,6 +12,7 @@ use crate::behavior::{Filtering, Ipv6, TranslationKind};
 use crate::key::{Address, Hash};
 use crate::realm::{Realm, Shared};
 use crate::timers::{Side, Timers};
+use crate::uses::Uses;
 use crate::{Behavior, Ended, MappingEnd, MappingId, MappingView, Output, Verdict};
 
 /// A NAT.
@@ -36,9 +37,9 @@ pub struct Nat {
 impl Nat {
     /// A NAT with these external addresses, in order of preference. `seed` feeds its own stream of chance.
     pub fn new(behavior: Arc<Behavior>, external: &[IpAddr], seed: u64) -> Nat {
-        let timers = Timers::of(&behavior);
+        let (timers, uses) = (Timers::of(&behavior), Uses::of(&behavior));
         let random = Pcg64Mcg::seed_from_u64(seed);
-        let shared = Shared { behavior, timers, random, next_id: 1, ended: Vec::new(), output: VecDeque::new() };
+        let shared = Shared { behavior, timers, uses, random, next_id: 1, ended: Vec::new(), output: VecDeque::new() };
         Nat { shared, external: external.into(), seed, v4: None, v6: None }
     }
 
