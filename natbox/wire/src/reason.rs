@@ -39,6 +39,7 @@ crate::words! {
         UnsupportedProtocol = "unsupported-protocol", "a protocol that this NAT does not translate";
         FragmentUntranslatable = "fragment-untranslatable", "a fragment, and this NAT or firewall handles whole packets only";
         IcmpNoSession = "icmp-no-session", "an ICMP error about a packet of no session of this NAT";
+        Rebooted = "rebooted", "held by a box that has rebooted";
         // Hosts.
         NotForThisHost = "not-for-this-host", "addressed to somebody else, and hosts do not forward";
         PortUnreachable = "port-unreachable", "no socket on this port; an ICMP port unreachable or a RST answers";

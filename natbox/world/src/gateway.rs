@@ -1,4 +1,4 @@
-//! A gateway: a router with two interfaces and a NAT between them.
+//! A gateway: a router with two interfaces and a NAT between them. What the NAT holds and makes itself: `outputs`.
 //!
 //! Decides only, like `router.rs`. On the way out it routes first and translates last, on the way in the other way
 //! round, so that both decisions see inside addresses inside and outside addresses outside. The TTL is therefore
@@ -6,12 +6,16 @@
 //! that, whatever its TTL. ICMP errors that the gateway owes quote the packet as its sender knows it; where it has
 //! been rewritten already, its endpoints are put back first.
 
+mod outputs;
+
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use natbox_nat::behavior::{Ipv6, TranslationKind};
-use natbox_nat::{Nat, Verdict};
+use natbox_nat::{HoldId, Nat, Refusal, Verdict};
 use natbox_wire::{DropReason, IcmpError, Packet, Time};
 
+pub(crate) use self::outputs::{Departure, Held};
 use crate::network::{Fabric, Hop};
 use crate::note::{InterfaceId, Outcome};
 use crate::router::{self, Step};
@@ -21,6 +25,8 @@ pub(crate) struct Gateway {
     pub(crate) nat: Nat,
     pub(crate) inside: InterfaceId,
     pub(crate) outside: InterfaceId,
+    /// The packets that the NAT holds. It bounds their number.
+    pub(crate) held: BTreeMap<HoldId, Box<Held>>,
 }
 
 impl Gateway {
@@ -39,40 +45,74 @@ impl Gateway {
         if fabric.interface(self.inside).owns(packet.destination()) || self.is_own_outside(fabric, packet) {
             return router::local(packet);
         }
-        let own_external = self.nat.external().contains(&packet.destination());
-        // A packet for an external address of this NAT is turned round: it never meets the outside network.
-        let hop = match own_external {
-            true => None,
-            false => match fabric.next_hop(self.outside, packet.destination()) {
-                Ok(hop) => Some(hop),
-                Err(reason) => return self.refuse(fabric, self.inside, (reason, IcmpError::HostUnreachable), packet),
-            },
+        let hop = match self.hop_outside(fabric, packet) {
+            Ok(hop) => hop,
+            Err(reason) => return self.refuse(fabric, self.inside, (reason, IcmpError::HostUnreachable), packet),
         };
         if let Some(step) = self.unfit(fabric, self.inside, hop, packet) {
             return step;
         }
         let endpoints = Endpoints::of(packet);
         packet.decrement_ttl();
-        match (self.nat.outbound(packet, now), hop) {
+        let verdict = self.nat.outbound(packet, now);
+        self.leaves(fabric, verdict, hop, endpoints, packet)
+    }
+
+    /// Where a packet from inside goes outside. `None` for an external address of this NAT: such a packet is turned round
+    /// and never meets the outside network.
+    fn hop_outside(&self, fabric: &Fabric, packet: &Packet) -> Result<Option<Hop>, DropReason> {
+        match self.nat.external().contains(&packet.destination()) {
+            true => Ok(None),
+            false => fabric.next_hop(self.outside, packet.destination()).map(Some),
+        }
+    }
+
+    /// As [`Gateway::leaves`], for a packet that was held: what its way was by then has been forgotten.
+    fn leaves_late(&self, fabric: &Fabric, verdict: Verdict, endpoints: Endpoints, packet: &mut Packet) -> Step {
+        match self.hop_outside(fabric, packet) {
+            Ok(hop) => self.leaves(fabric, verdict, hop, endpoints, packet),
+            Err(reason) => {
+                endpoints.restore(packet);
+                self.refuse(fabric, self.inside, (reason, IcmpError::HostUnreachable), packet)
+            }
+        }
+    }
+
+    /// What becomes of a packet from inside by its verdict. `hop` is where it goes outside.
+    fn leaves(
+        &self,
+        fabric: &Fabric,
+        verdict: Verdict,
+        hop: Option<Hop>,
+        endpoints: Endpoints,
+        packet: &mut Packet,
+    ) -> Step {
+        match (verdict, hop) {
             (Verdict::Pass, Some(hop)) => Step::onward(Outcome::Routed, hop),
             (Verdict::Forward(translation), Some(hop)) => Step::onward(Outcome::Translated(translation), hop),
             (Verdict::Pass | Verdict::Forward(_), None) => router::local(packet),
             (Verdict::Hairpin { source, destination }, _) => {
                 self.inwards(fabric, self.inside, Outcome::Hairpinned { source, destination }, endpoints, packet)
             }
-            (Verdict::Hold(_), _) => Step::silent(Outcome::Held),
-            (Verdict::Drop(refusal), _) => Step::silent(Outcome::Refused(refusal)),
+            (Verdict::Hold(hold), _) => Step::hold(hold),
+            (Verdict::Drop(refusal), _) => self.refused(fabric, self.inside, refusal, packet),
         }
     }
 
     fn inbound(&mut self, fabric: &Fabric, packet: &mut Packet, now: Time) -> Step {
         let endpoints = Endpoints::of(packet);
-        let outcome = match self.nat.inbound(packet, now) {
+        let verdict = self.nat.inbound(packet, now);
+        self.enters(fabric, verdict, endpoints, packet)
+    }
+
+    /// What becomes of a packet from outside by its verdict.
+    fn enters(&self, fabric: &Fabric, verdict: Verdict, endpoints: Endpoints, packet: &mut Packet) -> Step {
+        let outcome = match verdict {
             Verdict::Pass => Outcome::Routed,
             Verdict::Forward(translation) => Outcome::Translated(translation),
             Verdict::Hairpin { source, destination } => Outcome::Hairpinned { source, destination },
-            Verdict::Hold(_) => return Step::silent(Outcome::Held),
-            Verdict::Drop(refusal) => return Step::silent(Outcome::Refused(refusal)),
+            Verdict::Hold(hold) => return Step::hold(hold),
+            Verdict::Drop(refusal) => return self.refused(fabric, self.outside, refusal, packet),
         };
         if self.is_own_outside(fabric, packet) {
             return router::local(packet);
@@ -82,6 +122,12 @@ impl Gateway {
             packet.decrement_ttl();
         }
         step
+    }
+
+    /// The NAT refuses a packet, which is as it came, through this interface: now, or after it has held it. The one
+    /// place where [`Refusal::answer`] is given.
+    fn refused(&self, _: &Fabric, _through: InterfaceId, refusal: Refusal, _: &Packet) -> Step {
+        Step::silent(Outcome::Refused(refusal))
     }
 
     /// Whether a packet is for the gateway's own outside address. Where that address is translated it is the mappings'
@@ -143,7 +189,8 @@ fn too_big(fabric: &Fabric, hop: Hop, packet: &Packet) -> Option<(DropReason, Ic
 }
 
 /// A packet's endpoints before the translation.
-struct Endpoints {
+#[derive(Clone, Copy)]
+pub(crate) struct Endpoints {
     source: SocketAddr,
     destination: SocketAddr,
 }
