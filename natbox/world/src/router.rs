@@ -19,7 +19,15 @@ pub(crate) struct Step {
     /// Where the packet itself goes on to.
     pub(crate) onward: Option<Hop>,
     /// What the router sends back on the packet's account.
-    pub(crate) answer: Option<Packet>,
+    pub(crate) answer: Option<Reply>,
+}
+
+/// A router's answer to a packet.
+pub(crate) enum Reply {
+    /// It goes out.
+    Sent(Packet),
+    /// It does not: there have been too many (RFC 1812 section 4.3.2.8).
+    Withheld(Packet),
 }
 
 impl Step {
@@ -35,7 +43,7 @@ impl Step {
     /// Dropped, and the sender told by `from`; without a word where that may not be (RFC 1812 section 4.3.2.7) or
     /// the router has no address to speak from.
     pub(crate) fn refuse(reason: DropReason, error: IcmpError, from: Option<IpAddr>, offender: &Packet) -> Step {
-        let answer = from.and_then(|from| build::icmp_error(error, from, offender));
+        let answer = from.and_then(|from| build::icmp_error(error, from, offender)).map(Reply::Sent);
         Step { outcome: Outcome::Dropped(reason), onward: None, answer }
     }
 }
@@ -51,7 +59,7 @@ pub(crate) fn local(packet: &Packet) -> Step {
             let (source, destination) = (packet.destination(), packet.source());
             let fields = IpFields::default();
             let answer = build::echo(false, source, destination, fields, identifier, sequence, packet.payload());
-            Step { outcome: Outcome::Delivered, onward: None, answer }
+            Step { outcome: Outcome::Delivered, onward: None, answer: answer.map(Reply::Sent) }
         }
         Transport::Udp { .. } | Transport::Tcp { .. } => {
             Step::refuse(DropReason::PortUnreachable, IcmpError::PortUnreachable, own, packet)
