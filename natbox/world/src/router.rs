@@ -66,7 +66,7 @@ pub(crate) fn local(packet: &Packet) -> Step {
         }
         Transport::Other => Step::refuse(DropReason::ProtocolUnreachable, IcmpError::ProtocolUnreachable, own, packet),
         Transport::Echo { .. } | Transport::LaterFragment => Step::silent(Outcome::Dropped(DropReason::NotForThisHost)),
-        Transport::IcmpError(_) | Transport::OtherIcmp { .. } => {
+        Transport::Query { .. } | Transport::IcmpError(_) | Transport::OtherIcmp { .. } => {
             Step::silent(Outcome::Dropped(DropReason::IcmpUnconcerned))
         }
     }
