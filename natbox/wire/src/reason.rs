@@ -37,6 +37,7 @@ crate::words! {
         FragmentUntranslatable = "fragment-untranslatable", "a fragment, and this NAT or firewall handles whole packets only";
         RateLimited = "rate-limited", "an ICMP error of the box's own, beyond what it may send a second (RFC 1812 section 4.3.2.8)";
         IcmpNoSession = "icmp-no-session", "an ICMP error about a packet of no session of this NAT";
+        Rebooted = "rebooted", "held by a box that has rebooted";
         // Hosts.
         NotForThisHost = "not-for-this-host", "addressed to somebody else, and hosts do not forward";
         PortUnreachable = "port-unreachable", "no socket on this port; an ICMP port unreachable or a RST answers";

@@ -1,4 +1,5 @@
-//! A gateway: a router with two interfaces and a NAT between them.
+//! A gateway: a router with two interfaces and a NAT between them. What the NAT holds and makes itself: `outputs`; what
+//! the gateway tells the senders of packets that it drops: `owed`.
 //!
 //! Decides only, like `router.rs`. On the way out it routes first and translates last, on the way in the other way
 //! round, so that both decisions see inside addresses inside and outside addresses outside. The TTL is therefore
@@ -6,15 +7,20 @@
 //! that, whatever its TTL. ICMP errors that the gateway owes quote the packet as its sender knows it; where it has
 //! been rewritten already, its endpoints are put back first.
 
+mod outputs;
+mod owed;
+
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use natbox_nat::behavior::{Ipv6, Switch, TooBig, TranslationKind, Ttl};
-use natbox_nat::{Answer, Nat, Refusal, Verdict};
+use natbox_nat::{HoldId, Nat, Verdict};
 use natbox_wire::{DropReason, IcmpError, Packet, Time, Transport};
 
+pub(crate) use self::outputs::{Departure, Held};
+use self::owed::ErrorLimit;
 use crate::network::{Fabric, Hop};
 use crate::note::{InterfaceId, Outcome};
-use crate::owed::ErrorLimit;
 use crate::router::{self, Step};
 
 /// A gateway.
@@ -22,7 +28,9 @@ pub(crate) struct Gateway {
     pub(crate) nat: Nat,
     pub(crate) inside: InterfaceId,
     pub(crate) outside: InterfaceId,
-    pub(crate) limit: ErrorLimit,
+    limit: ErrorLimit,
+    /// The packets that the NAT holds. It bounds their number.
+    pub(crate) held: BTreeMap<HoldId, Box<Held>>,
 }
 
 /// Why a packet goes no further, and what its sender is told of it.
@@ -30,7 +38,7 @@ type Trouble = (DropReason, Option<IcmpError>);
 
 impl Gateway {
     pub(crate) fn new(nat: Nat, inside: InterfaceId, outside: InterfaceId) -> Gateway {
-        Gateway { nat, inside, outside, limit: ErrorLimit::default() }
+        Gateway { nat, inside, outside, limit: ErrorLimit::default(), held: BTreeMap::new() }
     }
 
     /// A packet that came through one of its interfaces.
@@ -48,30 +56,66 @@ impl Gateway {
         if fabric.interface(self.inside).owns(packet.destination()) || self.is_own_outside(fabric, packet) {
             return self.local(packet, now);
         }
-        let own_external = self.nat.external().contains(&packet.destination());
-        // A packet for an external address of this NAT is turned round: it never meets the outside network.
-        let hop = match own_external {
-            true => None,
-            false => match fabric.next_hop(self.outside, packet.destination()) {
-                Ok(hop) => Some(hop),
-                Err(reason) => {
-                    return self.refuse(fabric, self.inside, (reason, Some(IcmpError::HostUnreachable)), packet, now);
-                }
-            },
+        let hop = match self.hop_outside(fabric, packet) {
+            Ok(hop) => hop,
+            Err(reason) => {
+                return self.refuse(fabric, self.inside, (reason, Some(IcmpError::HostUnreachable)), packet, now);
+            }
         };
         if let Some(trouble) = self.trouble_on_the_way_out(fabric, hop, packet) {
             return self.refuse(fabric, self.inside, trouble, packet, now);
         }
         let endpoints = Endpoints::of(packet);
         self.count_hop(packet);
-        match (self.nat.outbound(packet, now), hop) {
+        let verdict = self.nat.outbound(packet, now);
+        self.leaves(fabric, verdict, hop, endpoints, packet, now)
+    }
+
+    /// Where a packet from inside goes outside. `None` for an external address of this NAT: such a packet is turned round
+    /// and never meets the outside network.
+    fn hop_outside(&self, fabric: &Fabric, packet: &Packet) -> Result<Option<Hop>, DropReason> {
+        match self.nat.external().contains(&packet.destination()) {
+            true => Ok(None),
+            false => fabric.next_hop(self.outside, packet.destination()).map(Some),
+        }
+    }
+
+    /// As [`Gateway::leaves`], for a packet that was held: what its way was by then has been forgotten.
+    fn leaves_late(
+        &mut self,
+        fabric: &Fabric,
+        verdict: Verdict,
+        endpoints: Endpoints,
+        packet: &mut Packet,
+        now: Time,
+    ) -> Step {
+        match self.hop_outside(fabric, packet) {
+            Ok(hop) => self.leaves(fabric, verdict, hop, endpoints, packet, now),
+            Err(reason) => {
+                endpoints.restore(packet);
+                self.refuse(fabric, self.inside, (reason, Some(IcmpError::HostUnreachable)), packet, now)
+            }
+        }
+    }
+
+    /// What becomes of a packet from inside by its verdict. `hop` is where it goes outside.
+    fn leaves(
+        &mut self,
+        fabric: &Fabric,
+        verdict: Verdict,
+        hop: Option<Hop>,
+        endpoints: Endpoints,
+        packet: &mut Packet,
+        now: Time,
+    ) -> Step {
+        match (verdict, hop) {
             (Verdict::Pass, Some(hop)) => Step::onward(Outcome::Routed, hop),
             (Verdict::Forward(translation), Some(hop)) => Step::onward(Outcome::Translated(translation), hop),
             (Verdict::Pass | Verdict::Forward(_), None) => self.local(packet, now),
             (Verdict::Hairpin { source, destination }, _) => {
                 self.inwards(fabric, self.inside, Outcome::Hairpinned { source, destination }, endpoints, packet, now)
             }
-            (Verdict::Hold(_), _) => Step::silent(Outcome::Held),
+            (Verdict::Hold(hold), _) => Step::hold(hold),
             (Verdict::Drop(_), None) if is_ping(packet) => self.local(packet, now),
             (Verdict::Drop(refusal), _) => {
                 endpoints.restore(packet);
@@ -82,11 +126,24 @@ impl Gateway {
 
     fn inbound(&mut self, fabric: &Fabric, packet: &mut Packet, now: Time) -> Step {
         let endpoints = Endpoints::of(packet);
-        let outcome = match self.nat.inbound(packet, now) {
+        let verdict = self.nat.inbound(packet, now);
+        self.enters(fabric, verdict, endpoints, packet, now)
+    }
+
+    /// What becomes of a packet from outside by its verdict.
+    fn enters(
+        &mut self,
+        fabric: &Fabric,
+        verdict: Verdict,
+        endpoints: Endpoints,
+        packet: &mut Packet,
+        now: Time,
+    ) -> Step {
+        let outcome = match verdict {
             Verdict::Pass => Outcome::Routed,
             Verdict::Forward(translation) => Outcome::Translated(translation),
             Verdict::Hairpin { source, destination } => Outcome::Hairpinned { source, destination },
-            Verdict::Hold(_) => return Step::silent(Outcome::Held),
+            Verdict::Hold(hold) => return Step::hold(hold),
             Verdict::Drop(_) if self.answers_ping(fabric, packet) => return self.local(packet, now),
             Verdict::Drop(refusal) => return self.refused(fabric, self.outside, refusal, packet, now),
         };
@@ -183,24 +240,6 @@ impl Gateway {
         };
         Some((DropReason::TooBig, answer))
     }
-
-    /// A packet for the gateway itself.
-    fn local(&mut self, packet: &Packet, now: Time) -> Step {
-        let step = router::local(packet);
-        Step { answer: step.answer.and_then(|reply| self.within_limits(reply, now)), ..step }
-    }
-
-    /// Drops a packet and tells its sender, from the address that faces it.
-    fn refuse(&mut self, fabric: &Fabric, through: InterfaceId, why: Trouble, packet: &Packet, now: Time) -> Step {
-        let answer = why.1.and_then(|error| self.owed(fabric, through, Answer::Icmp(error), packet, now));
-        Step { outcome: Outcome::Dropped(why.0), onward: None, answer }
-    }
-
-    /// As [`Gateway::refuse`], for what the NAT refuses. `packet` is as it came.
-    fn refused(&mut self, fabric: &Fabric, through: InterfaceId, refusal: Refusal, packet: &Packet, now: Time) -> Step {
-        let answer = refusal.answer.and_then(|answer| self.owed(fabric, through, answer, packet, now));
-        Step { outcome: Outcome::Refused(refusal), onward: None, answer }
-    }
 }
 
 /// An echo request in one piece.
@@ -209,7 +248,8 @@ fn is_ping(packet: &Packet) -> bool {
 }
 
 /// What a translation changes, as it was before: errors quote it so.
-struct Endpoints {
+#[derive(Clone, Copy)]
+pub(crate) struct Endpoints {
     source: SocketAddr,
     destination: SocketAddr,
     identification: Option<u16>,

@@ -10,7 +10,6 @@ mod host;
 pub mod link;
 mod network;
 pub mod note;
-mod owed;
 mod queue;
 mod route;
 mod router;

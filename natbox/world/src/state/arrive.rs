@@ -5,16 +5,17 @@
 use natbox_wire::{DropReason, Packet};
 
 use super::{Body, Flight, Place, State};
+use crate::gateway::Held;
 use crate::note::{Event, InterfaceId, NodeId, Outcome, PacketId, PacketRef};
 use crate::router::{self, Reply, Step};
 
 /// A packet that came, but for its bytes.
 #[derive(Clone, Copy)]
-struct Arrival {
-    node: NodeId,
-    through: InterfaceId,
-    id: PacketId,
-    cause: Option<PacketId>,
+pub(super) struct Arrival {
+    pub(super) node: NodeId,
+    pub(super) through: InterfaceId,
+    pub(super) id: PacketId,
+    pub(super) cause: Option<PacketId>,
 }
 
 impl State {
@@ -63,13 +64,18 @@ impl State {
         self.keep(&packet);
         let Body::Gateway(gateway) = &mut self.nodes[arrival.node.0 as usize].body else { return };
         let step = gateway.receive(&self.fabric, arrival.through, &mut packet, self.now);
+        if let Some(hold) = step.hold {
+            let bytes = if self.observer.is_some() { self.scratch.clone() } else { Vec::new() };
+            gateway.hold(hold, Held::new(arrival.through, arrival.id, arrival.cause, &packet, bytes));
+        }
         self.note_kept(arrival, step.outcome);
-        self.set_timer(arrival.node);
         self.follow(arrival, packet, step);
+        self.depart(arrival.node);
+        self.set_timer(arrival.node);
     }
 
     /// What follows from a gateway's decision.
-    fn follow(&mut self, arrival: Arrival, packet: Packet, step: Step) {
+    pub(super) fn follow(&mut self, arrival: Arrival, packet: Packet, step: Step) {
         if let Some(hop) = step.onward {
             self.send(arrival.node, hop, arrival.id, arrival.cause, packet);
         }

@@ -10,14 +10,14 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use natbox_nat::Answer;
 use natbox_nat::behavior::Switch;
+use natbox_nat::{Answer, Refusal};
 use natbox_wire::{IcmpError, Packet, Time, Transport, build};
 
-use crate::gateway::Gateway;
+use super::{Gateway, Trouble};
 use crate::network::Fabric;
-use crate::note::InterfaceId;
-use crate::router::Reply;
+use crate::note::{InterfaceId, Outcome};
+use crate::router::{self, Reply, Step};
 
 /// ICMP errors that may follow one another at once.
 const BURST: u32 = 50;
@@ -26,7 +26,7 @@ const INTERVAL: Duration = Duration::from_millis(1);
 
 /// A token bucket, known by the moment when it will be full again.
 #[derive(Default)]
-pub(crate) struct ErrorLimit {
+pub(super) struct ErrorLimit {
     full_at: Time,
 }
 
@@ -43,9 +43,41 @@ impl ErrorLimit {
 }
 
 impl Gateway {
+    /// A packet for the gateway itself.
+    pub(super) fn local(&mut self, packet: &Packet, now: Time) -> Step {
+        let step = router::local(packet);
+        Step { answer: step.answer.and_then(|reply| self.within_limits(reply, now)), ..step }
+    }
+
+    /// Drops a packet and tells its sender, from the address that faces it.
+    pub(super) fn refuse(
+        &mut self,
+        fabric: &Fabric,
+        through: InterfaceId,
+        why: Trouble,
+        packet: &Packet,
+        now: Time,
+    ) -> Step {
+        let answer = why.1.and_then(|error| self.owed(fabric, through, Answer::Icmp(error), packet, now));
+        Step { outcome: Outcome::Dropped(why.0), onward: None, answer, hold: None }
+    }
+
+    /// As [`Gateway::refuse`], for what the NAT refuses. `packet` is as it came.
+    pub(super) fn refused(
+        &mut self,
+        fabric: &Fabric,
+        through: InterfaceId,
+        refusal: Refusal,
+        packet: &Packet,
+        now: Time,
+    ) -> Step {
+        let answer = refusal.answer.and_then(|answer| self.owed(fabric, through, answer, packet, now));
+        Step { outcome: Outcome::Refused(refusal), onward: None, answer, hold: None }
+    }
+
     /// What the sender of a refused packet is told, if anything. `offender` is the packet as it came `through` an
     /// interface, whose address speaks: the one that the packet was sent to, or its first.
-    pub(crate) fn owed(
+    fn owed(
         &mut self,
         fabric: &Fabric,
         through: InterfaceId,
@@ -78,7 +110,7 @@ impl Gateway {
     }
 
     /// An answer of the box's own, if policy and rate let it go.
-    pub(crate) fn within_limits(&mut self, reply: Reply, now: Time) -> Option<Reply> {
+    fn within_limits(&mut self, reply: Reply, now: Time) -> Option<Reply> {
         match reply {
             Reply::Sent(error) if matches!(error.transport(), Transport::IcmpError(_)) => {
                 let silent = self.nat.behavior().icmp_originate == Switch::Off;
