@@ -126,8 +126,8 @@ fn refusal_after_contact(behavior: Behavior, contacted: &str, from: &str) -> Str
 
 #[test]
 fn a_permission_that_ended_is_told_from_one_that_never_was() {
-    let by_port = Behavior { filtering: Filtering::AddressAndPortDependent, ..Behavior::default() };
-    let by_address = Behavior { filtering: Filtering::AddressDependent, ..Behavior::default() };
+    let by_port = Behavior { filtering: Filtering::AddressAndPortDependent.into(), ..Behavior::default() };
+    let by_address = Behavior { filtering: Filtering::AddressDependent.into(), ..Behavior::default() };
     let told = refusal_after_contact(by_port.clone(), RELAY_7777, RELAY_7777);
     assert!(told.ends_with("198.18.0.9:7777 was last contacted from #4 at 1.200s, too long ago"), "{told}");
     let told = refusal_after_contact(by_port, "198.18.0.9:7778", RELAY_7777);

@@ -35,8 +35,8 @@ pub(crate) fn ms(millis: u64) -> Time {
 
 pub(crate) fn behavior() -> Behavior {
     Behavior {
-        mapping: Mapping::EndpointIndependent,
-        filtering: Filtering::AddressAndPortDependent,
+        mapping: Mapping::EndpointIndependent.into(),
+        filtering: Filtering::AddressAndPortDependent.into(),
         ..Behavior::default()
     }
 }
@@ -119,7 +119,7 @@ pub(crate) fn by_mapping(id: u64, new_mapping: bool) -> Translation {
 }
 
 pub(crate) fn refused(reason: DropReason, mapping: Option<u64>) -> Outcome {
-    Outcome::Refused(Refusal { reason, mapping: mapping.map(MappingId) })
+    Outcome::Refused(Refusal { reason, mapping: mapping.map(MappingId), answer: None })
 }
 
 pub(crate) fn ended(id: u64, why: MappingEnd) -> Ended {

@@ -105,10 +105,10 @@ fn the_design_example_gets_its_addresses_in_order_of_appearance() {
 fn presets_links_and_steps_are_resolved() {
     let plan = plan(DESIGN);
     let home = plan.nat("home-b").unwrap();
-    assert_eq!(home.behavior.mapping, Mapping::AddressAndPortDependent);
-    assert_eq!(home.behavior.filtering, Filtering::AddressAndPortDependent);
+    assert_eq!(home.behavior.mapping, Mapping::AddressAndPortDependent.into());
+    assert_eq!(home.behavior.filtering, Filtering::AddressAndPortDependent.into());
     assert_eq!(home.behavior.ports.allocation, PortAllocation::Random);
-    assert_eq!(home.behavior.ports.range, 32768..=65535);
+    assert_eq!(home.behavior.ports.range, (32768..=65535).into());
     assert_eq!(home.behavior.timeouts.udp, Duration::from_secs(30));
     let link = &home.outside.link;
     assert_eq!((link.latency, link.jitter), (Duration::from_millis(8), Duration::from_millis(2)));

@@ -25,7 +25,13 @@ fn classes() -> Vec<Class> {
 
 fn behavior((mapping, filtering): Class, semantics: Semantics) -> Arc<Behavior> {
     let Semantics { filter_scope, session_affinity, .. } = semantics;
-    Arc::new(Behavior { mapping, filtering, filter_scope, session_affinity, ..Behavior::default() })
+    Arc::new(Behavior {
+        mapping: mapping.into(),
+        filtering: filtering.into(),
+        filter_scope,
+        session_affinity,
+        ..Behavior::default()
+    })
 }
 
 /// Whether alice and bob, behind these NATs, exchange a message and its acknowledgement through punched holes.

@@ -1,6 +1,6 @@
 //! A NAT's behaviour from its entry: the preset, and what differs from it.
 
-use natbox_nat::behavior::{Filtering, TranslationKind};
+use natbox_nat::behavior::{Filtering, Hairpin, Mapping, PerProtocol, PortRanges, TranslationKind};
 use natbox_nat::{Behavior, preset};
 use natbox_wire::Word;
 
@@ -24,17 +24,17 @@ pub(super) fn resolve(entry: &Node, mistakes: &mut Collector<'_>) -> (Option<&'s
 fn axes(entry: &Node, behavior: &mut Behavior) {
     set(&mut behavior.translation, word(entry, "translation"));
     set(&mut behavior.ipv6, word(entry, "ipv6"));
-    set(&mut behavior.mapping, word(entry, "mapping"));
-    set(&mut behavior.filtering, word(entry, "filtering"));
+    set(&mut behavior.mapping, word::<Mapping>(entry, "mapping").map(PerProtocol::from));
+    set(&mut behavior.filtering, word::<Filtering>(entry, "filtering").map(PerProtocol::from));
     set(&mut behavior.filter_scope, word(entry, "filter_scope"));
     set(&mut behavior.session_affinity, word(entry, "session_affinity"));
     set(&mut behavior.pooling, word(entry, "pooling"));
-    set(&mut behavior.hairpin, word(entry, "hairpin"));
+    set(&mut behavior.hairpin, word::<Hairpin>(entry, "hairpin").map(PerProtocol::from));
     set(&mut behavior.hairpin_filter, word(entry, "hairpin_filter"));
     set(&mut behavior.refresh, word(entry, "refresh"));
     if let Some(ports) = entry.get("ports") {
         set(&mut behavior.ports.allocation, word(ports, "allocation"));
-        set(&mut behavior.ports.range, parsed(ports, "range", places::port_range));
+        set(&mut behavior.ports.range, parsed(ports, "range", places::port_range).map(PortRanges::from));
     }
     if let Some(timeouts) = entry.get("timeouts") {
         let lifetime = |key| parsed(timeouts, key, units::positive_duration);
@@ -48,7 +48,7 @@ fn axes(entry: &Node, behavior: &mut Behavior) {
 
 /// What the axes say together and cannot mean. A bad range or timer on its own has been noted by the check of forms.
 fn contradictions(entry: &Node, behavior: &Behavior, mistakes: &mut Collector<'_>) {
-    if behavior.filtering == Filtering::Off {
+    if behavior.filtering.udp == Filtering::Off {
         let keys = ["filtering", "translation", "ipv6"];
         let place = keys.iter().find_map(|key| entry.get(key)).unwrap_or(entry).place;
         for contradiction in behavior.contradictions() {

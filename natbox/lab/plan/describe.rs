@@ -153,10 +153,7 @@ fn nat(plan: &Plan, nat: &Nat) -> Shown {
 
 fn axes(behavior: &Behavior) -> Vec<(&'static str, Shown)> {
     let range = &behavior.ports.range;
-    let ports = vec![
-        ("allocation", Shown::word(behavior.ports.allocation)),
-        ("range", Shown::word(format!("{}-{}", range.start(), range.end()))),
-    ];
+    let ports = vec![("allocation", Shown::word(behavior.ports.allocation)), ("range", Shown::word(range))];
     let timeouts = &behavior.timeouts;
     let lifetimes = [
         ("udp", timeouts.udp),

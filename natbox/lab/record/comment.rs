@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use natbox_nat::behavior::{FilterScope, Filtering};
 use natbox_nat::{Behavior, MappingEnd, MappingId, Refusal, Translation};
-use natbox_wire::{DropReason, Transport, Word};
+use natbox_wire::{DropReason, Protocol, Transport, Word};
 use natbox_world::note::{LinkFate, Outcome};
 
 use super::{Beyond, Facts, History, Names, Record, Sighting, Step, What, bare, endpoint, moment};
@@ -119,7 +119,7 @@ fn refused(record: &Record, sighting: &Sighting, refusal: Refusal, names: &Names
     match (reason, names.behavior(record.node)) {
         (DropReason::Filtered, Some(behavior)) => {
             let why = filtered(facts, refusal.mapping, behavior, sighting.history);
-            format!("dropped at {node}: {reason} ({}): {why}", behavior.filtering)
+            format!("dropped at {node}: {reason} ({}): {why}", filtering_of(behavior, facts))
         }
         _ => format!("dropped at {node}: {reason}: {}", at_nat(reason, facts, &node, sighting.history)),
     }
@@ -128,7 +128,8 @@ fn refused(record: &Record, sighting: &Sighting, refusal: Refusal, names: &Names
 /// Where nothing is translated there is a mapping only after somebody inside has spoken: without one, the internal
 /// endpoint itself stands for it.
 fn filtered(facts: &Facts, id: Option<MappingId>, behavior: &Behavior, history: Option<History>) -> String {
-    let by_address = behavior.filtering == Filtering::AddressDependent;
+    let filtering = filtering_of(behavior, facts);
+    let by_address = filtering == Filtering::AddressDependent;
     let remote = endpoint(if by_address { bare(facts.source.ip()) } else { facts.source });
     let from = match (id, behavior.filter_scope) {
         (None, _) => endpoint(facts.destination),
@@ -140,9 +141,14 @@ fn filtered(facts: &Facts, id: Option<MappingId>, behavior: &Behavior, history: 
             format!("{remote} was last contacted from {from} at {}, too long ago", moment(at))
         }
         Some(ended @ History::Ended { .. }) => had_ended(&from, ended),
-        _ if behavior.filtering == Filtering::EndpointIndependent => format!("nothing has been sent from {from}"),
+        _ if filtering == Filtering::EndpointIndependent => format!("nothing has been sent from {from}"),
         _ => format!("{remote} has not been contacted from {from}"),
     }
+}
+
+/// The filtering behaviour that judged a packet.
+fn filtering_of(behavior: &Behavior, facts: &Facts) -> Filtering {
+    *behavior.filtering.of(facts.protocol().unwrap_or(Protocol::Udp))
 }
 
 fn had_ended(endpoint: &str, ended: History) -> String {
@@ -224,6 +230,10 @@ fn ended_because(why: MappingEnd) -> &'static str {
         MappingEnd::Expired => "it was idle for its whole lifetime",
         MappingEnd::Rebooted => "the NAT rebooted",
         MappingEnd::Readdressed => "the NAT lost its external address",
+        MappingEnd::Evicted => "it gave way to another when nothing was left",
+        MappingEnd::Overridden => "another internal endpoint took its external endpoint",
+        MappingEnd::Aged => "its lifetime was over, whatever passed",
+        MappingEnd::Killed => "a packet from outside ended it",
     }
 }
 

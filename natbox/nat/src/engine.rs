@@ -1,5 +1,6 @@
 //! The NAT engine's driver contract.
 
+use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
@@ -11,7 +12,7 @@ use crate::behavior::{Filtering, Ipv6, TranslationKind};
 use crate::key::{Address, Hash};
 use crate::realm::{Realm, Shared};
 use crate::timers::Timers;
-use crate::{Behavior, Ended, MappingEnd, MappingId, MappingView, Verdict};
+use crate::{Behavior, Ended, MappingEnd, MappingId, MappingView, Output, Verdict};
 
 /// A NAT.
 ///
@@ -37,7 +38,7 @@ impl Nat {
     pub fn new(behavior: Arc<Behavior>, external: &[IpAddr], seed: u64) -> Nat {
         let timers = Timers::of(&behavior);
         let random = Pcg64Mcg::seed_from_u64(seed);
-        let shared = Shared { behavior, timers, random, next_id: 1, ended: Vec::new() };
+        let shared = Shared { behavior, timers, random, next_id: 1, ended: Vec::new(), output: VecDeque::new() };
         Nat { shared, external: external.into(), seed, v4: None, v6: None }
     }
 
@@ -79,7 +80,7 @@ impl Nat {
     #[inline]
     fn passes(&self, packet: &Packet) -> bool {
         let behavior = &self.shared.behavior;
-        behavior.filtering == Filtering::Off && !translates(behavior, packet.is_ipv6())
+        behavior.filtering.udp == Filtering::Off && !translates(behavior, packet.is_ipv6())
     }
 
     /// When something will be due next.
@@ -136,6 +137,11 @@ impl Nat {
         let mut all: Vec<MappingView> = v4.chain(v6).collect();
         all.sort_unstable_by_key(|mapping| mapping.id);
         all
+    }
+
+    /// What the NAT does of its own accord or with packets that it held, oldest first.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.shared.output.pop_front()
     }
 
     fn tell(&mut self, ended: &mut dyn FnMut(Ended)) {

@@ -52,17 +52,17 @@ use crate::table::Table;
 pub(crate) fn admits<A: Address>(table: &Table<A>, behavior: &Behavior, mapping: u32, remote: Endpoint<A>) -> bool {
     let mapping = table.mapping(mapping);
     let protocol = mapping.protocol;
-    match (behavior.filtering, behavior.filter_scope) {
+    match (*behavior.filtering.of(protocol), behavior.filter_scope) {
         (Filtering::EndpointIndependent | Filtering::Off, _) => true,
         (Filtering::AddressDependent, _) => {
             let permissions = table.permissions.as_ref();
             permissions.is_some_and(|all| all.contains(protocol, mapping.internal, mapping.external, remote.address))
         }
-        (Filtering::AddressAndPortDependent, FilterScope::Mapping) => {
+        (Filtering::AddressAndPortDependent | Filtering::ConnectionDependent, FilterScope::Mapping) => {
             let session = table.find_inbound(protocol, mapping.external, remote);
             session.is_some_and(|index| table.session(index).permits)
         }
-        (Filtering::AddressAndPortDependent, FilterScope::Endpoint) => {
+        (Filtering::AddressAndPortDependent | Filtering::ConnectionDependent, FilterScope::Endpoint) => {
             table.is_permitted_anywhere(protocol, mapping.internal, remote)
         }
     }
@@ -88,7 +88,7 @@ struct Permission<A> {
 impl<A: Address> Permissions<A> {
     /// The permissions that a behaviour needs.
     pub(crate) fn of(behavior: &Behavior, hash: Hash) -> Option<Permissions<A>> {
-        (behavior.filtering == Filtering::AddressDependent).then(|| Permissions {
+        behavior.filtering.all().contains(&&Filtering::AddressDependent).then(|| Permissions {
             scope: behavior.filter_scope,
             table: HashTable::new(),
             hash,

@@ -22,7 +22,7 @@ pub(crate) fn outbound<A: Address>(
 ) -> Result<Verdict, Refusal> {
     let (protocol, remote, internal) = quoted::<A>(packet)?;
     let back = realm.translates && realm.pool.owns(remote.address);
-    if back && behavior.hairpin == Hairpin::Off {
+    if back && *behavior.hairpin.of(protocol) == Hairpin::Off {
         return Err(refuse(DropReason::HairpinOff));
     }
     let found = realm.table.find_quoted(protocol, internal, remote.as_remote(protocol)).ok_or(NO_SESSION)?;
@@ -61,7 +61,7 @@ pub(crate) fn inbound<A: Address>(realm: &mut Realm<A>, packet: &mut Packet) -> 
     Ok(Verdict::Forward(destination))
 }
 
-const NO_SESSION: Refusal = Refusal { reason: DropReason::IcmpNoSession, mapping: None };
+const NO_SESSION: Refusal = Refusal { reason: DropReason::IcmpNoSession, mapping: None, answer: None };
 
 fn translation<A>(session: &Session<A>) -> Translation {
     Translation { mapping: session.id, new_mapping: false, quoted: true }

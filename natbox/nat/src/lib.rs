@@ -23,4 +23,6 @@ pub mod verdict;
 
 pub use behavior::Behavior;
 pub use engine::Nat;
-pub use verdict::{Ended, MappingEnd, MappingId, MappingView, Refusal, Translation, Verdict};
+pub use verdict::{
+    Answer, Ended, HoldId, MappingEnd, MappingId, MappingView, Output, Refusal, Side, Translation, Verdict,
+};

@@ -91,7 +91,8 @@ impl<A: Address> Pool<A> {
         random: &mut impl Rng,
     ) -> Option<Endpoint<A>> {
         let count = self.externals.len();
-        let range = range_of(protocol, &ports.range);
+        let whole = ports.range.ranges().first().cloned().unwrap_or(RangeInclusive::new(1, 0));
+        let range = range_of(protocol, &whole);
         let drawn = match pooling {
             Pooling::Arbitrary if count > 1 => ((u64::from(random.next_u32()) * count as u64) >> 32) as usize,
             _ => 0,
@@ -108,7 +109,7 @@ impl<A: Address> Pool<A> {
                 Some(index) => take_on(self, index),
                 None => self.emptiest_first().into_iter().find_map(|index| take_on(self, index)),
             },
-            Pooling::Arbitrary => (0..count).find_map(|step| take_on(self, (drawn + step) % count)),
+            _ => (0..count).find_map(|step| take_on(self, (drawn + step) % count)),
         }?;
         if pooling == Pooling::Paired {
             self.pair(internal.address, endpoint.address);

@@ -40,8 +40,8 @@ impl Ports {
         }
         let port = match rule {
             PortAllocation::Preserve if range.contains(&internal) && !self.is_taken(internal) => internal,
-            PortAllocation::Preserve | PortAllocation::Random => self.random(range, random)?,
             PortAllocation::Sequential => self.sequential(range)?,
+            _ => self.random(range, random)?,
         };
         self.mark(port);
         Some(port)

@@ -44,8 +44,8 @@ pub fn find(name: &str) -> Option<Preset> {
 /// One of RFC 3489's four.
 fn rfc3489(mapping: Mapping, filtering: Filtering, allocation: PortAllocation) -> Behavior {
     let defaults = Behavior::default();
-    let ports = Ports { allocation, range: defaults.ports.range.clone() };
-    Behavior { mapping, filtering, ports, hairpin: Hairpin::Off, ..defaults }
+    let ports = Ports { allocation, ..defaults.ports.clone() };
+    Behavior { mapping: mapping.into(), filtering: filtering.into(), ports, hairpin: Hairpin::Off.into(), ..defaults }
 }
 
 fn full_cone() -> Preset {
@@ -96,7 +96,7 @@ fn symmetric_udp_firewall() -> Preset {
         source: "RFC 3489 section 10.1 (Symmetric UDP Firewall). Unknown, left at defaults: timeouts, refresh, TCP, ICMP.",
         behavior: Behavior {
             translation: TranslationKind::None,
-            filtering: Filtering::AddressAndPortDependent,
+            filtering: Filtering::AddressAndPortDependent.into(),
             ..Behavior::default()
         },
     }
@@ -107,7 +107,11 @@ fn none() -> Preset {
         name: "none",
         summary: "a plain router: nothing is translated, filtered or remembered",
         source: "RFC 3489 section 10.1 (Open Internet); RFC 1812 for what a router does.",
-        behavior: Behavior { translation: TranslationKind::None, filtering: Filtering::Off, ..Behavior::default() },
+        behavior: Behavior {
+            translation: TranslationKind::None,
+            filtering: Filtering::Off.into(),
+            ..Behavior::default()
+        },
     }
 }
 

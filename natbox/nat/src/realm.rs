@@ -12,6 +12,7 @@
 //! is what the second half looks up: behind one external address a host that pings it reaches itself (RFC 5508
 //! REQ-7 asks no more of a NAT that rewrites identifiers).
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use natbox_wire::{DropReason, Packet, Protocol, Side as End, Time};
@@ -28,7 +29,7 @@ use crate::record::{Mapping, Opening};
 use crate::table::Table;
 use crate::tcp::Tcp;
 use crate::timers::{Side, Timers};
-use crate::verdict::{Ended, MappingEnd, MappingId, Refusal, Translation, Verdict};
+use crate::verdict::{Ended, MappingEnd, MappingId, Output, Refusal, Translation, Verdict};
 
 /// What both families of one NAT share.
 pub(crate) struct Shared {
@@ -39,6 +40,8 @@ pub(crate) struct Shared {
     pub(crate) next_id: u64,
     /// Endings that nobody has been told of yet.
     pub(crate) ended: Vec<Ended>,
+    /// What nobody has asked for yet.
+    pub(crate) output: VecDeque<Output>,
 }
 
 /// One address family: its table and its external addresses.
@@ -57,7 +60,7 @@ struct Passage {
 
 /// A refusal without a mapping.
 pub(crate) fn refuse(reason: DropReason) -> Refusal {
-    Refusal { reason, mapping: None }
+    Refusal { reason, mapping: None, answer: None }
 }
 
 /// What the rare ways end with.
@@ -126,14 +129,14 @@ impl<A: Address> Realm<A> {
     /// A packet from inside to one of the NAT's own addresses.
     #[inline(never)]
     fn hairpin(&mut self, nat: &mut Shared, packet: &mut Packet, flow: Flow<A>, now: Time) -> Result<Verdict, Refusal> {
-        if nat.behavior.hairpin == Hairpin::Off {
+        if *nat.behavior.hairpin.of(flow.protocol) == Hairpin::Off {
             return Err(refuse(DropReason::HairpinOff));
         }
         let sender = self.leave(nat, flow, now)?;
         let external = self.table.session(sender.session).external;
         let judged = nat.behavior.hairpin_filter == HairpinFilter::Apply;
         let receiver = self.enter(nat, flow.leaving_as(external), judged, now)?;
-        if nat.behavior.hairpin == Hairpin::ExternalSource {
+        if *nat.behavior.hairpin.of(flow.protocol) == Hairpin::ExternalSource {
             external.write(End::Source, packet);
         }
         self.table.session(receiver.session).internal.write(End::Destination, packet);
@@ -165,7 +168,7 @@ impl<A: Address> Realm<A> {
         if self.table.is_full() {
             return Err(refuse(DropReason::SessionsExhausted));
         }
-        let towards = self.towards(&nat.behavior, remote);
+        let towards = self.towards(&nat.behavior, flow.protocol, remote);
         let known = self.table.find_rule(flow.protocol, flow.source, towards.unwrap_or(Endpoint::unspecified()));
         let mapping = match known {
             Some(index) => index,
@@ -176,12 +179,12 @@ impl<A: Address> Realm<A> {
     }
 
     /// What the mapping rule sees of a remote; `None` if it looks at no remote.
-    fn towards(&self, behavior: &Behavior, remote: Endpoint<A>) -> Option<Endpoint<A>> {
-        match behavior.mapping {
+    fn towards(&self, behavior: &Behavior, protocol: Protocol, remote: Endpoint<A>) -> Option<Endpoint<A>> {
+        match behavior.mapping.of(protocol) {
             _ if !self.translates => None,
             MappingRule::EndpointIndependent => None,
             MappingRule::AddressDependent => Some(Endpoint { port: 0, ..remote }),
-            MappingRule::AddressAndPortDependent => Some(remote),
+            MappingRule::AddressAndPortDependent | MappingRule::ConnectionDependent => Some(remote),
         }
     }
 
@@ -214,7 +217,7 @@ impl<A: Address> Realm<A> {
         let leads = match nat.behavior.session_affinity {
             SessionAffinity::On => self.table.find_outbound(protocol, internal, remote).is_none(),
             SessionAffinity::Off => {
-                let towards = self.towards(&nat.behavior, remote);
+                let towards = self.towards(&nat.behavior, protocol, remote);
                 towards.is_none_or(|towards| towards == self.table.mapping(mapping).towards)
             }
         };
@@ -238,7 +241,7 @@ impl<A: Address> Realm<A> {
         };
         let session = self.table.session(index);
         if judged && !session.permits && !filter::admits(&self.table, &nat.behavior, session.mapping, remote) {
-            return Err(Refusal { reason: DropReason::Filtered, mapping: Some(session.id) });
+            return Err(Refusal { reason: DropReason::Filtered, mapping: Some(session.id), answer: None });
         }
         self.pin(nat, index);
         Ok(self.pass(nat, index, Side::Outside, flow, now))
@@ -265,7 +268,7 @@ impl<A: Address> Realm<A> {
         let Some(mapping) = self.table.find_endpoint(flow.protocol, flow.destination) else {
             return Err(refuse(if self.translates { DropReason::NoMapping } else { DropReason::Filtered }));
         };
-        let refuse = |reason| Err(Refusal { reason, mapping: Some(self.table.mapping(mapping).id) });
+        let refuse = |reason| Err(Refusal { reason, mapping: Some(self.table.mapping(mapping).id), answer: None });
         if judged && !filter::admits(&self.table, &nat.behavior, mapping, remote) {
             return refuse(DropReason::Filtered);
         }

@@ -11,12 +11,7 @@ use crate::Behavior;
 use crate::behavior::Refresh;
 use crate::tcp::Tcp;
 
-/// The side that a packet comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Side {
-    Inside,
-    Outside,
-}
+pub(crate) use crate::verdict::Side;
 
 /// A behaviour's timers, ready for the packet path.
 #[derive(Clone, Debug)]

@@ -2,7 +2,16 @@
 
 use std::net::SocketAddr;
 
-use natbox_wire::{DropReason, Protocol, Time};
+use natbox_wire::{DropReason, IcmpError, Packet, Protocol, Time};
+
+/// The side of the box that a packet comes from or goes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Side {
+    /// The network behind the NAT.
+    Inside,
+    /// The network that the NAT is attached to.
+    Outside,
+}
 
 /// A mapping's number: counted from 1 in order of creation, never used twice in the life of one NAT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -26,6 +35,58 @@ pub struct Refusal {
     pub reason: DropReason,
     /// The mapping that it was addressed to, where there is one.
     pub mapping: Option<MappingId>,
+    /// What its sender is told at once, from the address of the box that faces it.
+    pub answer: Option<Answer>,
+}
+
+/// What the sender of a refused packet is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// This ICMP error about the packet.
+    Icmp(IcmpError),
+    /// A RST, from the endpoint that the segment was sent to.
+    Reset,
+}
+
+/// The number of a packet that a NAT keeps: a fragment before its first, a SYN that nobody asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct HoldId(pub u64);
+
+/// What a NAT does of its own accord, or with a packet that it held. To be asked for after each packet and each
+/// [`Nat::handle_timeout`](crate::Nat::handle_timeout), by [`Nat::poll_output`](crate::Nat::poll_output).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// A held packet goes on as if it came now, rewritten as the verdict says.
+    Release {
+        /// Its number.
+        hold: HoldId,
+        /// The side that it came from.
+        from: Side,
+        /// The packet.
+        packet: Packet,
+        /// `Forward` or `Hairpin`.
+        verdict: Verdict,
+    },
+    /// A held packet dies, and its sender may be told.
+    Discard {
+        /// Its number.
+        hold: HoldId,
+        /// The side that it came from.
+        from: Side,
+        /// The packet, as it came.
+        packet: Packet,
+        /// Why.
+        refusal: Refusal,
+    },
+    /// A packet of the NAT's own making: a RST or a probe for a session that has been idle for too long.
+    Send {
+        /// The side that it goes to.
+        to: Side,
+        /// The packet.
+        packet: Packet,
+        /// The mapping on whose account it is sent.
+        mapping: MappingId,
+    },
 }
 
 /// What is to be done with a packet.
@@ -42,6 +103,8 @@ pub enum Verdict {
         /// The receiver's mapping.
         destination: Translation,
     },
+    /// Keep it for now; an [`Output`] says later what becomes of it. It is unchanged.
+    Hold(HoldId),
     /// Drop it; it is unchanged.
     Drop(Refusal),
 }
@@ -72,6 +135,14 @@ pub enum MappingEnd {
     Rebooted,
     /// The NAT lost the external address.
     Readdressed,
+    /// It gave way to another when nothing was left.
+    Evicted,
+    /// Another internal endpoint took its external endpoint.
+    Overridden,
+    /// Its lifetime was over, whatever passed.
+    Aged,
+    /// A packet from outside ended it: an ICMP error, or one that came too early.
+    Killed,
 }
 
 /// A mapping that ended.

@@ -17,11 +17,11 @@ fn word<W: Word + std::fmt::Debug>() -> impl Strategy<Value = W> {
 
 prop_compose! {
     fn translating()(
-        mapping in word(), session_affinity in word(), allocation in word(), pooling in word(),
+        mapping in word::<Mapping>(), session_affinity in word(), allocation in word(), pooling in word(),
         range in prop::sample::select(vec![1024..=65535_u16, 1..=40]),
     ) -> Behavior {
         Behavior {
-            mapping, session_affinity, pooling, ports: Ports { allocation, range }, ipv6: Ipv6::Napt, ..Behavior::default()
+            mapping: mapping.into(), session_affinity, pooling, ports: Ports { allocation, range: range.into(), ..Ports::default() }, ipv6: Ipv6::Napt, ..Behavior::default()
         }
     }
 }
@@ -130,8 +130,8 @@ proptest! {
 
 #[test]
 fn contradictory_behaviours_still_answer_every_packet() {
-    let mut behavior = Behavior { filtering: Filtering::Off, ..Behavior::default() };
-    behavior.ports.range = std::ops::RangeInclusive::new(9, 8);
+    let mut behavior = Behavior { filtering: Filtering::Off.into(), ..Behavior::default() };
+    behavior.ports.range = std::ops::RangeInclusive::new(9, 8).into();
     let mut rig = Rig::new(behavior);
     assert_eq!(rig.refusal(udp(X1, Y1)), natbox_wire::DropReason::PortsExhausted);
     let mut behavior = Behavior::default();

@@ -62,18 +62,31 @@ fn word<W: Word + std::fmt::Debug>() -> impl Strategy<Value = W> {
     prop::sample::select(W::ALL)
 }
 
+// What the model knows of axes that have more.
+const MAPPINGS: &[Mapping] =
+    &[Mapping::EndpointIndependent, Mapping::AddressDependent, Mapping::AddressAndPortDependent];
+const FILTERINGS: &[Filtering] =
+    &[Filtering::EndpointIndependent, Filtering::AddressDependent, Filtering::AddressAndPortDependent, Filtering::Off];
+const ALLOCATIONS: &[PortAllocation] = &[PortAllocation::Preserve, PortAllocation::Sequential, PortAllocation::Random];
+const POOLINGS: &[Pooling] = &[Pooling::Paired, Pooling::Arbitrary];
+const HAIRPINS: &[Hairpin] = &[Hairpin::ExternalSource, Hairpin::InternalSource, Hairpin::Off];
+
 prop_compose! {
     fn behaviors()(
         translation in prop::sample::select(vec![TranslationKind::Napt, TranslationKind::Napt, TranslationKind::None]),
-        ipv6 in word(), mapping in word(), filtering in word(), filter_scope in word(), session_affinity in word(),
-        allocation in word(), range in prop::sample::select(vec![1024..=65535_u16, 4998..=5003, 40_000..=40_003]),
-        pooling in word(), hairpin in word(), hairpin_filter in word(), refresh in word(),
+        ipv6 in word(), mapping in prop::sample::select(MAPPINGS), filtering in prop::sample::select(FILTERINGS), filter_scope in word(), session_affinity in word(),
+        allocation in prop::sample::select(ALLOCATIONS), range in prop::sample::select(vec![1024..=65535_u16, 4998..=5003, 40_000..=40_003]),
+        pooling in prop::sample::select(POOLINGS), hairpin in prop::sample::select(HAIRPINS), hairpin_filter in word(), refresh in word(),
     ) -> Behavior {
         let [udp, icmp, tcp_opening, tcp_established, tcp_closing] = [30, 10, 20, 100, 40].map(Duration::from_secs);
         Behavior {
-            translation, ipv6, mapping, filtering, filter_scope, session_affinity, ports: Ports { allocation, range },
-            pooling, hairpin, hairpin_filter, refresh,
-            timeouts: Timeouts { udp, icmp, tcp_opening, tcp_established, tcp_closing },
+            translation, ipv6, mapping: mapping.into(), filtering: filtering.into(), filter_scope, session_affinity, ports: Ports { allocation, range: range.into(), class: PortClass::All, ..Ports::default() },
+            pooling, hairpin: hairpin.into(), hairpin_filter, refresh,
+            timeouts: Timeouts { udp, icmp, tcp_opening, tcp_established, tcp_closing, ..Timeouts::default() },
+            // What the model does not know of.
+            unsolicited_syn: UnsolicitedSyn::Drop, tcp_reopen: TcpReopen::Off, exhausted: Exhausted::DropSilent,
+            ip_id: IpId::Copy, icmp_originate: Switch::Off,
+            ..Behavior::default()
         }
     }
 }
@@ -196,7 +209,7 @@ impl Bench {
                 self.outside.push(packet);
             }
             Verdict::Hairpin { .. } => self.inside.push(packet),
-            Verdict::Pass | Verdict::Drop(_) => {}
+            Verdict::Pass | Verdict::Hold(_) | Verdict::Drop(_) => {}
         }
     }
 

@@ -12,11 +12,11 @@ use natbox_nat::{Behavior, Nat, Verdict};
 use natbox_wire::{DropReason, Time};
 
 fn mapping(mapping: Mapping) -> Rig {
-    Rig::new(Behavior { mapping, ..Behavior::default() })
+    Rig::new(Behavior { mapping: mapping.into(), ..Behavior::default() })
 }
 
 fn filtering(filtering: Filtering) -> Rig {
-    Rig::new(Behavior { filtering, ..Behavior::default() })
+    Rig::new(Behavior { filtering: filtering.into(), ..Behavior::default() })
 }
 
 /// The external endpoints of X1 towards Y1, another port of Y1, and Y2.
@@ -45,7 +45,7 @@ fn req_01_mapping_is_address_and_port_dependent() {
 
 #[test]
 fn req_02_a_host_without_a_pair_gets_an_address_that_is_not_full() {
-    let ports = Ports { allocation: PortAllocation::Random, range: 4000..=4000 };
+    let ports = Ports { allocation: PortAllocation::Random, range: (4000..=4000).into(), ..Ports::default() };
     let behavior = Behavior { ports, ..Behavior::default() };
     let mut nat = Rig::with_addresses(behavior, &[EXTERNAL, "198.51.100.2"]);
     let first = nat.send(udp(X1, Y1));
@@ -79,7 +79,7 @@ fn req_02_arbitrary_pooling_uses_the_whole_pool() {
 
 #[test]
 fn req_03_no_external_port_serves_two_internal_endpoints() {
-    let ports = Ports { allocation: PortAllocation::Preserve, range: 1024..=65535 };
+    let ports = Ports { allocation: PortAllocation::Preserve, range: (1024..=65535).into(), ..Ports::default() };
     let mut nat = Rig::new(Behavior { ports, ..Behavior::default() });
     let (first, second) = (nat.send(udp(X1, Y1)), nat.send(udp(X2, Y1)));
     assert_eq!(first.port(), 5000, "preserved");
@@ -194,7 +194,7 @@ fn req_09_hairpinned_packets_come_from_the_external_endpoint() {
 
 #[test]
 fn req_09_hairpinning_can_leave_the_internal_source_or_be_off() {
-    let with = |hairpin| Rig::new(Behavior { hairpin, ..Behavior::default() });
+    let with = |hairpin: Hairpin| Rig::new(Behavior { hairpin: hairpin.into(), ..Behavior::default() });
     let mut nat = with(Hairpin::InternalSource);
     let second = nat.send(udp(X2, Y1));
     assert_eq!(nat.hairpin(udp(X1, second)), Ok((at(X1), at(X2))));
@@ -217,7 +217,7 @@ fn req_09_the_hairpin_filter_applies_or_not() {
         [(HairpinFilter::Apply, Err(DropReason::Filtered)), (HairpinFilter::Bypass, Ok(()))]
     {
         let filtering = Filtering::AddressAndPortDependent;
-        let mut nat = Rig::new(Behavior { filtering, hairpin_filter, ..Behavior::default() });
+        let mut nat = Rig::new(Behavior { filtering: filtering.into(), hairpin_filter, ..Behavior::default() });
         let (first, second) = (nat.send(udp(X1, Y1)), nat.send(udp(X2, Y1)));
         assert_eq!(nat.hairpin(udp(X1, second)).map(|_| ()), first_try);
         // The refused packet opened the way back all the same, as if it had been outside.
@@ -251,7 +251,10 @@ fn req_12_an_icmp_error_neither_ends_a_mapping_nor_needs_a_known_sender() {
 #[test]
 fn a_full_range_refuses_new_mappings_and_steals_none() {
     for allocation in [PortAllocation::Preserve, PortAllocation::Sequential, PortAllocation::Random] {
-        let mut nat = Rig::new(Behavior { ports: Ports { allocation, range: 4000..=4002 }, ..Behavior::default() });
+        let mut nat = Rig::new(Behavior {
+            ports: Ports { allocation, range: (4000..=4002).into(), ..Ports::default() },
+            ..Behavior::default()
+        });
         let taken: Vec<SocketAddr> = (1..4).map(|host| nat.send(udp(format!("10.0.0.{host}:9"), Y1))).collect();
         assert_eq!(nat.refusal(udp("10.0.0.4:9", Y1)), DropReason::PortsExhausted);
         for (host, external) in (1..4).zip(taken) {
@@ -262,7 +265,7 @@ fn a_full_range_refuses_new_mappings_and_steals_none() {
 
 #[test]
 fn sequential_ports_count_up_and_wrap() {
-    let ports = Ports { allocation: PortAllocation::Sequential, range: 4000..=4003 };
+    let ports = Ports { allocation: PortAllocation::Sequential, range: (4000..=4003).into(), ..Ports::default() };
     let mut nat = Rig::new(Behavior { ports, ..Behavior::default() });
     let mut next = |host: u8| nat.send(udp(format!("10.0.0.{host}:9"), Y1)).port();
     assert_eq!([next(1), next(2), next(3)], [4000, 4001, 4002]);
@@ -275,7 +278,7 @@ fn sequential_ports_count_up_and_wrap() {
 fn affinity_decides_whether_a_reply_uses_the_mapping_that_was_addressed() {
     let with = |session_affinity| {
         let mapping = Mapping::AddressAndPortDependent;
-        let mut nat = Rig::new(Behavior { mapping, session_affinity, ..Behavior::default() });
+        let mut nat = Rig::new(Behavior { mapping: mapping.into(), session_affinity, ..Behavior::default() });
         let external = nat.send(udp(X1, Y1));
         assert_eq!(nat.receive(udp(Y2, external)), Ok(at(X1)));
         nat.send(udp(X1, Y2)) == external
@@ -286,9 +289,14 @@ fn affinity_decides_whether_a_reply_uses_the_mapping_that_was_addressed() {
 
 #[test]
 fn scope_decides_whether_a_permission_counts_for_other_mappings() {
-    let with = |filter_scope, filtering| {
+    let with = |filter_scope, filtering: Filtering| {
         let mapping = Mapping::AddressAndPortDependent;
-        let mut nat = Rig::new(Behavior { mapping, filtering, filter_scope, ..Behavior::default() });
+        let mut nat = Rig::new(Behavior {
+            mapping: mapping.into(),
+            filtering: filtering.into(),
+            filter_scope,
+            ..Behavior::default()
+        });
         let external = nat.send(udp(X1, Y1));
         nat.send(udp(X1, Y2));
         nat.receive(udp(Y2, external))
@@ -301,7 +309,7 @@ fn scope_decides_whether_a_permission_counts_for_other_mappings() {
 
 #[test]
 fn with_affinity_a_reply_leaves_as_the_last_packet_came_and_when_that_mapping_ends_as_another_did() {
-    let mut nat = Rig::new(Behavior { mapping: Mapping::AddressAndPortDependent, ..Behavior::default() });
+    let mut nat = Rig::new(Behavior { mapping: Mapping::AddressAndPortDependent.into(), ..Behavior::default() });
     let (first, own) = (nat.send(udp(X1, Y1)), nat.send(udp(X1, Y2)));
     assert_eq!(nat.send(udp(X1, Y2)), own, "nothing has come yet");
     nat.wait_seconds(100);

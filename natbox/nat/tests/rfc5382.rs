@@ -10,7 +10,7 @@ use natbox_nat::behavior::*;
 use natbox_wire::DropReason;
 
 fn strict() -> Rig {
-    Rig::new(Behavior { filtering: Filtering::AddressAndPortDependent, ..Behavior::default() })
+    Rig::new(Behavior { filtering: Filtering::AddressAndPortDependent.into(), ..Behavior::default() })
 }
 
 /// A connection from X1 to Y1, and its external endpoint.
@@ -41,8 +41,8 @@ fn req_02a_a_simultaneous_open_passes_in_both_orders() {
 
 #[test]
 fn req_03_an_inbound_syn_is_filtered_like_any_packet() {
-    let after = |filtering, remote| {
-        let mut nat = Rig::new(Behavior { filtering, ..Behavior::default() });
+    let after = |filtering: Filtering, remote| {
+        let mut nat = Rig::new(Behavior { filtering: filtering.into(), ..Behavior::default() });
         let external = connected(&mut nat);
         nat.receive(tcp(remote, external, SYN))
     };

@@ -58,7 +58,7 @@ fn req_02_an_echo_session_lives_sixty_seconds() {
 #[test]
 fn echo_filtering_knows_addresses_only() {
     for filtering in [Filtering::AddressDependent, Filtering::AddressAndPortDependent] {
-        let mut nat = Rig::new(Behavior { filtering, ..Behavior::default() });
+        let mut nat = Rig::new(Behavior { filtering: filtering.into(), ..Behavior::default() });
         let external = nat.send(ping(X1, "192.0.2.1"));
         assert_eq!(nat.receive(pong("192.0.2.1", external)), Ok(at(X1)));
         assert_eq!(nat.receive(pong("192.0.2.2", external)), Err(DropReason::Filtered));
@@ -134,8 +134,11 @@ fn req_05_an_outbound_error_is_translated_inside_and_out() {
 #[test]
 fn req_05_an_outbound_error_needs_no_session_affinity() {
     for session_affinity in [SessionAffinity::On, SessionAffinity::Off] {
-        let mut nat =
-            Rig::new(Behavior { mapping: Mapping::AddressAndPortDependent, session_affinity, ..Behavior::default() });
+        let mut nat = Rig::new(Behavior {
+            mapping: Mapping::AddressAndPortDependent.into(),
+            session_affinity,
+            ..Behavior::default()
+        });
         let external = nat.send(udp(X1, Y1));
         let mut probe = udp(Y2, external);
         forwarded(nat.inbound(&mut probe));

@@ -60,6 +60,7 @@ impl Gateway {
             (Verdict::Hairpin { source, destination }, _) => {
                 self.inwards(fabric, self.inside, Outcome::Hairpinned { source, destination }, endpoints, packet)
             }
+            (Verdict::Hold(_), _) => Step::silent(Outcome::Held),
             (Verdict::Drop(refusal), _) => Step::silent(Outcome::Refused(refusal)),
         }
     }
@@ -70,6 +71,7 @@ impl Gateway {
             Verdict::Pass => Outcome::Routed,
             Verdict::Forward(translation) => Outcome::Translated(translation),
             Verdict::Hairpin { source, destination } => Outcome::Hairpinned { source, destination },
+            Verdict::Hold(_) => return Step::silent(Outcome::Held),
             Verdict::Drop(refusal) => return Step::silent(Outcome::Refused(refusal)),
         };
         if self.is_own_outside(fabric, packet) {

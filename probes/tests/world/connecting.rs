@@ -91,7 +91,8 @@ fn each_pair_of_places_gets_its_best_path() {
 fn hosts_on_one_network_talk_there() {
     let mut lab = Lab::new(1);
     let directory = lab.directory();
-    let home = lab.home("home", "198.18.0.2", Behavior { hairpin: Hairpin::ExternalSource, ..preset("symmetric") });
+    let home =
+        lab.home("home", "198.18.0.2", Behavior { hairpin: Hairpin::ExternalSource.into(), ..preset("symmetric") });
     let (alice, bob) = (lab.inside(home, "alice", "10.0.0.2"), lab.inside(home, "bob", "10.0.0.3"));
     let mut connection = connected(call(&mut lab, &alice, &bob, Config::new(directory, "alice")));
     assert_eq!((connection.path(), connection.remote().ip()), (Path::Local, ip("10.0.0.3")));
@@ -102,7 +103,7 @@ fn hosts_on_one_network_talk_there() {
 fn behind_a_carrier(hairpin: Hairpin) -> (Lab, VirtualHost, VirtualHost, Config) {
     let mut lab = Lab::new(1);
     let directory = lab.directory();
-    let carrier = Behavior { hairpin, ..Behavior::default() };
+    let carrier = Behavior { hairpin: hairpin.into(), ..Behavior::default() };
     let carrier = lab.home_on(lab.internet, "carrier", ("198.18.0.2", 15), "100.64.0.1", carrier, link(10));
     let mut home = |name: &str, host: &str, external: &str, internal: &str| {
         let home = preset("port-restricted-cone");
@@ -131,7 +132,8 @@ fn two_homes_behind_one_carrier_need_its_hairpin() {
 fn a_neighbour_is_reached_by_hairpin_only_if_that_is_all_that_is_allowed() {
     let mut lab = Lab::new(1);
     let directory = lab.directory();
-    let home = lab.home("home", "198.18.0.2", Behavior { hairpin: Hairpin::ExternalSource, ..Behavior::default() });
+    let home =
+        lab.home("home", "198.18.0.2", Behavior { hairpin: Hairpin::ExternalSource.into(), ..Behavior::default() });
     let (alice, bob) = (lab.inside(home, "alice", "10.0.0.2"), lab.inside(home, "bob", "10.0.0.3"));
     let config = Config { allow: Paths::of(&[Path::Hairpinned]), ..Config::new(directory, "alice") };
     let connection = connected(call(&mut lab, &alice, &bob, config));

@@ -58,7 +58,8 @@ fn without_translation_the_filter_is_told_from_none_at_all() {
     let found = find(preset("none"), &Options::default());
     assert_eq!((found.mapping, found.filtering), (discovery::Mapping::None, discovery::Filtering::Off));
     assert_eq!(found.mapped, Some(found.local));
-    let open_firewall = Behavior { filtering: Filtering::EndpointIndependent, ..preset("symmetric-udp-firewall") };
+    let open_firewall =
+        Behavior { filtering: Filtering::EndpointIndependent.into(), ..preset("symmetric-udp-firewall") };
     let found = find(open_firewall, &Options::default());
     assert_eq!((found.mapping, found.filtering), (discovery::Mapping::None, discovery::Filtering::EndpointIndependent));
     let found = find(preset("symmetric-udp-firewall"), &Options::default());
@@ -88,7 +89,7 @@ fn a_server_with_one_address_leaves_the_classes_unknown() {
 
 #[test]
 fn silence_from_a_nat_without_a_free_port_is_not_taken_for_a_filter() {
-    let one_port = Ports { allocation: PortAllocation::Random, range: 5000..=5000 };
+    let one_port = Ports { allocation: PortAllocation::Random, range: (5000..=5000).into(), ..Ports::default() };
     let found = find(Behavior { ports: one_port, ..preset("full-cone") }, &Options::default());
     assert_eq!(found.mapping, discovery::Mapping::EndpointIndependent);
     assert_eq!((found.filtering, found.classic), (discovery::Filtering::Unknown, Classic::Unknown));
@@ -102,7 +103,7 @@ fn hairpinning_is_reported_with_its_source() {
         (Hairpin::Off, discovery::Hairpin::Off),
     ] {
         for filtering in &Filtering::ALL[..3] {
-            let behavior = Behavior { hairpin, ..behavior(Mapping::EndpointIndependent, *filtering) };
+            let behavior = Behavior { hairpin: hairpin.into(), ..behavior(Mapping::EndpointIndependent, *filtering) };
             let found = find(behavior, &Options::default());
             assert_eq!(found.hairpin, expected, "{hairpin} with {filtering} filtering");
         }
@@ -112,7 +113,10 @@ fn hairpinning_is_reported_with_its_source() {
 #[test]
 fn a_preserved_port_is_reported() {
     for (allocation, expected) in [(PortAllocation::Preserve, true), (PortAllocation::Random, false)] {
-        let behavior = Behavior { ports: Ports { allocation, range: 1024..=65535 }, ..Behavior::default() };
+        let behavior = Behavior {
+            ports: Ports { allocation, range: (1024..=65535).into(), ..Ports::default() },
+            ..Behavior::default()
+        };
         assert_eq!(find(behavior, &Options::default()).port_preserved, Some(expected));
     }
 }

@@ -48,7 +48,12 @@ fn attachment(network: NetworkId, name: &str, addresses: &[&str], prefix_len: u8
 }
 
 pub(crate) fn behavior(mapping: Mapping, filtering: Filtering) -> Behavior {
-    Behavior { mapping, filtering, hairpin: Hairpin::Off, ..Behavior::default() }
+    Behavior {
+        mapping: mapping.into(),
+        filtering: filtering.into(),
+        hairpin: Hairpin::Off.into(),
+        ..Behavior::default()
+    }
 }
 
 pub(crate) fn preset(name: &str) -> Behavior {

@@ -197,7 +197,8 @@ fn keep_alives_hold_the_holes_open_while_both_wait() {
 fn behind_one_nat_the_private_addresses_win() {
     let mut lab = Lab::new(1);
     let directory = lab.directory();
-    let home = lab.home("home", "198.18.0.2", Behavior { hairpin: Hairpin::ExternalSource, ..Behavior::default() });
+    let home =
+        lab.home("home", "198.18.0.2", Behavior { hairpin: Hairpin::ExternalSource.into(), ..Behavior::default() });
     let (alice, bob) = (lab.inside(home, "alice", "10.0.0.2"), lab.inside(home, "bob", "10.0.0.3"));
     let (alice, _bob) = lab.run(meet(alice, bob, PunchConfig::new(directory, "alice")));
     let alice = alice.expect("they share a network");

@@ -31,7 +31,7 @@ impl Model {
             return (Verdict::Forward(told(mapping)), source, mapping.internal.ip(), Some(quoted));
         }
         let back = self.translates && self.external.contains(&from.ip());
-        if back && self.behavior.hairpin == Hairpin::Off {
+        if back && self.behavior.hairpin.udp == Hairpin::Off {
             return drop(DropReason::HairpinOff);
         }
         let remote = remote_of(quote.protocol, from);

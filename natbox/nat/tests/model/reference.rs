@@ -52,7 +52,7 @@ pub(crate) struct Model {
 }
 
 fn refuse(reason: DropReason) -> Refusal {
-    Refusal { reason, mapping: None }
+    Refusal { reason, mapping: None, answer: None }
 }
 
 /// An echo's remote has no port.
@@ -83,14 +83,14 @@ impl Model {
     }
 
     fn hairpin(&mut self, flow: &Flow, choice: Option<SocketAddr>, now: Time) -> Result<(Verdict, Flow), Refusal> {
-        if self.behavior.hairpin == Hairpin::Off {
+        if self.behavior.hairpin.udp == Hairpin::Off {
             return Err(refuse(DropReason::HairpinOff));
         }
         let (external, source) = self.leave(flow, choice, now)?;
         let outside = with_source(flow, external);
         let (internal, destination) =
             self.enter(&outside, self.behavior.hairpin_filter == HairpinFilter::Apply, now)?;
-        let shown = if self.behavior.hairpin == Hairpin::ExternalSource { outside } else { *flow };
+        let shown = if self.behavior.hairpin.udp == Hairpin::ExternalSource { outside } else { *flow };
         Ok((Verdict::Hairpin { source, destination }, with_destination(&shown, internal)))
     }
 
@@ -106,7 +106,7 @@ impl Model {
     }
 
     fn passes(&self) -> bool {
-        !self.translates && self.behavior.filtering == Filtering::Off
+        !self.translates && self.behavior.filtering.udp == Filtering::Off
     }
 
     fn leave(&mut self, flow: &Flow, choice: Option<SocketAddr>, now: Time) -> Answer {
@@ -138,14 +138,14 @@ impl Model {
             return Err(refuse(if self.translates { DropReason::NoMapping } else { DropReason::Filtered }));
         };
         if judged && !self.admits(&mapping, remote) {
-            return Err(Refusal { reason: DropReason::Filtered, mapping: Some(mapping.id) });
+            return Err(Refusal { reason: DropReason::Filtered, mapping: Some(mapping.id), answer: None });
         }
         if let Some(index) = self.sessions.iter().position(|one| one.mapping == mapping.id && one.remote == remote) {
             self.pin(index);
             return Ok(self.pass(index, Side::Outside, flow, now));
         }
         if flow.protocol == Protocol::Tcp && !opens(flow.flags) {
-            return Err(Refusal { reason: DropReason::NoSession, mapping: Some(mapping.id) });
+            return Err(Refusal { reason: DropReason::NoSession, mapping: Some(mapping.id), answer: None });
         }
         self.open_session(mapping.id, remote, Side::Outside, now);
         self.pin(self.sessions.len() - 1);
@@ -162,19 +162,21 @@ impl Model {
             }
         };
         let mut sent_to = self.sessions.iter().filter(|session| session.permits).filter(of_scope);
-        match self.behavior.filtering {
+        match self.behavior.filtering.udp {
             Filtering::EndpointIndependent | Filtering::Off => true,
             Filtering::AddressDependent => sent_to.any(|session| session.remote.ip() == remote.ip()),
-            Filtering::AddressAndPortDependent => sent_to.any(|session| session.remote == remote),
+            Filtering::AddressAndPortDependent | Filtering::ConnectionDependent => {
+                sent_to.any(|session| session.remote == remote)
+            }
         }
     }
 
     fn towards(&self, remote: SocketAddr) -> Option<SocketAddr> {
-        match self.behavior.mapping {
+        match self.behavior.mapping.udp {
             _ if !self.translates => None,
             Mapping::EndpointIndependent => None,
             Mapping::AddressDependent => Some(SocketAddr::new(remote.ip(), 0)),
-            Mapping::AddressAndPortDependent => Some(remote),
+            Mapping::AddressAndPortDependent | Mapping::ConnectionDependent => Some(remote),
         }
     }
 
@@ -228,7 +230,7 @@ impl Model {
         match self.behavior.ports.allocation {
             PortAllocation::Preserve if ports.contains(&wanted) => assert_eq!(choice.port(), wanted),
             PortAllocation::Sequential => self.check_sequence(flow.protocol, choice, ports),
-            PortAllocation::Preserve | PortAllocation::Random => {}
+            _ => {}
         }
         Ok(choice)
     }
@@ -257,7 +259,8 @@ impl Model {
     }
 
     fn free(&self, protocol: Protocol, address: IpAddr) -> Vec<u16> {
-        let range = if protocol == Protocol::Icmp { 0..=u16::MAX } else { self.behavior.ports.range.clone() };
+        let range =
+            if protocol == Protocol::Icmp { 0..=u16::MAX } else { self.behavior.ports.range.ranges()[0].clone() };
         let same = self.mappings.iter().filter(|one| one.protocol == protocol && one.external.ip() == address);
         let taken: Vec<u16> = same.map(|mapping| mapping.external.port()).collect();
         range.filter(|port| !taken.contains(port)).collect()

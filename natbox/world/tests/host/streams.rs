@@ -181,7 +181,7 @@ fn many_connections_to_one_listener_are_each_their_own() {
 
 /// A host behind a gateway of its own that forgets nobody but lets in only whom the host has called.
 fn behind_a_gateway(world: &mut World, internet: NetworkId, name: &str, external: &str) -> VirtualHost {
-    let behavior = Behavior { filtering: Filtering::AddressAndPortDependent, ..Behavior::default() };
+    let behavior = Behavior { filtering: Filtering::AddressAndPortDependent.into(), ..Behavior::default() };
     let lan = world.lan(name);
     let outside = attachment(internet, "outside", &[external], link(5));
     world.gateway(name, outside, attachment(lan, "inside", &["192.168.0.1/24"], link(1)), Arc::new(behavior));

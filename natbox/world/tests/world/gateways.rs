@@ -119,7 +119,8 @@ fn a_firewall_filters_what_it_does_not_translate() {
 
 #[test]
 fn a_gateway_that_neither_translates_nor_filters_is_a_router() {
-    let behavior = Behavior { translation: TranslationKind::None, filtering: Filtering::Off, ..Behavior::default() };
+    let behavior =
+        Behavior { translation: TranslationKind::None, filtering: Filtering::Off.into(), ..Behavior::default() };
     let mut home = home(1, Links::default(), Arc::new(behavior));
     let prefix = "10.0.0.0/24".parse().expect("a prefix");
     home.world.route(home.internet, prefix, home.home_outside);

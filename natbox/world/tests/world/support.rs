@@ -170,7 +170,7 @@ pub(crate) fn open_behavior() -> Arc<Behavior> {
 }
 
 pub(crate) fn strict_behavior() -> Arc<Behavior> {
-    Arc::new(Behavior { filtering: Filtering::AddressAndPortDependent, ..Behavior::default() })
+    Arc::new(Behavior { filtering: Filtering::AddressAndPortDependent.into(), ..Behavior::default() })
 }
 
 /// A server on the Internet and a host behind a gateway: alice 10.0.0.2, home 10.0.0.1 and 198.18.0.2, server
