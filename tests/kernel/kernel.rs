@@ -209,12 +209,20 @@ chain pass {{ type filter hook forward priority filter; {forward} }}
 
 /// Runs a command with this on its standard input.
 fn feed(command: &str, arguments: &[&str], text: &str) -> Result<(), String> {
-    let spawned = Command::new(command).args(arguments).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
+    let spawned = Command::new(command)
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn();
     let mut child = spawned.map_err(|error| format!("no `{command}`: {error}"))?;
     let fed = child.stdin.take().map(|mut input| input.write_all(text.as_bytes()));
     let done = child.wait_with_output().map_err(|error| format!("{command}: {error}"))?;
     match (done.status.success(), fed) {
         (true, Some(Ok(()))) => Ok(()),
-        _ => Err(format!("`{command}` says: {}", String::from_utf8_lossy(&done.stderr).lines().next().unwrap_or_default())),
+        _ => Err(format!(
+            "`{command}` says: {}",
+            String::from_utf8_lossy(&done.stderr).lines().next().unwrap_or_default()
+        )),
     }
 }

@@ -43,7 +43,16 @@ pub(crate) struct Play<'a> {
 impl<'a> Play<'a> {
     pub(crate) fn new(script: &'a Script, lane: Lane) -> Play<'a> {
         let names = Names::of(script, lane);
-        Play { script, lane, next: 0, slot: 0, mapped: BTreeMap::new(), came: BTreeMap::new(), names, outcomes: Vec::new() }
+        Play {
+            script,
+            lane,
+            next: 0,
+            slot: 0,
+            mapped: BTreeMap::new(),
+            came: BTreeMap::new(),
+            names,
+            outcomes: Vec::new(),
+        }
     }
 
     /// Plays all steps that belong to `slot`; earlier slots have been played.
@@ -79,7 +88,9 @@ impl<'a> Play<'a> {
         let from = if inbound { Side::Outside } else { Side::Inside };
         let out = device.pass(from, &packet);
         for (side, came) in out.iter().filter(|(side, came)| *side != from && came.protocol() == packet.protocol()) {
-            if *side == Side::Outside && let Some(protocol) = packet.protocol() {
+            if *side == Side::Outside
+                && let Some(protocol) = packet.protocol()
+            {
                 let flow = (protocol, packet.source_endpoint(), self.destination(&packet));
                 self.mapped.insert(flow, came.source_endpoint().port());
             }

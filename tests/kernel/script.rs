@@ -31,8 +31,8 @@ pub(crate) struct Script {
     pub(crate) title: String,
     /// How the box is set up: an index of [`crate::variant::ALL`].
     pub(crate) variant: String,
-    /// Why natbox is not held to it; `None` if it is.
-    pub(crate) natbox_excused: Option<String>,
+    /// Why natbox does something else; `None` if it does the same.
+    pub(crate) natbox_differs: Option<String>,
     /// What happens, in order.
     pub(crate) steps: Vec<Step>,
 }
@@ -160,8 +160,8 @@ impl fmt::Display for Script {
             writeln!(f, "# {}", self.title)?;
         }
         writeln!(f, "variant: {}", self.variant)?;
-        if let Some(reason) = &self.natbox_excused {
-            writeln!(f, "natbox excused: {reason}")?;
+        if let Some(reason) = &self.natbox_differs {
+            writeln!(f, "natbox differs: {reason}")?;
         }
         for step in &self.steps {
             writeln!(f, "{}", step.action)?;
@@ -231,7 +231,7 @@ impl FromStr for Script {
 
     fn from_str(text: &str) -> Result<Script, String> {
         let mut script =
-            Script { title: String::new(), variant: String::new(), natbox_excused: None, steps: Vec::new() };
+            Script { title: String::new(), variant: String::new(), natbox_differs: None, steps: Vec::new() };
         for (number, line) in text.lines().enumerate() {
             let wrong = |why: String| format!("line {}: {why}: {line}", number + 1);
             let line = line.trim_end();
@@ -240,8 +240,8 @@ impl FromStr for Script {
                 script.title = format!("{}{space}{title}", script.title);
             } else if let Some(variant) = line.strip_prefix("variant: ") {
                 script.variant = variant.to_owned();
-            } else if let Some(reason) = line.strip_prefix("natbox excused: ") {
-                script.natbox_excused = Some(reason.to_owned());
+            } else if let Some(reason) = line.strip_prefix("natbox differs: ") {
+                script.natbox_differs = Some(reason.to_owned());
             } else if let Some(outcome) = line.trim_start().strip_prefix("=> ") {
                 let step = script.steps.last_mut().ok_or_else(|| wrong("an outcome before every step".into()))?;
                 step.outcome.push(outcome.to_owned());
@@ -272,7 +272,13 @@ impl FromStr for Action {
                 let known = ERRORS.iter().find(|(_, name)| name == kind);
                 let (error, _) = known.ok_or_else(|| format!("no error `{kind}`"))?;
                 let from = format!("{from}:0").parse()?;
-                Ok(Action::Error { label: number(label)?, inbound: inbound(way)?, error: *error, from, about: number(about)? })
+                Ok(Action::Error {
+                    label: number(label)?,
+                    inbound: inbound(way)?,
+                    error: *error,
+                    from,
+                    about: number(about)?,
+                })
             }
             [label, way, what, from, ">", to, rest @ ..] => {
                 let what = match (*what, rest) {

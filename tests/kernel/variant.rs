@@ -17,10 +17,34 @@ pub(crate) struct Variant {
 
 /// Every variant; a lane's number modulo 8 is the index of its variant.
 pub(crate) const ALL: [Variant; 8] = [
-    Variant { name: "masquerade, input drop", source_nat: &["masquerade"], input: &["drop"], drops_invalid: true, compared: true },
-    Variant { name: "masquerade, input accept", source_nat: &["masquerade"], input: &["accept"], drops_invalid: true, compared: true },
-    Variant { name: "masquerade random, input drop", source_nat: &["masquerade random"], input: &["drop"], drops_invalid: true, compared: true },
-    Variant { name: "masquerade random, input accept", source_nat: &["masquerade random"], input: &["accept"], drops_invalid: true, compared: true },
+    Variant {
+        name: "masquerade, input drop",
+        source_nat: &["masquerade"],
+        input: &["drop"],
+        drops_invalid: true,
+        compared: true,
+    },
+    Variant {
+        name: "masquerade, input accept",
+        source_nat: &["masquerade"],
+        input: &["accept"],
+        drops_invalid: true,
+        compared: true,
+    },
+    Variant {
+        name: "masquerade random, input drop",
+        source_nat: &["masquerade random"],
+        input: &["drop"],
+        drops_invalid: true,
+        compared: true,
+    },
+    Variant {
+        name: "masquerade random, input accept",
+        source_nat: &["masquerade random"],
+        input: &["accept"],
+        drops_invalid: true,
+        compared: true,
+    },
     Variant {
         name: "masquerade, input reject",
         source_nat: &["masquerade"],
@@ -28,7 +52,13 @@ pub(crate) const ALL: [Variant; 8] = [
         drops_invalid: true,
         compared: false,
     },
-    Variant { name: "masquerade fully-random, input drop", source_nat: &["masquerade fully-random"], input: &["drop"], drops_invalid: true, compared: false },
+    Variant {
+        name: "masquerade fully-random, input drop",
+        source_nat: &["masquerade fully-random"],
+        input: &["drop"],
+        drops_invalid: true,
+        compared: false,
+    },
     Variant {
         name: "masquerade to four ports, input drop",
         source_nat: &["meta l4proto { tcp, udp } masquerade to :20000-20003", "masquerade"],
@@ -36,7 +66,13 @@ pub(crate) const ALL: [Variant; 8] = [
         drops_invalid: true,
         compared: false,
     },
-    Variant { name: "masquerade, invalid forwarded", source_nat: &["masquerade"], input: &["drop"], drops_invalid: false, compared: false },
+    Variant {
+        name: "masquerade, invalid forwarded",
+        source_nat: &["masquerade"],
+        input: &["drop"],
+        drops_invalid: false,
+        compared: false,
+    },
 ];
 
 /// The index of a variant's name.
