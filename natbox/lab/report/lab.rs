@@ -124,8 +124,9 @@ fn behavior(nat: &Nat) -> String {
     let Some(preset) = nat.preset.and_then(preset::find) else {
         return format!("{} mapping, {} filtering", nat.behavior.mapping, nat.behavior.filtering);
     };
-    let axes = nat.behavior.axes().into_iter().zip(preset.behavior.axes());
-    let differing = axes.filter(|(own, preset)| own != preset).map(|((axis, word), _)| format!("{axis} {word}"));
+    let preset_axes = preset.behavior.axes();
+    let own = nat.behavior.axes().into_iter().filter(|axis| !preset_axes.contains(axis));
+    let differing = own.map(|(axis, word)| format!("{axis} {word}"));
     match differing.collect::<Vec<_>>() {
         none if none.is_empty() => preset.name.to_owned(),
         some => format!("{} with {}", preset.name, some.join(", ")),

@@ -132,8 +132,8 @@ impl Nat {
 
     /// The live mappings, by number.
     pub fn mappings(&self) -> Vec<MappingView> {
-        let v4 = self.v4.iter().flat_map(|realm| realm.table.mappings().map(|(_, mapping)| mapping.view()));
-        let v6 = self.v6.iter().flat_map(|realm| realm.table.mappings().map(|(_, mapping)| mapping.view()));
+        let v4 = self.v4.iter().flat_map(|realm| realm.table.views());
+        let v6 = self.v6.iter().flat_map(|realm| realm.table.views());
         let mut all: Vec<MappingView> = v4.chain(v6).collect();
         all.sort_unstable_by_key(|mapping| mapping.id);
         all

@@ -44,82 +44,104 @@ use hashbrown::HashTable;
 use natbox_wire::Protocol;
 
 use crate::Behavior;
-use crate::behavior::{FilterScope, Filtering};
+use crate::behavior::{FilterScope, Filtering, Mapping as Rule};
 use crate::key::{Address, Endpoint, Hash};
+use crate::record::Record;
 use crate::table::Table;
 
 /// Whether a remote may send through a mapping.
 pub(crate) fn admits<A: Address>(table: &Table<A>, behavior: &Behavior, mapping: u32, remote: Endpoint<A>) -> bool {
-    let mapping = table.mapping(mapping);
-    let protocol = mapping.protocol;
-    match (*behavior.filtering.of(protocol), behavior.filter_scope) {
+    let record = table.mapping(mapping);
+    match (*behavior.filtering.of(record.protocol), behavior.filter_scope) {
         (Filtering::EndpointIndependent | Filtering::Off, _) => true,
-        (Filtering::AddressDependent, _) => {
-            let permissions = table.permissions.as_ref();
-            permissions.is_some_and(|all| all.contains(protocol, mapping.internal, mapping.external, remote.address))
+        (Filtering::AddressDependent, scope) => {
+            let first = match scope {
+                FilterScope::Mapping => Some(mapping),
+                FilterScope::Endpoint => table.find_head(record.protocol, record.internal, remote),
+            };
+            first.is_some_and(|first| table.is_permitted_first(first, remote))
+                || table.permissions.as_ref().is_some_and(|all| all.contains(mapping, record, remote.address))
         }
         (Filtering::AddressAndPortDependent | Filtering::ConnectionDependent, FilterScope::Mapping) => {
-            let session = table.find_inbound(protocol, mapping.external, remote);
-            session.is_some_and(|index| table.session(index).permits)
+            table.find_on(mapping, remote).is_some_and(|index| table.session(index).permits())
         }
         (Filtering::AddressAndPortDependent | Filtering::ConnectionDependent, FilterScope::Endpoint) => {
-            table.is_permitted_anywhere(protocol, mapping.internal, remote)
+            table.is_permitted_anywhere(record.protocol, record.internal, remote)
         }
     }
 }
 
 /// Permissions by remote address, counted: each session that permits gives one.
 ///
-/// Only address-dependent filtering needs them; for the others the sessions themselves answer.
+/// Only address-dependent filtering needs them; for the others the sessions themselves answer. They answer here too
+/// where the table finds them by the remote's address alone: a session in its mapping's own record needs no entry,
+/// unless the filter asks about all mappings of an endpoint and the mapping rule looks at ports.
 pub(crate) struct Permissions<A> {
     scope: FilterScope,
+    /// Whether sessions in their mappings' records need entries too.
+    all: bool,
     table: HashTable<Permission<A>>,
     hash: Hash,
 }
 
 struct Permission<A> {
     protocol: Protocol,
-    /// The external endpoint of the mapping, or the internal endpoint, by scope.
-    owner: Endpoint<A>,
+    owner: Owner<A>,
     remote: A,
     sessions: u32,
+}
+
+/// What a permission is tied to: a mapping, by index, or an internal endpoint.
+#[derive(Clone, Copy, PartialEq)]
+enum Owner<A> {
+    Mapping(u32),
+    Endpoint(Endpoint<A>),
 }
 
 impl<A: Address> Permissions<A> {
     /// The permissions that a behaviour needs.
     pub(crate) fn of(behavior: &Behavior, hash: Hash) -> Option<Permissions<A>> {
-        behavior.filtering.all().contains(&&Filtering::AddressDependent).then(|| Permissions {
-            scope: behavior.filter_scope,
-            table: HashTable::new(),
-            hash,
-        })
+        let scope = behavior.filter_scope;
+        let by_port = |rule: &&Rule| matches!(rule, Rule::AddressAndPortDependent | Rule::ConnectionDependent);
+        let all = scope == FilterScope::Endpoint && behavior.mapping.all().iter().any(by_port);
+        let needed = behavior.filtering.all().contains(&&Filtering::AddressDependent);
+        needed.then(|| Permissions { scope, all, table: HashTable::new(), hash })
     }
 
-    fn owner(&self, internal: Endpoint<A>, external: Endpoint<A>) -> Endpoint<A> {
+    fn owner(&self, mapping: u32, record: &Record<A>) -> Owner<A> {
         match self.scope {
-            FilterScope::Mapping => external,
-            FilterScope::Endpoint => internal,
+            FilterScope::Mapping => Owner::Mapping(mapping),
+            FilterScope::Endpoint => Owner::Endpoint(record.internal),
         }
     }
 
-    fn contains(&self, protocol: Protocol, internal: Endpoint<A>, external: Endpoint<A>, remote: A) -> bool {
-        let owner = self.owner(internal, external);
-        let hash = hash_of(&self.hash, protocol, owner, remote);
-        self.table.find(hash, |one| one.is(protocol, owner, remote)).is_some()
+    /// Whether a session that has an entry permits `remote` to use a mapping.
+    fn contains(&self, mapping: u32, record: &Record<A>, remote: A) -> bool {
+        let owner = self.owner(mapping, record);
+        let hash = hash_of(&self.hash, record.protocol, owner, remote);
+        self.table.find(hash, |one| one.is(record.protocol, owner, remote)).is_some()
     }
 
-    /// One more session permits `remote`.
-    pub(crate) fn add(&mut self, protocol: Protocol, internal: Endpoint<A>, external: Endpoint<A>, remote: A) {
-        let owner = self.owner(internal, external);
+    /// The session in this record permits its remote from now on.
+    pub(crate) fn add(&mut self, record: &Record<A>, index: u32) {
+        if record.is_mapping() && !self.all {
+            return;
+        }
+        let (protocol, remote) = (record.protocol, record.remote.address);
+        let owner = self.owner(record.mapping_of(index), record);
         let hash = hash_of(&self.hash, protocol, owner, remote);
         let rehash = |one: &Permission<A>| hash_of(&self.hash, one.protocol, one.owner, one.remote);
         let entry = self.table.entry(hash, |one| one.is(protocol, owner, remote), rehash);
         entry.or_insert(Permission { protocol, owner, remote, sessions: 0 }).get_mut().sessions += 1;
     }
 
-    /// One session less permits `remote`.
-    pub(crate) fn remove(&mut self, protocol: Protocol, internal: Endpoint<A>, external: Endpoint<A>, remote: A) {
-        let owner = self.owner(internal, external);
+    /// The session in this record, which permitted its remote, ends.
+    pub(crate) fn remove(&mut self, record: &Record<A>, index: u32) {
+        if record.is_mapping() && !self.all {
+            return;
+        }
+        let (protocol, remote) = (record.protocol, record.remote.address);
+        let owner = self.owner(record.mapping_of(index), record);
         let hash = hash_of(&self.hash, protocol, owner, remote);
         let Ok(mut entry) = self.table.find_entry(hash, |one| one.is(protocol, owner, remote)) else { return };
         entry.get_mut().sessions -= 1;
@@ -130,11 +152,14 @@ impl<A: Address> Permissions<A> {
 }
 
 impl<A: Address> Permission<A> {
-    fn is(&self, protocol: Protocol, owner: Endpoint<A>, remote: A) -> bool {
+    fn is(&self, protocol: Protocol, owner: Owner<A>, remote: A) -> bool {
         self.protocol == protocol && self.owner == owner && self.remote == remote
     }
 }
 
-fn hash_of<A: Address>(hash: &Hash, protocol: Protocol, owner: Endpoint<A>, remote: A) -> u64 {
-    hash.two(protocol, owner, Endpoint { address: remote, port: 0 })
+fn hash_of<A: Address>(hash: &Hash, protocol: Protocol, owner: Owner<A>, remote: A) -> u64 {
+    match owner {
+        Owner::Mapping(index) => hash.number(index, remote),
+        Owner::Endpoint(endpoint) => hash.two(protocol, endpoint, Endpoint { address: remote, port: 0 }),
+    }
 }

@@ -10,7 +10,7 @@ use crate::Behavior;
 use crate::behavior::Hairpin;
 use crate::key::{Address, Endpoint};
 use crate::realm::{Realm, refuse};
-use crate::record::Session;
+use crate::record::Record;
 use crate::verdict::{Refusal, Translation, Verdict};
 
 /// An error from inside, about a packet that came in: the quote shows remote -> internal.
@@ -27,13 +27,13 @@ pub(crate) fn outbound<A: Address>(
     }
     let found = realm.table.find_quoted(protocol, internal, remote.as_remote(protocol)).ok_or(NO_SESSION)?;
     let session = realm.table.session(found);
-    let (external, source, index) = (session.external, translation(session), session.mapping);
+    let (external, source, index) = (session.external, translation(session), realm.table.mapping_of(found));
     if back {
         // An echo's one identifier is the receiver's by now, as it would be in a quote seen outside.
         let sender = if protocol == Protocol::Icmp { Endpoint { port: external.port, ..remote } } else { remote };
         let found = realm.table.find_inbound(protocol, sender, external.as_remote(protocol)).ok_or(NO_SESSION)?;
         let session = realm.table.session(found);
-        let (sender, destination, second) = (session.internal, translation(session), session.mapping);
+        let (sender, destination, second) = (session.internal, translation(session), realm.table.mapping_of(found));
         show_outside(packet, external);
         show_inside(packet, sender);
         realm.table.remember(index);
@@ -53,7 +53,7 @@ pub(crate) fn inbound<A: Address>(realm: &mut Realm<A>, packet: &mut Packet) -> 
     let (protocol, external, remote) = quoted::<A>(packet)?;
     let found = realm.table.find_inbound(protocol, external, remote.as_remote(protocol)).ok_or(NO_SESSION)?;
     let session = realm.table.session(found);
-    let (internal, destination, index) = (session.internal, translation(session), session.mapping);
+    let (internal, destination, index) = (session.internal, translation(session), realm.table.mapping_of(found));
     if realm.translates {
         show_inside(packet, internal);
     }
@@ -63,7 +63,7 @@ pub(crate) fn inbound<A: Address>(realm: &mut Realm<A>, packet: &mut Packet) -> 
 
 const NO_SESSION: Refusal = Refusal { reason: DropReason::IcmpNoSession, mapping: None, answer: None };
 
-fn translation<A>(session: &Session<A>) -> Translation {
+fn translation<A>(session: &Record<A>) -> Translation {
     Translation { mapping: session.id, new_mapping: false, quoted: true }
 }
 

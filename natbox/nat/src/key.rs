@@ -175,6 +175,14 @@ impl Hash {
         hasher.finish()
     }
 
+    /// Hashes a number and an address.
+    pub(crate) fn number<A: Address>(&self, number: u32, address: A) -> u64 {
+        let mut hasher = self.0.build_hasher();
+        hasher.write_u64(u64::from(number));
+        address.feed(0, 0, &mut hasher);
+        hasher.finish()
+    }
+
     /// Hashes an address alone.
     pub(crate) fn address<A: Address>(&self, address: A) -> u64 {
         let mut hasher = self.0.build_hasher();

@@ -76,7 +76,12 @@ impl<A: Address> Realm<A> {
         hash: Hash,
     ) -> Realm<A> {
         let affinity = behavior.session_affinity == SessionAffinity::On;
-        let table = Table::new(hash.clone(), affinity, Permissions::of(behavior, hash.clone()));
+        // Where nothing is translated, the rule could only name what it has: the internal endpoint.
+        let rules = [Protocol::Udp, Protocol::Tcp, Protocol::Icmp].map(|protocol| match translates {
+            true => *behavior.mapping.of(protocol),
+            false => MappingRule::EndpointIndependent,
+        });
+        let table = Table::new(hash.clone(), rules, affinity, Permissions::of(behavior, hash.clone()));
         Realm { translates, table, pool: Pool::new(external, hash) }
     }
 
@@ -168,7 +173,7 @@ impl<A: Address> Realm<A> {
         if self.table.is_full() {
             return Err(refuse(DropReason::SessionsExhausted));
         }
-        let towards = self.towards(&nat.behavior, flow.protocol, remote);
+        let towards = self.table.towards(flow.protocol, remote);
         let known = self.table.find_rule(flow.protocol, flow.source, towards.unwrap_or(Endpoint::unspecified()));
         let mapping = match known {
             Some(index) => index,
@@ -176,16 +181,6 @@ impl<A: Address> Realm<A> {
         };
         let session = self.open_session(nat, mapping, remote, Side::Inside, now);
         Ok(Passage { session, new_mapping: known.is_none() })
-    }
-
-    /// What the mapping rule sees of a remote; `None` if it looks at no remote.
-    fn towards(&self, behavior: &Behavior, protocol: Protocol, remote: Endpoint<A>) -> Option<Endpoint<A>> {
-        match behavior.mapping.of(protocol) {
-            _ if !self.translates => None,
-            MappingRule::EndpointIndependent => None,
-            MappingRule::AddressDependent => Some(Endpoint { port: 0, ..remote }),
-            MappingRule::AddressAndPortDependent | MappingRule::ConnectionDependent => Some(remote),
-        }
     }
 
     fn open_mapping(
@@ -196,10 +191,9 @@ impl<A: Address> Realm<A> {
         now: Time,
     ) -> Result<u32, DropReason> {
         let external = if self.translates { self.take_external(nat, flow)? } else { flow.source };
-        let mut mapping = Mapping::new(flow.protocol, flow.source, external, MappingId(nat.next_id), now);
-        mapping.dependent = towards.is_some();
-        mapping.towards = towards.unwrap_or(mapping.towards);
+        let (protocol, internal, id) = (flow.protocol, flow.source, MappingId(nat.next_id));
         nat.next_id += 1;
+        let mapping = Mapping { protocol, internal, external, towards, findable: true, id, created: now };
         Ok(self.table.open_mapping(mapping))
     }
 
@@ -216,10 +210,7 @@ impl<A: Address> Realm<A> {
         let (protocol, internal) = (self.table.mapping(mapping).protocol, self.table.mapping(mapping).internal);
         let leads = match nat.behavior.session_affinity {
             SessionAffinity::On => self.table.find_outbound(protocol, internal, remote).is_none(),
-            SessionAffinity::Off => {
-                let towards = self.towards(&nat.behavior, protocol, remote);
-                towards.is_none_or(|towards| towards == self.table.mapping(mapping).towards)
-            }
+            SessionAffinity::Off => self.table.leads_to(mapping, remote),
         };
         self.table.open_session(Opening {
             mapping,
@@ -240,7 +231,8 @@ impl<A: Address> Realm<A> {
             return self.enter_anew(nat, flow, remote, judged, now);
         };
         let session = self.table.session(index);
-        if judged && !session.permits && !filter::admits(&self.table, &nat.behavior, session.mapping, remote) {
+        let mapping = session.mapping_of(index);
+        if judged && !session.permits() && !filter::admits(&self.table, &nat.behavior, mapping, remote) {
             return Err(Refusal { reason: DropReason::Filtered, mapping: Some(session.id), answer: None });
         }
         self.pin(nat, index);
@@ -250,7 +242,7 @@ impl<A: Address> Realm<A> {
     /// With affinity, replies use the mapping that let the packet in.
     #[inline]
     fn pin(&mut self, nat: &Shared, index: u32) {
-        if !self.table.session(index).leads && nat.behavior.session_affinity == SessionAffinity::On {
+        if !self.table.session(index).leads() && nat.behavior.session_affinity == SessionAffinity::On {
             self.table.lead(index);
         }
     }
@@ -289,8 +281,8 @@ impl<A: Address> Realm<A> {
     fn pass(&mut self, nat: &Shared, index: u32, side: Side, flow: Flow<A>, now: Time) -> Passage {
         let session = self.table.session_mut(index);
         let deadline = nat.timers.after(&mut session.tcp, flow.protocol, side, flow.flags, now);
-        if side == Side::Inside && !session.permits {
-            self.table.permit(index, nat.timers.holds(flow.protocol, Side::Outside));
+        if side == Side::Inside && !session.permits() {
+            self.table.permit(index);
         }
         if let Some(deadline) = deadline {
             self.table.set_deadline(index, deadline);
@@ -302,7 +294,7 @@ impl<A: Address> Realm<A> {
     #[inline(always)]
     fn translation(&mut self, passage: Passage) -> Translation {
         let session = self.table.session(passage.session);
-        let (mapping, index) = (session.id, session.mapping);
+        let (mapping, index) = (session.id, session.mapping_of(passage.session));
         self.table.remember(index);
         Translation { mapping, new_mapping: passage.new_mapping, quoted: false }
     }
@@ -318,12 +310,24 @@ impl<A: Address> Realm<A> {
     #[cold]
     fn expire_due(&mut self, nat: &mut Shared, now: Time) {
         while let Some(index) = self.table.next_due(now) {
-            let held = nat.timers.holds(self.table.session(index).protocol, Side::Outside);
-            if let Some(mapping) = self.table.close_session(index, held) {
-                self.release(nat, &mapping);
-                nat.ended.push(Ended { mapping: mapping.view(), why: MappingEnd::Expired });
-            }
+            self.end_session(nat, index, MappingEnd::Expired);
         }
+    }
+
+    /// Ends a session, and tells if its mapping ends with it, and why.
+    pub(crate) fn end_session(&mut self, nat: &mut Shared, index: u32, why: MappingEnd) {
+        if let Some(mapping) = self.table.close_session(index) {
+            self.release(nat, &mapping);
+            nat.ended.push(Ended { mapping: mapping.view(), why });
+        }
+    }
+
+    /// Ends a mapping with all its sessions, and tells why.
+    #[allow(dead_code, reason = "the axes that end mappings before their time are to come")]
+    pub(crate) fn end_mapping(&mut self, nat: &mut Shared, index: u32, why: MappingEnd) {
+        let mapping = self.table.close_mapping(index);
+        self.release(nat, &mapping);
+        nat.ended.push(Ended { mapping: mapping.view(), why });
     }
 
     fn release(&mut self, nat: &Shared, mapping: &Mapping<A>) {

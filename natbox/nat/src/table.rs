@@ -12,14 +12,21 @@
 //!        |                      +-- session -- permits, leads -------- 198.18.0.9:3478
 //!        |                      +-- session -- (guest) --------------- 198.18.0.8:53
 //!
-//!   by_internal  (protocol, internal, remote)   -> session   an outbound packet of a known session
-//!   by_external  (protocol, external, remote)   -> session   an inbound packet of a known session
-//!   by_rule      (protocol, internal, towards)  -> mapping   an outbound packet of a new session
-//!   by_endpoint  (protocol, external)           -> mapping   an inbound packet of a new session
+//!   by_rule      (protocol, internal, towards)  -> mapping, and the session in its record
+//!   by_endpoint  (protocol, external)           -> mapping, and the session in its record
+//!   by_internal  (protocol, internal, remote)   -> further session   an outbound packet
+//!   by_external  (protocol, external, remote)   -> further session   an inbound packet
 //! ```
 //!
-//! A session record repeats the endpoints of its mapping, so that a packet of a known session looks at one hash
-//! group and one record of 64 bytes (IPv4). The tables hold `u32` indices into the two slabs, never records.
+//! Most mappings have one session. It lies in the mapping's own record of 64 bytes (IPv4), so that a packet of it
+//! searches one index and reads one record, and the mapping costs no more than that. *Further* sessions have records of
+//! their own and stand in `by_internal` and `by_external`, so that a packet on a mapping of many sessions searches
+//! twice. A session's index is that of its record; it never changes. The indices hold `u32`, never records.
+//!
+//! Mappings may share a key: several of one internal endpoint under one rule, or several on one external endpoint.
+//! The oldest *heads* the others: it stands in the index, the others in a bunch behind it. Only a mapping that heads
+//! both its keys, and a session whose remote the rule would lead to it, share a record; whatever is not in its
+//! mapping's record is a further session. So no search walks a bunch.
 //!
 //! What a session may be, apart from its TCP state:
 //!
@@ -38,32 +45,51 @@
 //! Rejected: mapping deadlines beside session deadlines. Two clocks for one thing drift, and every packet would
 //! touch two records.
 
-use hashbrown::HashTable;
+mod aside;
+mod bunch;
+mod deadlines;
+mod index;
+mod keys;
+mod look;
+#[cfg(test)]
+mod tests;
+
 use natbox_wire::{Protocol, Time};
 use slab::Slab;
 
+use crate::behavior::Mapping as Rule;
 use crate::expiry::Expiry;
 use crate::filter::Permissions;
 use crate::key::{Address, Endpoint, Hash};
-use crate::record::{Mapping, NONE, Opening, Session};
-use crate::verdict::{MappingId, MappingView};
+use crate::record::{Mapping, NONE, Opening, Record, Role, mapping as of_mapping, session as of_session};
 
-/// Sessions that one table holds at most: 256 MiB of IPv4 records. Only the filter and the timers limit how many
+pub(crate) use aside::Aside;
+use bunch::Bunches;
+use index::Index;
+
+/// Records that one table holds at most: 256 MiB of IPv4. Only the filter and the timers limit how many
 /// sessions outsiders may open, so there must be an end.
-pub(crate) const MAX_SESSIONS: usize = 1 << 22;
+pub(crate) const MAX_RECORDS: usize = 1 << 22;
 
 /// Mappings and sessions of one address family.
 pub(crate) struct Table<A> {
-    sessions: Slab<Session<A>>,
-    mappings: Slab<Mapping<A>>,
-    by_internal: HashTable<u32>,
-    by_external: HashTable<u32>,
-    by_rule: HashTable<u32>,
-    by_endpoint: HashTable<u32>,
+    records: Slab<Record<A>>,
+    /// When each mapping was made, by index: nothing that a packet asks about.
+    created: Vec<Time>,
+    by_rule: Index,
+    behind_rule: Bunches,
+    by_endpoint: Index,
+    behind_endpoint: Bunches,
+    by_internal: Index,
+    by_external: Index,
     /// Permissions by remote address, where the filter asks for them.
     pub(crate) permissions: Option<Permissions<A>>,
     expiry: Expiry,
+    /// Absolute ends.
+    ends: Aside<Time>,
     hash: Hash,
+    /// Which remotes share a mapping, by protocol.
+    rules: [Rule; 3],
     /// Whether another session takes over when a leading one ends.
     affinity: bool,
     /// The mapping looked at last: whoever asks about a mapping asks about the packet just handled.
@@ -71,269 +97,235 @@ pub(crate) struct Table<A> {
 }
 
 impl<A: Address> Table<A> {
-    pub(crate) fn new(hash: Hash, affinity: bool, permissions: Option<Permissions<A>>) -> Table<A> {
+    /// An empty table. `rules` say which remotes share a mapping, by protocol.
+    pub(crate) fn new(hash: Hash, rules: [Rule; 3], affinity: bool, permissions: Option<Permissions<A>>) -> Table<A> {
         Table {
-            sessions: Slab::new(),
-            mappings: Slab::new(),
-            by_internal: HashTable::new(),
-            by_external: HashTable::new(),
-            by_rule: HashTable::new(),
-            by_endpoint: HashTable::new(),
+            records: Slab::new(),
+            created: Vec::new(),
+            by_rule: Index::default(),
+            behind_rule: Bunches::default(),
+            by_endpoint: Index::default(),
+            behind_endpoint: Bunches::default(),
+            by_internal: Index::default(),
+            by_external: Index::default(),
             permissions,
             expiry: Expiry::default(),
+            ends: Aside::default(),
             hash,
+            rules,
             affinity,
             recent: [NONE; 2],
         }
     }
 
-    /// The session that outbound packets to this remote use.
+    /// A session, by its index.
     #[inline(always)]
-    pub(crate) fn find_outbound(&self, protocol: Protocol, internal: Endpoint<A>, remote: Endpoint<A>) -> Option<u32> {
-        let hash = self.hash.two(protocol, internal, remote);
-        let found = self.by_internal.find(hash, |&index| {
-            let session = &self.sessions[index as usize];
-            session.remote == remote && session.internal == internal && session.protocol == protocol && session.leads
-        });
-        found.copied()
+    pub(crate) fn session(&self, index: u32) -> &Record<A> {
+        &self.records[index as usize]
     }
 
-    /// The session that an error from inside speaks of: the one that outbound packets use, or else any through which
-    /// the quoted packet may have come in (RFC 5508 REQ-5). Without affinity none need lead.
-    pub(crate) fn find_quoted(&self, protocol: Protocol, internal: Endpoint<A>, remote: Endpoint<A>) -> Option<u32> {
-        self.find_outbound(protocol, internal, remote).or_else(|| self.oldest(protocol, internal, remote))
-    }
-
-    /// The session that inbound packets from this remote to this external endpoint use.
     #[inline(always)]
-    pub(crate) fn find_inbound(&self, protocol: Protocol, external: Endpoint<A>, remote: Endpoint<A>) -> Option<u32> {
-        let hash = self.hash.two(protocol, external, remote);
-        let found = self.by_external.find(hash, |&index| {
-            let session = &self.sessions[index as usize];
-            session.remote == remote && session.external == external && session.protocol == protocol
-        });
-        found.copied()
+    pub(crate) fn session_mut(&mut self, index: u32) -> &mut Record<A> {
+        &mut self.records[index as usize]
     }
 
-    /// The mapping of this internal endpoint towards these remotes.
-    pub(crate) fn find_rule(&self, protocol: Protocol, internal: Endpoint<A>, towards: Endpoint<A>) -> Option<u32> {
-        let found = self.by_rule.find(self.hash.two(protocol, internal, towards), |&index| {
-            let mapping = &self.mappings[index as usize];
-            mapping.internal == internal && mapping.towards == towards && mapping.protocol == protocol
-        });
-        found.copied()
-    }
-
-    /// The mapping of this external endpoint.
-    pub(crate) fn find_endpoint(&self, protocol: Protocol, external: Endpoint<A>) -> Option<u32> {
-        let found = self.by_endpoint.find(self.hash.one(protocol, external), |&index| {
-            let mapping = &self.mappings[index as usize];
-            mapping.external == external && mapping.protocol == protocol
-        });
-        found.copied()
-    }
-
-    /// Whether any session of this internal endpoint, on whichever mapping, permits this remote.
-    pub(crate) fn is_permitted_anywhere(&self, protocol: Protocol, internal: Endpoint<A>, remote: Endpoint<A>) -> bool {
-        self.siblings(protocol, internal, remote).any(|index| self.sessions[index as usize].permits)
-    }
-
-    /// The sessions between an internal endpoint and a remote, on all mappings.
-    fn siblings(&self, protocol: Protocol, internal: Endpoint<A>, remote: Endpoint<A>) -> impl Iterator<Item = u32> {
-        let all = self.by_internal.iter_hash(self.hash.two(protocol, internal, remote)).copied();
-        all.filter(move |index| {
-            let session = &self.sessions[*index as usize];
-            session.remote == remote && session.internal == internal && session.protocol == protocol
-        })
-    }
-
+    /// A mapping, by its index.
     #[inline]
-    pub(crate) fn session(&self, index: u32) -> &Session<A> {
-        &self.sessions[index as usize]
+    pub(crate) fn mapping(&self, index: u32) -> &Record<A> {
+        &self.records[index as usize]
     }
 
-    #[inline]
-    pub(crate) fn session_mut(&mut self, index: u32) -> &mut Session<A> {
-        &mut self.sessions[index as usize]
-    }
-
-    #[inline]
-    pub(crate) fn mapping(&self, index: u32) -> &Mapping<A> {
-        &self.mappings[index as usize]
+    /// The index of a session's mapping.
+    #[inline(always)]
+    pub(crate) fn mapping_of(&self, session: u32) -> u32 {
+        self.session(session).mapping_of(session)
     }
 
     /// Whether no further session may be opened.
     pub(crate) fn is_full(&self) -> bool {
-        self.sessions.len() >= MAX_SESSIONS
+        self.records.len() >= MAX_RECORDS
     }
 
     /// Adds a mapping. It ends when its last holder ends, so a session must be opened on it at once.
     pub(crate) fn open_mapping(&mut self, mapping: Mapping<A>) -> u32 {
-        let by_rule = self.hash.two(mapping.protocol, mapping.internal, mapping.towards);
-        let by_endpoint = self.hash.one(mapping.protocol, mapping.external);
-        let index = self.mappings.insert(mapping) as u32;
-        let (hash, mappings) = (&self.hash, &self.mappings);
-        self.by_rule.insert_unique(by_rule, index, |&index| {
-            let mapping = &mappings[index as usize];
-            hash.two(mapping.protocol, mapping.internal, mapping.towards)
-        });
-        self.by_endpoint.insert_unique(by_endpoint, index, |&index| {
-            let mapping = &mappings[index as usize];
-            hash.one(mapping.protocol, mapping.external)
-        });
+        let record = Record::of_mapping(&mapping);
+        let index = self.records.insert(record) as u32;
+        self.created.resize(self.created.len().max(index as usize + 1), Time::ZERO);
+        self.created[index as usize] = mapping.created;
+        self.link_by_rule(index);
+        self.link_by_endpoint(index);
         index
     }
 
     /// Adds a session to a mapping.
     pub(crate) fn open_session(&mut self, opening: Opening<A>) -> u32 {
-        let Opening { mapping: index, remote, tcp, permits, holds, leads, deadline } = opening;
-        let mapping = &mut self.mappings[index as usize];
-        let (protocol, internal, external, next) =
-            (mapping.protocol, mapping.internal, mapping.external, mapping.first);
-        let session = Session {
-            internal,
-            remote,
-            external,
-            protocol,
-            tcp,
-            permits: false,
-            leads,
-            mapping: index,
-            id: mapping.id,
-            deadline,
-            armed: deadline,
-            previous: NONE,
-            next,
-        };
-        let index = self.sessions.insert(session) as u32;
-        mapping.first = index;
-        mapping.holders += u32::from(holds && !permits);
-        if next != NONE {
-            self.sessions[next as usize].previous = index;
-        }
-        let (hash, sessions) = (&self.hash, &self.sessions);
-        self.by_internal.insert_unique(hash.two(protocol, internal, remote), index, |&index| {
-            let session = &sessions[index as usize];
-            hash.two(session.protocol, session.internal, session.remote)
-        });
-        self.by_external.insert_unique(hash.two(protocol, external, remote), index, |&index| {
-            let session = &sessions[index as usize];
-            hash.two(session.protocol, session.external, session.remote)
-        });
+        let Opening { mapping, remote, tcp, permits, holds, leads, deadline } = opening;
+        let index = if self.has_room_for(mapping, remote) { mapping } else { self.add_record(mapping, remote) };
+        let record = &mut self.records[index as usize];
+        record.remote = remote;
+        record.tcp = tcp;
+        record.session = of_session::LIVE;
+        record.session |= if leads { of_session::LEADS } else { 0 };
+        record.marks = 0;
+        record.deadline = deadline;
+        record.armed = deadline;
         self.expiry.arm(deadline, index);
+        if holds {
+            self.hold(index);
+        }
         if permits {
-            self.permit(index, false);
+            self.permit(index);
         }
         index
     }
 
-    /// A packet from inside has gone through a session for the first time. `holds` tells whether the session held
-    /// its mapping before.
+    /// Whether a session with this remote may lie in a mapping's own record.
+    fn has_room_for(&self, mapping: u32, remote: Endpoint<A>) -> bool {
+        let record = self.mapping(mapping);
+        !record.is(of_session::LIVE)
+            && record.has(of_mapping::HEADS_RULE | of_mapping::HEADS_ENDPOINT)
+            && self.leads_to(mapping, remote)
+    }
+
+    /// A record of its own for a further session.
+    fn add_record(&mut self, mapping: u32, remote: Endpoint<A>) -> u32 {
+        let &Record { internal, external, protocol, id, next, .. } = self.mapping(mapping);
+        let index = self.records.insert(Record {
+            internal,
+            external,
+            remote,
+            protocol,
+            tcp: crate::tcp::Tcp::Established,
+            session: 0,
+            mapping: 0,
+            marks: 0,
+            role: Role::Further { mapping, previous: mapping },
+            next,
+            id,
+            deadline: Time::MAX,
+            armed: Time::MAX,
+        });
+        let index = index as u32;
+        self.records[mapping as usize].next = index;
+        self.set_previous(next, index);
+        self.by_internal.insert(self.hash.two(protocol, internal, remote), index);
+        self.by_external.insert(self.hash.two(protocol, external, remote), index);
+        index
+    }
+
+    fn set_previous(&mut self, session: u32, before: u32) {
+        if let Some(Record { role: Role::Further { previous, .. }, .. }) = self.records.get_mut(session as usize) {
+            *previous = before;
+        }
+    }
+
+    /// The session holds its mapping from now on.
+    fn hold(&mut self, index: u32) {
+        let record = &mut self.records[index as usize];
+        if !record.is(of_session::HOLDS) {
+            record.session |= of_session::HOLDS;
+            let mapping = record.mapping_of(index);
+            self.count_holders(mapping, 1);
+        }
+    }
+
+    /// Changes the number of a mapping's holders; gives the new number.
+    fn count_holders(&mut self, mapping: u32, change: i32) -> u32 {
+        match &mut self.records[mapping as usize].role {
+            Role::Mapping { holders, .. } => {
+                *holders = holders.saturating_add_signed(change);
+                *holders
+            }
+            Role::Further { .. } => 0,
+        }
+    }
+
+    /// A packet from inside has gone through a session for the first time.
     #[inline(never)]
-    pub(crate) fn permit(&mut self, index: u32, holds: bool) {
-        let session = &mut self.sessions[index as usize];
-        session.permits = true;
-        let mapping = &mut self.mappings[session.mapping as usize];
-        mapping.holders += u32::from(!holds);
+    pub(crate) fn permit(&mut self, index: u32) {
+        self.records[index as usize].session |= of_session::PERMITS;
+        self.hold(index);
+        let record = &self.records[index as usize];
         if let Some(permissions) = &mut self.permissions {
-            permissions.add(session.protocol, session.internal, session.external, session.remote.address);
+            permissions.add(record, index);
         }
     }
 
-    /// Moves a session's deadline.
-    #[inline]
-    pub(crate) fn set_deadline(&mut self, index: u32, deadline: Time) {
-        let session = &mut self.sessions[index as usize];
-        session.deadline = deadline;
-        if deadline < session.armed {
-            session.armed = deadline;
-            self.expiry.arm(deadline, index);
-        }
-    }
-
-    /// When the next entry comes up; perhaps earlier than the next end.
-    #[inline]
-    pub(crate) fn next_deadline(&self) -> Option<Time> {
-        self.expiry.next()
-    }
-
-    /// The next session whose deadline has come, without removing it.
-    pub(crate) fn next_due(&mut self, now: Time) -> Option<u32> {
-        while let Some((armed, index)) = self.expiry.pop(now) {
-            let Some(session) = self.sessions.get_mut(index as usize) else { continue };
-            if session.armed != armed {
-                continue;
-            }
-            if session.deadline <= now {
-                return Some(index);
-            }
-            session.armed = session.deadline;
-            self.expiry.arm(session.deadline, index);
-        }
-        None
-    }
-
-    /// Removes a session. `held` tells whether sessions that do not permit hold their mapping. Gives the mapping
-    /// back if this was its last holder; guests that were left go with it.
-    pub(crate) fn close_session(&mut self, index: u32, held: bool) -> Option<Mapping<A>> {
-        let session = self.unlink_session(index);
-        let mapping = &mut self.mappings[session.mapping as usize];
-        mapping.holders -= u32::from(held || session.permits);
-        (mapping.holders == 0).then(|| self.close_mapping(session.mapping))
+    /// Removes a session. Gives the mapping back if this was its last holder; guests that were left go with it.
+    pub(crate) fn close_session(&mut self, index: u32) -> Option<Mapping<A>> {
+        let mapping = self.mapping_of(index);
+        let held = self.session(index).is(of_session::HOLDS);
+        self.unlink_session(index);
+        let left = self.count_holders(mapping, -i32::from(held));
+        (left == 0).then(|| self.close_mapping(mapping))
     }
 
     /// Removes a mapping and all its sessions.
     pub(crate) fn close_mapping(&mut self, index: u32) -> Mapping<A> {
-        while self.mappings[index as usize].first != NONE {
-            self.unlink_session(self.mappings[index as usize].first);
+        while self.mapping(index).next != NONE {
+            self.unlink_session(self.mapping(index).next);
         }
-        let mapping = self.mappings.remove(index as usize);
-        let by_rule = self.hash.two(mapping.protocol, mapping.internal, mapping.towards);
-        remove(&mut self.by_rule, by_rule, index);
-        remove(&mut self.by_endpoint, self.hash.one(mapping.protocol, mapping.external), index);
-        mapping
+        if self.mapping(index).is(of_session::LIVE) {
+            self.unlink_session(index);
+        }
+        self.unlink_by_rule(index);
+        self.unlink_by_endpoint(index);
+        let record = self.records.remove(index as usize);
+        Mapping {
+            protocol: record.protocol,
+            internal: record.internal,
+            external: record.external,
+            towards: record.has(of_mapping::DEPENDENT).then(|| record.towards()),
+            findable: record.has(of_mapping::FINDABLE),
+            id: record.id,
+            created: self.created[index as usize],
+        }
     }
 
-    fn unlink_session(&mut self, index: u32) -> Session<A> {
-        let session = self.sessions.remove(index as usize);
-        match session.previous {
-            NONE => self.mappings[session.mapping as usize].first = session.next,
-            previous => self.sessions[previous as usize].next = session.next,
+    /// Takes a session out of everything that finds it.
+    fn unlink_session(&mut self, index: u32) {
+        let record = &mut self.records[index as usize];
+        let (was, role, next) = (record.session, record.role, record.next);
+        let (protocol, internal, external, remote) = (record.protocol, record.internal, record.external, record.remote);
+        if let Some(permissions) = self.permissions.as_mut().filter(|_| record.permits()) {
+            permissions.remove(record, index);
         }
-        if session.next != NONE {
-            self.sessions[session.next as usize].previous = session.previous;
+        if was & of_session::ENDS != 0 {
+            self.ends.clear(index);
         }
-        let Session { protocol, internal, external, remote, .. } = session;
-        remove(&mut self.by_internal, self.hash.two(protocol, internal, remote), index);
-        remove(&mut self.by_external, self.hash.two(protocol, external, remote), index);
-        if let Some(permissions) = self.permissions.as_mut().filter(|_| session.permits) {
-            permissions.remove(protocol, internal, external, remote.address);
+        match role {
+            Role::Mapping { .. } => {
+                record.session = 0;
+                record.deadline = Time::MAX;
+                record.armed = Time::MAX;
+            }
+            Role::Further { previous, .. } => {
+                self.records.remove(index as usize);
+                self.records[previous as usize].next = next;
+                self.set_previous(next, previous);
+                self.by_internal.remove(self.hash.two(protocol, internal, remote), index);
+                self.by_external.remove(self.hash.two(protocol, external, remote), index);
+            }
         }
-        if session.leads && self.affinity {
+        if was & of_session::LEADS != 0 && self.affinity {
             self.promote(protocol, internal, remote);
         }
-        session
     }
 
     /// Lets this session lead instead of the one that does.
     #[cold]
     pub(crate) fn lead(&mut self, index: u32) {
-        let Session { protocol, internal, remote, .. } = self.sessions[index as usize];
+        let &Record { protocol, internal, remote, .. } = self.session(index);
         if let Some(former) = self.find_outbound(protocol, internal, remote) {
-            self.sessions[former as usize].leads = false;
+            self.records[former as usize].session &= !of_session::LEADS;
         }
-        self.sessions[index as usize].leads = true;
-    }
-
-    /// The session on the oldest mapping.
-    fn oldest(&self, protocol: Protocol, internal: Endpoint<A>, remote: Endpoint<A>) -> Option<u32> {
-        self.siblings(protocol, internal, remote).min_by_key(|index| self.sessions[*index as usize].id)
+        self.records[index as usize].session |= of_session::LEADS;
     }
 
     /// Lets the session on the oldest mapping lead.
     fn promote(&mut self, protocol: Protocol, internal: Endpoint<A>, remote: Endpoint<A>) {
         if let Some(index) = self.oldest(protocol, internal, remote) {
-            self.sessions[index as usize].leads = true;
+            self.records[index as usize].session |= of_session::LEADS;
         }
     }
 
@@ -341,23 +333,5 @@ impl<A: Address> Table<A> {
     #[inline]
     pub(crate) fn remember(&mut self, mapping: u32) {
         self.recent = [mapping, self.recent[0]];
-    }
-
-    /// A live mapping by its number: at once if one of the last two packets used it, else by searching.
-    pub(crate) fn view(&self, id: MappingId) -> Option<MappingView> {
-        let recent = self.recent.iter().filter_map(|index| self.mappings.get(*index as usize));
-        let all = self.mappings.iter().map(|(_, mapping)| mapping);
-        recent.chain(all).find(|mapping| mapping.id == id).map(Mapping::view)
-    }
-
-    /// The live mappings with their indices, in no order that means anything.
-    pub(crate) fn mappings(&self) -> impl Iterator<Item = (u32, &Mapping<A>)> {
-        self.mappings.iter().map(|(index, mapping)| (index as u32, mapping))
-    }
-}
-
-fn remove(table: &mut HashTable<u32>, hash: u64, index: u32) {
-    if let Ok(entry) = table.find_entry(hash, |&other| other == index) {
-        entry.remove();
     }
 }

@@ -1,0 +1,74 @@
+//! When sessions end: their deadlines, and which comes next.
+
+use natbox_wire::Time;
+
+use crate::key::Address;
+use crate::record::session as of_session;
+use crate::table::Table;
+
+impl<A: Address> Table<A> {
+    /// Moves a session's deadline, but not behind its absolute end.
+    #[inline]
+    pub(crate) fn set_deadline(&mut self, index: u32, deadline: Time) {
+        let record = &mut self.records[index as usize];
+        let mut deadline = deadline;
+        if record.is(of_session::ENDS) {
+            deadline = self.ends.get(index).map_or(deadline, |end| deadline.min(*end));
+        }
+        record.deadline = deadline;
+        if deadline < record.armed {
+            record.armed = deadline;
+            self.expiry.arm(deadline, index);
+        }
+    }
+
+    /// Gives a session an absolute end, which no packet moves.
+    #[allow(dead_code, reason = "the axis of absolute lifetimes is to come")]
+    pub(crate) fn set_end(&mut self, index: u32, end: Time) {
+        self.ends.set(index, end);
+        let record = &mut self.records[index as usize];
+        record.session |= of_session::ENDS;
+        let deadline = record.deadline;
+        self.set_deadline(index, deadline);
+    }
+
+    /// When the next entry comes up; perhaps earlier than the next end.
+    #[inline]
+    pub(crate) fn next_deadline(&self) -> Option<Time> {
+        self.expiry.next()
+    }
+
+    /// The next session whose deadline has come, without removing it.
+    pub(crate) fn next_due(&mut self, now: Time) -> Option<u32> {
+        while let Some((armed, index)) = self.expiry.pop(now) {
+            let Some(record) = self.records.get_mut(index as usize) else { continue };
+            if record.armed != armed {
+                continue;
+            }
+            if record.deadline <= now {
+                return Some(index);
+            }
+            record.armed = record.deadline;
+            self.expiry.arm(record.deadline, index);
+        }
+        None
+    }
+
+    /// The session whose deadline comes next, without removing it: the one to sacrifice where there is no room. What
+    /// it searches, it need not search again until packets have prolonged it.
+    #[allow(dead_code, reason = "the axis of eviction is to come")]
+    pub(crate) fn soonest(&mut self) -> Option<u32> {
+        while let Some((armed, index)) = self.expiry.pop(Time::MAX) {
+            let Some(record) = self.records.get_mut(index as usize) else { continue };
+            if record.armed != armed {
+                continue;
+            }
+            record.armed = record.deadline;
+            self.expiry.arm(record.deadline, index);
+            if record.deadline == armed {
+                return Some(index);
+            }
+        }
+        None
+    }
+}

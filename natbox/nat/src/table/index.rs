@@ -1,0 +1,180 @@
+//! From a hash to an index: a sorted array with gaps.
+//!
+//! A slot is the upper half of a hash and a `u32`. Slots are sorted by hash, and each stands at the place that its
+//! hash has in the range of all hashes (`home`), or as close behind it as the others let it. So a search reads one
+//! cache line as a rule, knows what is not there without reading to the next gap, and looks at no record whose
+//! hash differs.
+//!
+//! Own code, because the ready-made tables of indices cost more where it counts: they keep tags and
+//! indices apart (two cache misses a search), and to grow they must hash every record anew in random order. This one
+//! grows by copying in order, by a quarter at a time, which also wastes less.
+//!
+//! Knows nothing of what the indices mean: equality is the caller's.
+
+/// An empty slot. No hash reads `u32::MAX`, so that an empty slot ends every search.
+const EMPTY: u64 = u64::MAX;
+/// Slots behind the last home, for entries pushed behind it.
+const SLACK: usize = 8;
+
+/// A multimap from hashes to indices.
+#[derive(Default)]
+pub(crate) struct Index {
+    slots: Vec<u64>,
+    /// How many slots are a home.
+    homes: usize,
+    len: usize,
+}
+
+/// The half of a hash that counts.
+#[inline(always)]
+fn upper(hash: u64) -> u32 {
+    ((hash >> 32) as u32).min(u32::MAX - 1)
+}
+
+#[inline(always)]
+fn hash_of(slot: u64) -> u32 {
+    (slot >> 32) as u32
+}
+
+impl Index {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    #[inline(always)]
+    fn home(&self, hash: u32) -> usize {
+        ((u64::from(hash) * self.homes as u64) >> 32) as usize
+    }
+
+    /// The first index under this hash, oldest first, that is the one sought.
+    #[inline(always)]
+    pub(crate) fn find(&self, hash: u64, mut is_sought: impl FnMut(u32) -> bool) -> Option<u32> {
+        let hash = upper(hash);
+        for slot in &self.slots[self.home(hash)..] {
+            if hash_of(*slot) > hash {
+                return None;
+            }
+            if hash_of(*slot) == hash && is_sought(*slot as u32) {
+                return Some(*slot as u32);
+            }
+        }
+        None
+    }
+
+    /// All indices under this hash, oldest first.
+    pub(crate) fn all(&self, hash: u64) -> impl Iterator<Item = u32> {
+        let hash = upper(hash);
+        let run = self.slots[self.home(hash)..].iter().take_while(move |slot| hash_of(**slot) <= hash);
+        run.filter(move |slot| hash_of(**slot) == hash).map(|slot| *slot as u32)
+    }
+
+    /// Adds an index, which must not be `u32::MAX`.
+    pub(crate) fn insert(&mut self, hash: u64, index: u32) {
+        if self.len * 5 >= self.homes * 4 {
+            self.grow();
+        }
+        self.len += 1;
+        let hash = upper(hash);
+        let mut at = self.home(hash);
+        while self.slots.get(at).is_some_and(|slot| hash_of(*slot) <= hash) {
+            at += 1;
+        }
+        self.put(at, u64::from(hash) << 32 | u64::from(index));
+    }
+
+    /// Puts an entry into a slot, and what stood there into the next, up to the next gap.
+    fn put(&mut self, mut at: usize, mut entry: u64) {
+        loop {
+            if at == self.slots.len() {
+                self.slots.reserve_exact(SLACK);
+                self.slots.resize(at + SLACK, EMPTY);
+            }
+            let displaced = std::mem::replace(&mut self.slots[at], entry);
+            if displaced == EMPTY {
+                return;
+            }
+            entry = displaced;
+            at += 1;
+        }
+    }
+
+    /// Removes an index; nothing happens if it is not there.
+    pub(crate) fn remove(&mut self, hash: u64, index: u32) {
+        let hash = upper(hash);
+        let home = self.home(hash);
+        let sought = u64::from(hash) << 32 | u64::from(index);
+        let run = self.slots[home..].iter().take_while(|slot| hash_of(**slot) <= hash);
+        let Some(mut at) = run.into_iter().position(|slot| *slot == sought).map(|place| home + place) else { return };
+        self.len -= 1;
+        // Those behind the gap move up until one stands at its home.
+        while let Some(next) = self.slots.get(at + 1).copied() {
+            if next == EMPTY || self.home(hash_of(next)) > at {
+                break;
+            }
+            self.slots[at] = next;
+            at += 1;
+        }
+        self.slots[at] = EMPTY;
+    }
+
+    #[cold]
+    fn grow(&mut self) {
+        self.homes += self.homes / 4 + 8;
+        let wider = vec![EMPTY; self.homes + SLACK];
+        let mut next = 0;
+        for slot in std::mem::replace(&mut self.slots, wider) {
+            if slot != EMPTY {
+                let at = self.home(hash_of(slot)).max(next);
+                self.put(at, slot);
+                next = at + 1;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// Hashes of few values, so that runs collide, and at the upper end, so that they reach over the last home.
+        #[test]
+        fn it_holds_what_a_list_holds(
+            steps in prop::collection::vec((any::<bool>(), prop_oneof![0..9_u64, u64::MAX - 9..=u64::MAX], 0..4_u32), 0..400),
+        ) {
+            let spread = |hash: u64| if hash < 9 { hash << 60 } else { u64::MAX - ((u64::MAX - hash) << 33) };
+            let (mut index, mut list) = (Index::default(), Vec::new());
+            for (number, (insert, hash, age)) in steps.into_iter().enumerate() {
+                let hash = spread(hash);
+                if insert {
+                    index.insert(hash, number as u32);
+                    list.push((hash, number as u32));
+                } else if let Some(at) = list.iter().position(|(of, _)| *of == hash) {
+                    let at = (at + age as usize).min(list.len() - 1);
+                    let (hash, number) = list.remove(at);
+                    index.remove(hash, number);
+                }
+                prop_assert_eq!(index.is_empty(), list.is_empty());
+                for hash in list.iter().map(|(hash, _)| *hash).chain([hash]) {
+                    let same = |other: u64| upper(other) == upper(hash);
+                    let expected: Vec<u32> = list.iter().filter(|(of, _)| same(*of)).map(|(_, number)| *number).collect();
+                    prop_assert_eq!(index.all(hash).collect::<Vec<u32>>(), expected.clone());
+                    prop_assert_eq!(index.find(hash, |one| Some(&one) == expected.last()), expected.last().copied());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_was_never_inserted_is_neither_found_nor_removed() {
+        let mut index = Index::default();
+        assert_eq!(index.find(7, |_| true), None);
+        index.remove(7, 7);
+        index.insert(1 << 40, 3);
+        index.remove(1 << 40, 4);
+        assert_eq!(index.find(1 << 40, |_| true), Some(3));
+        assert_eq!(index.find(1 << 41, |_| true), None);
+    }
+}

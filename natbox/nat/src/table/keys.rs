@@ -1,0 +1,90 @@
+//! By which keys a mapping is found, and who heads those that share one.
+
+use crate::key::Address;
+use crate::record::mapping as of_mapping;
+use crate::table::Table;
+
+impl<A: Address> Table<A> {
+    /// A mapping's hashes: in `by_rule`, and in `by_endpoint`.
+    fn hashes(&self, index: u32) -> (u64, u64) {
+        let record = self.mapping(index);
+        let by_rule = self.hash.two(record.protocol, record.internal, record.towards());
+        (by_rule, self.hash.one(record.protocol, record.external))
+    }
+
+    /// The mapping that heads those of a mapping's rule key.
+    fn head_by_rule(&self, index: u32) -> Option<u32> {
+        let record = self.mapping(index);
+        self.find_rule_head(record.protocol, record.internal, record.towards())
+    }
+
+    /// The mapping that heads those of a mapping's external endpoint.
+    fn head_by_endpoint(&self, index: u32) -> Option<u32> {
+        let record = self.mapping(index);
+        self.find_endpoint(record.protocol, record.external)
+    }
+
+    /// Lets a new mapping be found by its rule key.
+    pub(super) fn link_by_rule(&mut self, index: u32) {
+        match self.head_by_rule(index) {
+            None => {
+                self.by_rule.insert(self.hashes(index).0, index);
+                self.records[index as usize].mapping |= of_mapping::HEADS_RULE;
+            }
+            Some(head) => {
+                self.behind_rule.add(head, index);
+                self.records[head as usize].mapping |= of_mapping::SHARES_RULE;
+            }
+        }
+    }
+
+    /// Lets a new mapping be found by its external endpoint.
+    pub(super) fn link_by_endpoint(&mut self, index: u32) {
+        match self.head_by_endpoint(index) {
+            None => {
+                self.by_endpoint.insert(self.hashes(index).1, index);
+                self.records[index as usize].mapping |= of_mapping::HEADS_ENDPOINT;
+            }
+            Some(head) => {
+                self.behind_endpoint.add(head, index);
+                self.records[head as usize].mapping |= of_mapping::SHARES_ENDPOINT;
+            }
+        }
+    }
+
+    pub(super) fn unlink_by_rule(&mut self, index: u32) {
+        let (hash, _) = self.hashes(index);
+        if !self.mapping(index).has(of_mapping::HEADS_RULE) {
+            if let Some(head) = self.head_by_rule(index) {
+                self.behind_rule.remove(head, index);
+            }
+            return;
+        }
+        self.by_rule.remove(hash, index);
+        if !self.mapping(index).has(of_mapping::SHARES_RULE) {
+            return;
+        }
+        if let Some(successor) = self.behind_rule.succeed(index) {
+            self.by_rule.insert(hash, successor);
+            self.records[successor as usize].mapping |= of_mapping::HEADS_RULE | of_mapping::SHARES_RULE;
+        }
+    }
+
+    pub(super) fn unlink_by_endpoint(&mut self, index: u32) {
+        let (_, hash) = self.hashes(index);
+        if !self.mapping(index).has(of_mapping::HEADS_ENDPOINT) {
+            if let Some(head) = self.head_by_endpoint(index) {
+                self.behind_endpoint.remove(head, index);
+            }
+            return;
+        }
+        self.by_endpoint.remove(hash, index);
+        if !self.mapping(index).has(of_mapping::SHARES_ENDPOINT) {
+            return;
+        }
+        if let Some(successor) = self.behind_endpoint.succeed(index) {
+            self.by_endpoint.insert(hash, successor);
+            self.records[successor as usize].mapping |= of_mapping::HEADS_ENDPOINT | of_mapping::SHARES_ENDPOINT;
+        }
+    }
+}
