@@ -108,12 +108,14 @@ fn every_target_has_a_body_a_binary_and_a_corpus() {
     let manifest = std::fs::read_to_string(folder().join("Cargo.toml")).expect("the manifest of the fuzz crate");
     let manifest: toml::Table = manifest.parse().expect("a manifest");
     let binaries = manifest["bin"].as_array().expect("binaries").iter();
-    let binaries: BTreeSet<String> = binaries.map(|binary| binary["name"].as_str().expect("a name").to_owned()).collect();
+    let binaries: BTreeSet<String> =
+        binaries.map(|binary| binary["name"].as_str().expect("a name").to_owned()).collect();
     assert_eq!(binaries, known);
     assert_eq!(names(&folder().join("corpus")).into_iter().collect::<BTreeSet<_>>(), known);
     for name in &known {
         let text = std::fs::read_to_string(folder().join(format!("targets/{name}.rs"))).expect("a target");
-        let expected = format!("#![no_main]\n\nlibfuzzer_sys::fuzz_target!(|data: &[u8]| natbox_fuzz::{name}::run(data));\n");
+        let expected =
+            format!("#![no_main]\n\nlibfuzzer_sys::fuzz_target!(|data: &[u8]| natbox_fuzz::{name}::run(data));\n");
         assert_eq!(text, expected, "a target is its body and nothing else");
     }
 }

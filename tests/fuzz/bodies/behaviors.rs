@@ -58,8 +58,24 @@ fn walk(path: &str, schema: &Value, axes: &mut Vec<Axis>) {
 fn quantities(schema: &Value) -> Vec<Value> {
     let edges = ["minimum", "maximum"].map(|edge| schema.get(edge).cloned());
     let texts = [
-        "0s", "1ms", "1s", "5s", "30s", "2h", "1024-65535", "40000-40003", "4998-5003", "1-40", "5000-5000", "0%", "50%",
-        "10.0.0.0/24", "198.51.100.1", "10.0.0.2:5000", "n", "a",
+        "0s",
+        "1ms",
+        "1s",
+        "5s",
+        "30s",
+        "2h",
+        "1024-65535",
+        "40000-40003",
+        "4998-5003",
+        "1-40",
+        "5000-5000",
+        "0%",
+        "50%",
+        "10.0.0.0/24",
+        "198.51.100.1",
+        "10.0.0.2:5000",
+        "n",
+        "a",
     ];
     let counts = [0, 1, 2, 3, 4, 8, 16, 64, 512, 1024].map(|count| json!(count));
     let single = edges.into_iter().flatten().chain(counts).chain(texts.map(|text| json!(text)));

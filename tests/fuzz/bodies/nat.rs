@@ -35,7 +35,8 @@ pub fn run(data: &[u8]) {
     let behavior = behavior(&mut input);
     let seed = input.byte();
     let nat = Nat::new(behavior, &pool(1), seed.into());
-    let mut bench = Bench { nat, now: Time::ZERO, outside: Vec::new(), inside: Vec::new(), packets: 0, ended: BTreeSet::new() };
+    let mut bench =
+        Bench { nat, now: Time::ZERO, outside: Vec::new(), inside: Vec::new(), packets: 0, ended: BTreeSet::new() };
     while !input.is_empty() {
         bench.step(&mut input);
         bench.look();
@@ -213,7 +214,11 @@ impl Bench {
         let (due, live) = (self.nat.poll_timeout(), self.nat.mappings());
         let told = collect(|told| self.nat.handle_timeout(self.now, told));
         if due.is_none_or(|due| due > self.now) {
-            assert_eq!((told.len(), self.nat.mappings(), self.nat.poll_timeout()), (0, live, due), "silence before the deadline");
+            assert_eq!(
+                (told.len(), self.nat.mappings(), self.nat.poll_timeout()),
+                (0, live, due),
+                "silence before the deadline"
+            );
         }
         self.note(told);
         assert!(self.nat.poll_timeout().is_none_or(|due| due > self.now), "what was due is done");
@@ -235,7 +240,8 @@ impl Bench {
         let externals: BTreeSet<(Protocol, SocketAddr)> = live.iter().map(|one| (one.protocol, one.external)).collect();
         assert_eq!(ids.len(), live.len(), "one number, one mapping");
         assert_eq!(externals.len(), live.len(), "two mappings share an external endpoint: {live:?}");
-        let owned = |one: &MappingView| one.external == one.internal || self.nat.external().contains(&one.external.ip());
+        let owned =
+            |one: &MappingView| one.external == one.internal || self.nat.external().contains(&one.external.ip());
         assert!(live.iter().all(owned), "an external endpoint that is not the NAT's: {live:?}");
     }
 
@@ -260,7 +266,11 @@ fn remote(ipv6: bool, input: &mut Input<'_>) -> SocketAddr {
 
 fn packet(source: SocketAddr, destination: SocketAddr, input: &mut Input<'_>) -> Option<Packet> {
     let (kind, fields) = (input.byte(), input.byte());
-    let fields = IpFields { ttl: [64, 2, 1, 0][usize::from(fields) & 3], dont_fragment: fields & 4 != 0, identification: fields.into() };
+    let fields = IpFields {
+        ttl: [64, 2, 1, 0][usize::from(fields) & 3],
+        dont_fragment: fields & 4 != 0,
+        identification: fields.into(),
+    };
     let payload = match kind >> 4 & 7 {
         6 => &[0x55; 700],
         7 => input.bytes(),

@@ -138,7 +138,8 @@ fn fragmentable(bytes: &[u8]) -> usize {
 }
 
 fn answer(packet: &Packet, error: IcmpError) {
-    let from: IpAddr = if packet.is_ipv6() { [0x2001, 0xdb8, 9, 0, 0, 0, 0, 9].into() } else { [203, 0, 113, 9].into() };
+    let from: IpAddr =
+        if packet.is_ipv6() { [0x2001, 0xdb8, 9, 0, 0, 0, 0, 9].into() } else { [203, 0, 113, 9].into() };
     let Some(reply) = build::icmp_error(error, from, packet) else { return };
     assert!(reply.transport_checksum_ok() && !reply.is_fragment());
     assert!(reply.bytes().len() <= if packet.is_ipv6() { 1280 } else { 576 });

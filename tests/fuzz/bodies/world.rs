@@ -39,7 +39,9 @@ pub fn run(data: &[u8]) {
     let (udp, tcp, binding) = (server.clone(), server.clone(), server.clone());
     built.world.spawn(async move { drop(echo::serve_udp(udp, echo).await) });
     built.world.spawn(async move { drop(echo::serve_tcp(tcp, echo, IDLE).await) });
-    built.world.spawn(async move { drop(stun::server::serve(binding, stun::server::ServerConfig::new(address, None)).await) });
+    built
+        .world
+        .spawn(async move { drop(stun::server::serve(binding, stun::server::ServerConfig::new(address, None)).await) });
     let kept = alice.clone();
     built.world.spawn(async move {
         let stream = kept.tcp_connect(echo, TcpOptions::default()).await;
