@@ -143,7 +143,7 @@ fn write_port(bytes: &mut [u8], place: Place, side: Side, port: u16) -> Change {
     let at = match (place.kind, side) {
         (Kind::Udp | Kind::Tcp, Side::Source) => ports::SOURCE,
         (Kind::Udp | Kind::Tcp, Side::Destination) => ports::DESTINATION,
-        (Kind::Echo, _) => icmp::IDENTIFIER,
+        (Kind::Echo | Kind::Query, _) => icmp::IDENTIFIER,
         _ => return Change::default(),
     };
     let mut change = Change::default();
@@ -157,7 +157,7 @@ fn mend_transport(bytes: &mut [u8], place: Place, address: Change, port: Change)
     let (at, pseudo_header) = match place.kind {
         Kind::Udp => (udp::CHECKSUM, true),
         Kind::Tcp => (tcp::CHECKSUM, true),
-        Kind::Echo | Kind::IcmpError | Kind::OtherIcmp => (icmp::CHECKSUM, place.ipv6),
+        Kind::Echo | Kind::Query | Kind::IcmpError | Kind::OtherIcmp => (icmp::CHECKSUM, place.ipv6),
         Kind::LaterFragment | Kind::Other => return Change::default(),
     };
     let at = place.transport_at + at;
