@@ -221,6 +221,9 @@ impl Bench {
                 Output::Discard { hold, from, packet, .. } => {
                     assert_eq!(self.held.remove(&hold), Some((from, packet)), "a held packet dies as it came");
                 }
+                Output::Joined { hold } => {
+                    assert!(self.held.remove(&hold).is_some(), "{hold:?} was not held");
+                }
                 Output::Send { packet, .. } => {
                     assert_eq!(Packet::parse(packet.bytes().to_vec()).as_ref(), Ok(&packet));
                     assert!(packet.transport_checksum_ok(), "{packet:?}");
