@@ -10,6 +10,7 @@ mod engine;
 mod expiry;
 mod filter;
 mod icmp;
+mod identification;
 mod key;
 mod pool;
 mod ports;

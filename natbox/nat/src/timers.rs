@@ -76,6 +76,15 @@ impl Timers {
         }
     }
 
+    /// When a session ends after an ICMP error about it, where errors restart timers.
+    pub(crate) fn after_error(&self, tcp: Tcp, protocol: Protocol, now: Time) -> Time {
+        match protocol {
+            Protocol::Udp => now + self.udp,
+            Protocol::Icmp => now + self.icmp,
+            Protocol::Tcp => now + self.of_tcp(tcp),
+        }
+    }
+
     #[inline(never)]
     fn after_segment(&self, tcp: &mut Tcp, side: Side, flags: TcpFlags, now: Time) -> Option<Time> {
         let (state, restarts) = tcp.step(side, flags);
