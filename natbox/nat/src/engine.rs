@@ -9,6 +9,7 @@ use rand_core::SeedableRng;
 use rand_pcg::Pcg64Mcg;
 
 use crate::behavior::{Filtering, Ipv6, TranslationKind};
+use crate::identification::Identification;
 use crate::key::{Address, Hash};
 use crate::realm::{Realm, Shared};
 use crate::timers::{Side, Timers};
@@ -40,7 +41,11 @@ impl Nat {
         let (timers, uses) = (Timers::of(&behavior), Uses::of(&behavior));
         let random = Pcg64Mcg::seed_from_u64(seed);
         let (ended, output) = (Vec::new(), VecDeque::new());
-        let shared = Shared { behavior, timers, uses, random, next_id: 1, ended, output, next_hold: 0 };
+        let identifiers = behavior.icmp_identifier.ports();
+        let identification = Identification::new(behavior.ip_id, seed);
+        let (next_id, next_hold) = (1, 0);
+        let shared =
+            Shared { behavior, timers, uses, random, next_id, ended, output, next_hold, identifiers, identification };
         Nat { shared, external: external.into(), seed, v4: None, v6: None }
     }
 
@@ -144,6 +149,11 @@ impl Nat {
             realm.readdress(&mut self.shared, of_family(external));
         }
         self.tell(ended);
+    }
+
+    /// Gives a packet that the box itself sends the identification that goes with its source.
+    pub fn identify(&mut self, packet: &mut Packet) {
+        self.shared.identification.give(packet);
     }
 
     /// One live mapping.

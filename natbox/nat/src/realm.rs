@@ -8,10 +8,6 @@
 //! Where nothing is translated the same road serves as a stateful firewall: every external endpoint is the
 //! internal one, and the mapping rule, which could only name it, counts as endpoint-independent.
 //!
-//! Hairpinned echo has a single identifier for both ends. It leaves with the sender's external identifier, and that
-//! is what the second half looks up: behind one external address a host that pings it reaches itself (RFC 5508
-//! REQ-7 asks no more of a NAT that rewrites identifiers).
-
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -19,11 +15,12 @@ use natbox_wire::{DropReason, Packet, Protocol, Side as End, Time};
 use rand_pcg::Pcg64Mcg;
 
 use crate::Behavior;
-use crate::behavior::{Hairpin, HairpinFilter, Mapping as MappingRule, SessionAffinity};
+use crate::behavior::{Hairpin, HairpinFilter, Mapping as MappingRule, Ports, SessionAffinity};
 use crate::classify::{Class, Flow, classify};
 use crate::early::Early;
 use crate::filter::{self, Permissions};
 use crate::icmp;
+use crate::identification::Identification;
 use crate::key::{Address, Endpoint, Hash};
 use crate::pool::Pool;
 use crate::record::{Mapping, Opening};
@@ -50,6 +47,9 @@ pub(crate) struct Shared {
     pub(crate) output: VecDeque<Output>,
     /// The number of the next packet that is held.
     pub(crate) next_hold: u64,
+    /// How queries get their identifiers.
+    pub(crate) identifiers: Ports,
+    pub(crate) identification: Identification,
 }
 
 impl Shared {
@@ -119,16 +119,20 @@ impl<A: Address> Realm<A> {
     #[inline]
     pub(crate) fn outbound(&mut self, nat: &mut Shared, packet: &mut Packet, now: Time) -> Verdict {
         self.expire(nat, now);
-        let flow = match classify(packet) {
+        let flow = match classify(packet, nat.behavior.icmp_query) {
             Ok(Class::Flow(flow)) => flow,
-            Ok(Class::Error) => return verdict(icmp::outbound(self, &nat.behavior, packet)),
-            Err(reason) => return Verdict::Drop(refuse(reason)),
+            Ok(Class::Error) => return verdict(icmp::outbound(self, nat, packet, now)),
+            Err(reason) => return Verdict::Drop(Refusal { answer: icmp::answer_to(reason), ..refuse(reason) }),
         };
         if self.translates && self.pool.owns(flow.destination.address) {
             return verdict(self.hairpin(nat, packet, flow, now));
         }
         match self.leave(nat, flow, now) {
-            Ok(passage) => self.forward(packet, Side::Inside, passage),
+            Ok(passage) => {
+                let verdict = self.forward(packet, Side::Inside, passage);
+                self.identify(nat, packet);
+                verdict
+            }
             Err(refusal) => Verdict::Drop(refusal),
         }
     }
@@ -137,9 +141,9 @@ impl<A: Address> Realm<A> {
     #[inline]
     pub(crate) fn inbound(&mut self, nat: &mut Shared, packet: &mut Packet, now: Time) -> Verdict {
         self.expire(nat, now);
-        let flow = match classify(packet) {
+        let flow = match classify(packet, nat.behavior.icmp_query) {
             Ok(Class::Flow(flow)) => flow,
-            Ok(Class::Error) => return verdict(icmp::inbound(self, packet)),
+            Ok(Class::Error) => return verdict(icmp::inbound(self, nat, packet, now)),
             Err(reason) => return Verdict::Drop(refuse(reason)),
         };
         if nat.uses.any(Uses::BLACKLIST)
@@ -166,11 +170,22 @@ impl<A: Address> Realm<A> {
         Verdict::Forward(self.translation(passage))
     }
 
+    /// A packet that has its external source gets the identification that goes with it.
+    #[inline(always)]
+    fn identify(&self, nat: &mut Shared, packet: &mut Packet) {
+        if self.translates {
+            nat.identification.give(packet);
+        }
+    }
+
     /// A packet from inside to one of the NAT's own addresses.
     #[inline(never)]
     fn hairpin(&mut self, nat: &mut Shared, packet: &mut Packet, flow: Flow<A>, now: Time) -> Result<Verdict, Refusal> {
         if *nat.behavior.hairpin.of(flow.protocol) == Hairpin::Off {
             return Err(refuse(DropReason::HairpinOff));
+        }
+        if !icmp::hairpins(&nat.behavior, flow.protocol, packet.is_ipv6()) {
+            return Err(refuse(DropReason::NoMapping));
         }
         let sender = self.leave(nat, flow, now)?;
         let external = self.table.session(sender.session).external;
@@ -179,6 +194,7 @@ impl<A: Address> Realm<A> {
         if *nat.behavior.hairpin.of(flow.protocol) == Hairpin::ExternalSource {
             external.write(End::Source, packet);
         }
+        self.identify(nat, packet);
         self.table.session(receiver.session).internal.write(End::Destination, packet);
         Ok(Verdict::Hairpin { source: self.translation(sender), destination: self.translation(receiver) })
     }
@@ -244,8 +260,9 @@ impl<A: Address> Realm<A> {
         if self.pool.is_empty() {
             return Err(DropReason::NoRoute);
         }
-        let (pooling, ports) = (nat.behavior.pooling, &nat.behavior.ports);
-        let taken = self.pool.take(flow.protocol, flow.source, pooling, ports, &mut nat.random);
+        let Shared { behavior, identifiers, random, .. } = nat;
+        let ports = if flow.protocol == Protocol::Icmp { identifiers } else { &behavior.ports };
+        let taken = self.pool.take(flow.protocol, flow.source, behavior.pooling, ports, random);
         taken.ok_or(DropReason::PortsExhausted)
     }
 

@@ -39,6 +39,10 @@ crate::words! {
         UnsupportedProtocol = "unsupported-protocol", "a protocol that this NAT does not translate";
         FragmentUntranslatable = "fragment-untranslatable", "a fragment, and this NAT or firewall handles whole packets only";
         RateLimited = "rate-limited", "an ICMP error of the box's own, beyond what it may send a second (RFC 1812 section 4.3.2.8)";
+        QueryDenied = "query-denied", "an ICMP query, and this NAT lets none pass";
+        IcmpErrorOff = "icmp-error-off", "an ICMP error, and this NAT translates none that goes this way";
+        IcmpUntranslatable = "icmp-untranslatable", "an ICMP message that this NAT does not translate: neither a query that it knows nor an error about a session";
+        BadQuotedChecksum = "bad-quoted-checksum", "an ICMP error that quotes an IP header whose checksum is wrong (RFC 5508 REQ-3)";
         IcmpNoSession = "icmp-no-session", "an ICMP error about a packet of no session of this NAT";
         Rebooted = "rebooted", "held by a box that has rebooted";
         // Hosts.

@@ -185,7 +185,7 @@ pub struct Behavior {
     /// Whether the box answers pings from outside to its own address that nothing inside wants (RFC 1812 section
     /// 4.3.3.6 asks for it; a Linux box with a dropping INPUT chain does not).
     pub answer_ping: Switch,
-    /// Whether queries pass.
+    /// Which queries pass.
     pub icmp_query: IcmpQuery,
     /// Which identifier a query gets.
     pub icmp_identifier: IcmpIdentifier,
