@@ -38,7 +38,8 @@ impl Nat {
     pub fn new(behavior: Arc<Behavior>, external: &[IpAddr], seed: u64) -> Nat {
         let timers = Timers::of(&behavior);
         let random = Pcg64Mcg::seed_from_u64(seed);
-        let shared = Shared { behavior, timers, random, next_id: 1, ended: Vec::new(), output: VecDeque::new() };
+        let shared =
+            Shared { behavior, timers, random, next_id: 1, ended: Vec::new(), output: VecDeque::new(), next_hold: 1 };
         Nat { shared, external: external.into(), seed, v4: None, v6: None }
     }
 
@@ -86,8 +87,8 @@ impl Nat {
     /// When something will be due next.
     pub fn poll_timeout(&self) -> Option<Time> {
         let late = self.shared.ended.first().map(|_| Time::ZERO);
-        let v4 = self.v4.as_ref().and_then(|realm| realm.table.next_deadline());
-        let v6 = self.v6.as_ref().and_then(|realm| realm.table.next_deadline());
+        let v4 = self.v4.as_ref().and_then(|realm| realm.next_deadline());
+        let v6 = self.v6.as_ref().and_then(|realm| realm.next_deadline());
         [late, v4, v6].into_iter().flatten().min()
     }
 
@@ -106,6 +107,12 @@ impl Nat {
     pub fn reboot(&mut self, ended: &mut dyn FnMut(Ended)) {
         let lost = self.mappings().into_iter().map(|mapping| Ended { mapping, why: MappingEnd::Rebooted });
         self.shared.ended.extend(lost);
+        if let Some(realm) = &mut self.v4 {
+            realm.syns.clear(&mut self.shared);
+        }
+        if let Some(realm) = &mut self.v6 {
+            realm.syns.clear(&mut self.shared);
+        }
         (self.v4, self.v6) = (None, None);
         self.tell(ended);
     }

@@ -26,8 +26,8 @@ use crate::icmp;
 use crate::key::{Address, Endpoint, Hash};
 use crate::pool::Pool;
 use crate::record::{Mapping, Opening};
-use crate::table::Table;
-use crate::tcp::Tcp;
+use crate::table::{Aside, Table};
+use crate::tcp::{HeldSyns, Tcp, Track};
 use crate::timers::{Side, Timers};
 use crate::verdict::{Ended, MappingEnd, MappingId, Output, Refusal, Translation, Verdict};
 
@@ -42,6 +42,8 @@ pub(crate) struct Shared {
     pub(crate) ended: Vec<Ended>,
     /// What nobody has asked for yet.
     pub(crate) output: VecDeque<Output>,
+    /// The number of the next packet that is kept.
+    pub(crate) next_hold: u64,
 }
 
 /// One address family: its table and its external addresses.
@@ -50,12 +52,16 @@ pub(crate) struct Realm<A> {
     pub(crate) translates: bool,
     pub(crate) table: Table<A>,
     pub(crate) pool: Pool<A>,
+    /// SYNs that nobody asked for.
+    pub(crate) syns: HeldSyns<A>,
+    /// Where connections stand in their sequence spaces, where an axis asks.
+    pub(crate) tracks: Aside<Track>,
 }
 
 /// One half of a packet's way: the session that it takes.
-struct Passage {
-    session: u32,
-    new_mapping: bool,
+pub(crate) struct Passage {
+    pub(crate) session: u32,
+    pub(crate) new_mapping: bool,
 }
 
 /// A refusal without a mapping.
@@ -82,7 +88,8 @@ impl<A: Address> Realm<A> {
             false => MappingRule::EndpointIndependent,
         });
         let table = Table::new(hash.clone(), rules, affinity, Permissions::of(behavior, hash.clone()));
-        Realm { translates, table, pool: Pool::new(external, hash) }
+        let pool = Pool::new(external, hash);
+        Realm { translates, table, pool, syns: HeldSyns::default(), tracks: Aside::default() }
     }
 
     /// A packet from inside.
@@ -97,7 +104,7 @@ impl<A: Address> Realm<A> {
         if self.translates && self.pool.owns(flow.destination.address) {
             return verdict(self.hairpin(nat, packet, flow, now));
         }
-        match self.leave(nat, flow, now) {
+        match self.leave(nat, packet, flow, now) {
             Ok(passage) => self.forward(packet, Side::Inside, passage),
             Err(refusal) => Verdict::Drop(refusal),
         }
@@ -112,9 +119,9 @@ impl<A: Address> Realm<A> {
             Ok(Class::Error) => return verdict(icmp::inbound(self, packet)),
             Err(reason) => return Verdict::Drop(refuse(reason)),
         };
-        match self.enter(nat, flow, true, now) {
+        match self.enter(nat, packet, flow, true, now) {
             Ok(passage) => self.forward(packet, Side::Outside, passage),
-            Err(refusal) => Verdict::Drop(refusal),
+            Err(refusal) => self.unsolicited(nat, packet, Side::Outside, flow, refusal, now),
         }
     }
 
@@ -137,10 +144,14 @@ impl<A: Address> Realm<A> {
         if *nat.behavior.hairpin.of(flow.protocol) == Hairpin::Off {
             return Err(refuse(DropReason::HairpinOff));
         }
-        let sender = self.leave(nat, flow, now)?;
+        let sender = self.leave(nat, packet, flow, now)?;
         let external = self.table.session(sender.session).external;
         let judged = nat.behavior.hairpin_filter == HairpinFilter::Apply;
-        let receiver = self.enter(nat, flow.leaving_as(external), judged, now)?;
+        let flow = flow.leaving_as(external);
+        let receiver = match self.enter(nat, packet, flow, judged, now) {
+            Ok(receiver) => receiver,
+            Err(refusal) => return Ok(self.unsolicited(nat, packet, Side::Inside, flow, refusal, now)),
+        };
         if *nat.behavior.hairpin.of(flow.protocol) == Hairpin::ExternalSource {
             external.write(End::Source, packet);
         }
@@ -150,11 +161,12 @@ impl<A: Address> Realm<A> {
 
     /// The outbound half: by which external endpoint the packet leaves.
     #[inline(always)]
-    fn leave(&mut self, nat: &mut Shared, flow: Flow<A>, now: Time) -> Result<Passage, Refusal> {
+    fn leave(&mut self, nat: &mut Shared, packet: &Packet, flow: Flow<A>, now: Time) -> Result<Passage, Refusal> {
         let remote = flow.destination.as_remote(flow.protocol);
         match self.table.find_outbound(flow.protocol, flow.source, remote) {
+            Some(session) if flow.protocol == Protocol::Tcp => self.leave_segment(nat, packet, session, flow, now),
             Some(session) => Ok(self.pass(nat, session, Side::Inside, flow, now)),
-            None => self.leave_anew(nat, flow, remote, now),
+            None => self.leave_anew(nat, packet, flow, remote, now),
         }
     }
 
@@ -163,12 +175,13 @@ impl<A: Address> Realm<A> {
     fn leave_anew(
         &mut self,
         nat: &mut Shared,
+        packet: &Packet,
         flow: Flow<A>,
         remote: Endpoint<A>,
         now: Time,
     ) -> Result<Passage, Refusal> {
         if !flow.opens {
-            return Err(refuse(DropReason::NoSession));
+            self.may_open(nat, flow)?;
         }
         if self.table.is_full() {
             return Err(refuse(DropReason::SessionsExhausted));
@@ -180,10 +193,13 @@ impl<A: Address> Realm<A> {
             None => self.open_mapping(nat, &flow, towards, now).map_err(refuse)?,
         };
         let session = self.open_session(nat, mapping, remote, Side::Inside, now);
+        if flow.protocol == Protocol::Tcp {
+            self.segment_opened(nat, packet, session, Side::Inside, flow, now);
+        }
         Ok(Passage { session, new_mapping: known.is_none() })
     }
 
-    fn open_mapping(
+    pub(crate) fn open_mapping(
         &mut self,
         nat: &mut Shared,
         flow: &Flow<A>,
@@ -206,7 +222,14 @@ impl<A: Address> Realm<A> {
         taken.ok_or(DropReason::PortsExhausted)
     }
 
-    fn open_session(&mut self, nat: &Shared, mapping: u32, remote: Endpoint<A>, side: Side, now: Time) -> u32 {
+    pub(crate) fn open_session(
+        &mut self,
+        nat: &Shared,
+        mapping: u32,
+        remote: Endpoint<A>,
+        side: Side,
+        now: Time,
+    ) -> u32 {
         let (protocol, internal) = (self.table.mapping(mapping).protocol, self.table.mapping(mapping).internal);
         let leads = match nat.behavior.session_affinity {
             SessionAffinity::On => self.table.find_outbound(protocol, internal, remote).is_none(),
@@ -225,15 +248,25 @@ impl<A: Address> Realm<A> {
 
     /// The inbound half: to which internal endpoint the packet goes. `judged` says whether the filter has a say.
     #[inline(always)]
-    fn enter(&mut self, nat: &mut Shared, flow: Flow<A>, judged: bool, now: Time) -> Result<Passage, Refusal> {
+    fn enter(
+        &mut self,
+        nat: &mut Shared,
+        packet: &Packet,
+        flow: Flow<A>,
+        judged: bool,
+        now: Time,
+    ) -> Result<Passage, Refusal> {
         let remote = flow.source.as_remote(flow.protocol);
         let Some(index) = self.table.find_inbound(flow.protocol, flow.destination, remote) else {
-            return self.enter_anew(nat, flow, remote, judged, now);
+            return self.enter_anew(nat, packet, flow, remote, judged, now);
         };
         let session = self.table.session(index);
         let mapping = session.mapping_of(index);
         if judged && !session.permits() && !filter::admits(&self.table, &nat.behavior, mapping, remote) {
             return Err(Refusal { reason: DropReason::Filtered, mapping: Some(session.id), answer: None });
+        }
+        if flow.protocol == Protocol::Tcp {
+            return self.enter_segment(nat, packet, index, flow, judged, now);
         }
         self.pin(nat, index);
         Ok(self.pass(nat, index, Side::Outside, flow, now))
@@ -241,7 +274,7 @@ impl<A: Address> Realm<A> {
 
     /// With affinity, replies use the mapping that let the packet in.
     #[inline]
-    fn pin(&mut self, nat: &Shared, index: u32) {
+    pub(crate) fn pin(&mut self, nat: &Shared, index: u32) {
         if !self.table.session(index).leads() && nat.behavior.session_affinity == SessionAffinity::On {
             self.table.lead(index);
         }
@@ -252,6 +285,7 @@ impl<A: Address> Realm<A> {
     fn enter_anew(
         &mut self,
         nat: &mut Shared,
+        packet: &Packet,
         flow: Flow<A>,
         remote: Endpoint<A>,
         judged: bool,
@@ -272,6 +306,9 @@ impl<A: Address> Realm<A> {
             return refuse(DropReason::SessionsExhausted);
         }
         let index = self.open_session(nat, mapping, remote, Side::Outside, now);
+        if flow.protocol == Protocol::Tcp {
+            self.segment_opened(nat, packet, index, Side::Outside, flow, now);
+        }
         self.pin(nat, index);
         Ok(Passage { session: index, new_mapping: false })
     }
@@ -279,9 +316,8 @@ impl<A: Address> Realm<A> {
     /// A packet of a known session passes: it gives permission and touches the timers.
     #[inline(always)]
     fn pass(&mut self, nat: &Shared, index: u32, side: Side, flow: Flow<A>, now: Time) -> Passage {
-        let session = self.table.session_mut(index);
-        let deadline = nat.timers.after(&mut session.tcp, flow.protocol, side, flow.flags, now);
-        if side == Side::Inside && !session.permits() {
+        let deadline = nat.timers.after(flow.protocol, side, now);
+        if side == Side::Inside && !self.table.session(index).permits() {
             self.table.permit(index);
         }
         if let Some(deadline) = deadline {
@@ -302,14 +338,23 @@ impl<A: Address> Realm<A> {
     /// Ends what is due.
     #[inline]
     pub(crate) fn expire(&mut self, nat: &mut Shared, now: Time) {
-        if self.table.next_deadline().is_some_and(|next| next <= now) {
+        if self.table.next_deadline().is_some_and(|next| next <= now) || self.syns.is_due(now) {
             self.expire_due(nat, now);
         }
     }
 
+    /// When something will be due next.
+    pub(crate) fn next_deadline(&self) -> Option<Time> {
+        [self.table.next_deadline(), self.syns.next_deadline()].into_iter().flatten().min()
+    }
+
     #[cold]
     fn expire_due(&mut self, nat: &mut Shared, now: Time) {
+        self.syns.expire(nat, now);
         while let Some(index) = self.table.next_due(now) {
+            if self.outlives(nat, index, now) {
+                continue;
+            }
             self.end_session(nat, index, MappingEnd::Expired);
         }
     }
