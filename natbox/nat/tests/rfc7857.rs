@@ -333,6 +333,15 @@ fn probe_08_only_strict_tracking_judges_data() {
 }
 
 #[test]
+fn probe_08_a_segment_that_only_begins_in_the_window_passes_and_so_do_copies_of_what_was_sent_before() {
+    let mut nat = Rig::new(Behavior { tcp_window: TcpWindow::Strict, ..strict_behavior() });
+    let external = numbered(&mut nat);
+    for (sequence, length) in [(501, 1), (502, 1499), (501, 1)] {
+        assert_eq!(nat.receive(segment(Y1, external, ACK, sequence, 101, length)), Ok(at(X1)), "{sequence}");
+    }
+}
+
+#[test]
 fn probe_08_nothing_is_judged_of_a_connection_whose_opening_was_not_seen() {
     for tcp_window in [TcpWindow::Liberal, TcpWindow::Strict] {
         let tcp_no_state = TcpNoState::Pickup;
