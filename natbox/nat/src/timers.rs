@@ -8,7 +8,8 @@ use natbox_wire::{Protocol, Time};
 
 use crate::Behavior;
 use crate::behavior::Refresh;
-use crate::tcp::Lifetimes;
+use crate::tcp::{Lifetimes, Tcp};
+use crate::udp::Stages;
 
 pub(crate) use crate::verdict::Side;
 
@@ -16,8 +17,12 @@ pub(crate) use crate::verdict::Side;
 #[derive(Clone, Debug)]
 pub(crate) struct Timers {
     udp: Duration,
+    /// Where UDP sessions do not all live equally long.
+    pub(crate) stages: Option<Stages>,
     icmp: Duration,
     pub(crate) tcp: Lifetimes,
+    /// How long a mapping lives at most.
+    pub(crate) absolute: Option<Duration>,
     from_inside: bool,
     from_outside: bool,
 }
@@ -27,8 +32,10 @@ impl Timers {
         let timeouts = &behavior.timeouts;
         Timers {
             udp: timeouts.udp,
+            stages: Stages::of(timeouts),
             icmp: timeouts.icmp,
             tcp: Lifetimes::of(timeouts),
+            absolute: timeouts.absolute,
             from_inside: matches!(behavior.refresh, Refresh::Outbound | Refresh::Both),
             from_outside: matches!(behavior.refresh, Refresh::Inbound | Refresh::Both),
         }
@@ -41,10 +48,10 @@ impl Timers {
         side == Side::Inside || protocol == Protocol::Tcp || self.from_outside
     }
 
-    /// When a session that a packet from `side` opens now ends, if nothing more comes.
-    pub(crate) fn first_deadline(&self, protocol: Protocol, now: Time) -> Time {
+    /// When a session with this remote port ends that opens now, if nothing more comes.
+    pub(crate) fn first_deadline(&self, protocol: Protocol, remote_port: u16, now: Time) -> Time {
         match protocol {
-            Protocol::Udp => now + self.udp,
+            Protocol::Udp => now + self.stages.as_ref().map_or(self.udp, |stages| stages.first(remote_port)),
             Protocol::Icmp => now + self.icmp,
             Protocol::Tcp => now + self.tcp.opening(),
         }
@@ -53,14 +60,30 @@ impl Timers {
     /// When a UDP or query session ends after this packet, if the packet moves its deadline at all.
     #[inline(always)]
     pub(crate) fn after(&self, protocol: Protocol, side: Side, now: Time) -> Option<Time> {
-        let restarts = match side {
-            Side::Inside => self.from_inside,
-            Side::Outside => self.from_outside,
-        };
+        let restarts = self.restarts(side);
         match protocol {
             Protocol::Udp => restarts.then(|| now + self.udp),
             Protocol::Icmp => restarts.then(|| now + self.icmp),
             Protocol::Tcp => None,
+        }
+    }
+
+    /// Whether packets from this side restart the timers of UDP and echo.
+    #[inline(always)]
+    pub(crate) fn restarts(&self, side: Side) -> bool {
+        match side {
+            Side::Inside => self.from_inside,
+            Side::Outside => self.from_outside,
+        }
+    }
+
+    /// When a session ends that something restarts now without being a packet of it; `None` where packets from
+    /// `side` restart nothing. UDP with stages is the caller's business.
+    pub(crate) fn restarted(&self, tcp: Tcp, protocol: Protocol, side: Side, now: Time) -> Option<Time> {
+        match protocol {
+            Protocol::Udp => self.restarts(side).then(|| now + self.udp),
+            Protocol::Icmp => self.restarts(side).then(|| now + self.icmp),
+            Protocol::Tcp => self.tcp.at(tcp.stage()).map(|lifetime| now + lifetime),
         }
     }
 }

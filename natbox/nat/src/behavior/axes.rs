@@ -135,6 +135,7 @@ impl Behavior {
         rows.word("icmp_kills_mapping", self.icmp_kills_mapping);
         rows.word("icmp_source_filter", self.icmp_source_filter);
         rows.word("icmp_originate", self.icmp_originate);
+        rows.word("answer_ping", self.answer_ping);
         rows.word("icmp_query", self.icmp_query);
         rows.word("icmp_identifier", self.icmp_identifier);
         rows.word("too_big", self.too_big);
@@ -164,7 +165,7 @@ fn timeout_axes(timeouts: &Timeouts, rows: &mut Rows) {
     rows.time("timeouts.udp_unreplied", timeouts.udp_unreplied());
     rows.time("timeouts.udp_stream", timeouts.udp_stream());
     rows.time("timeouts.udp_stream_after", timeouts.udp_stream_after);
-    let ports = timeouts.udp_ports.iter().map(|(port, time)| format!("{port}: {}", in_words(*time)));
+    let ports = timeouts.udp_ports.iter().map(|(port, time)| format!("{port}={}", in_words(*time)));
     rows.list("timeouts.udp_ports", ports.collect());
     rows.time("timeouts.icmp", timeouts.icmp);
     rows.time("timeouts.tcp_opening", timeouts.tcp_opening);

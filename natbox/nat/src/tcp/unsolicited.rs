@@ -95,14 +95,6 @@ impl<A: Address> HeldSyns<A> {
             held.discard(nat, refusal);
         }
     }
-
-    /// Discards all in silence.
-    pub(crate) fn clear(&mut self, nat: &mut Shared) {
-        while let Some(held) = self.take(0) {
-            let refusal = Refusal { answer: None, ..held.refusal };
-            held.discard(nat, refusal);
-        }
-    }
 }
 
 impl<A> HeldSyn<A> {
@@ -163,8 +155,7 @@ impl<A: Address> Realm<A> {
         if !self.syns.has_room_for(packet) {
             return Verdict::Drop(refusal);
         }
-        let (hold, due) = (HoldId(nat.next_hold), now + nat.behavior.timeouts.tcp_inbound_syn);
-        nat.next_hold += 1;
+        let (hold, due) = (nat.hold(), now + nat.behavior.timeouts.tcp_inbound_syn);
         let (packet, refusal) = (packet.clone(), Refusal { answer, ..refusal });
         self.syns.push(HeldSyn { hold, external, remote, from, packet, refusal, due });
         Verdict::Hold(hold)
