@@ -6,11 +6,13 @@
 
 pub mod behavior;
 mod classify;
+mod early;
 mod engine;
 mod expiry;
 mod filter;
 mod icmp;
 mod key;
+mod lifetime;
 mod pool;
 mod ports;
 pub mod preset;
@@ -20,6 +22,8 @@ mod short;
 mod table;
 mod tcp;
 mod timers;
+mod udp;
+mod uses;
 pub mod verdict;
 
 pub use behavior::Behavior;

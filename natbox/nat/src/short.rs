@@ -19,6 +19,7 @@ use crate::key::{Address, Endpoint};
 use crate::realm::Realm;
 use crate::record::NONE;
 use crate::timers::Side;
+use crate::uses::Uses;
 use crate::verdict::{Translation, Verdict};
 
 /// What the short way needs to know.
@@ -36,7 +37,8 @@ impl Short {
             && timeouts.udp_stream() == timeouts.udp
             && timeouts.udp_ports.is_empty();
         let payloads = alg.generic == GenericAlg::Off && alg.sip == Switch::Off && alg.tftp == Switch::Off;
-        let others = behavior.aliases.is_empty() && behavior.bypass.is_empty() && behavior.degraded.is_empty();
+        let others = behavior.degraded.is_empty() && timeouts.absolute.is_none();
+        let others = others && !Uses::of(behavior).any(Uses::EVERY_PACKET);
         let lifetime = u64::try_from(timeouts.udp.as_nanos()).unwrap_or(u64::MAX);
         let prolong = |refresh: bool| refresh.then_some(lifetime);
         (translates && one_stage && payloads && others).then(|| Short {

@@ -23,7 +23,6 @@ impl<A: Address> Table<A> {
     }
 
     /// Gives a session an absolute end, which no packet moves.
-    #[allow(dead_code, reason = "the axis of absolute lifetimes is to come")]
     pub(crate) fn set_end(&mut self, index: u32, end: Time) {
         self.ends.set(index, end);
         let record = &mut self.records[index as usize];

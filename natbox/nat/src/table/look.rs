@@ -1,6 +1,6 @@
 //! How the table is searched. Changes nothing.
 
-use natbox_wire::Protocol;
+use natbox_wire::{Protocol, Time};
 
 use crate::behavior::Mapping as Rule;
 use crate::key::{Address, Endpoint};
@@ -183,7 +183,6 @@ impl<A: Address> Table<A> {
     }
 
     /// The sessions of a mapping: the one in its own record, then the others, the newest first.
-    #[allow(dead_code, reason = "the axes that end or count the sessions of a mapping are to come")]
     pub(crate) fn sessions_of(&self, mapping: u32) -> impl Iterator<Item = u32> {
         let own = Some(mapping).filter(|index| self.session(*index).is(of_session::LIVE));
         let link = |index: u32| Some(self.session(index).next).filter(|next| *next != NONE);
@@ -209,6 +208,11 @@ impl<A: Address> Table<A> {
             towards: record.has(of_mapping::DEPENDENT).then(|| record.towards().to_socket()),
             created: self.created[index as usize],
         }
+    }
+
+    /// When a mapping was made.
+    pub(crate) fn created(&self, mapping: u32) -> Time {
+        self.created[mapping as usize]
     }
 
     /// The live mappings with their indices, in no order that means anything.
