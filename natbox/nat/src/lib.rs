@@ -11,6 +11,7 @@ mod engine;
 mod expiry;
 mod filter;
 mod icmp;
+mod identification;
 mod key;
 mod lifetime;
 mod pool;
