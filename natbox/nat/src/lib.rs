@@ -9,6 +9,7 @@ mod classify;
 mod engine;
 mod expiry;
 mod filter;
+mod fragments;
 mod icmp;
 mod key;
 mod pool;
