@@ -91,7 +91,8 @@ fn passed(outcome: Outcome, node: &str, facts: Option<&Facts>, beyond: Option<Be
             let used = format!("{what}{}", used(translation));
             let Some((before, after)) = change() else { return format!("translated, {used}") };
             let changes = [(before.0, after.0), (before.1, after.1)];
-            let echo = facts.is_some_and(|facts| matches!(facts.transport, Transport::Echo { .. }));
+            let echo =
+                facts.is_some_and(|facts| matches!(facts.transport, Transport::Echo { .. } | Transport::Query { .. }));
             let changes = changes.into_iter().filter(|&(before, after)| translated(before, after, echo));
             let mut parts = changes
                 .map(|(before, after)| format!("{} -> {}", endpoint(before), endpoint(after)))

@@ -12,8 +12,9 @@ use crate::behavior::{Filtering, Ipv6, TranslationKind};
 use crate::fragments::{Fragments, Road};
 use crate::key::{Address, Hash};
 use crate::realm::{Realm, Shared};
-use crate::timers::Timers;
-use crate::{Behavior, Ended, HoldId, MappingEnd, MappingId, MappingView, Output, Side, Verdict};
+use crate::timers::{Side, Timers};
+use crate::uses::Uses;
+use crate::{Behavior, Ended, HoldId, MappingEnd, MappingId, MappingView, Output, Verdict};
 
 /// A NAT.
 ///
@@ -39,10 +40,10 @@ pub struct Nat {
 impl Nat {
     /// A NAT with these external addresses, in order of preference. `seed` feeds its own stream of chance.
     pub fn new(behavior: Arc<Behavior>, external: &[IpAddr], seed: u64) -> Nat {
-        let timers = Timers::of(&behavior);
+        let (timers, uses) = (Timers::of(&behavior), Uses::of(&behavior));
         let random = Pcg64Mcg::seed_from_u64(seed);
         let (ended, output) = (Vec::new(), VecDeque::new());
-        let shared = Shared { behavior, timers, random, next_id: 1, ended, output, next_hold: 0 };
+        let shared = Shared { behavior, timers, uses, random, next_id: 1, ended, output, next_hold: 0 };
         Nat { shared, external: external.into(), seed, v4: None, v6: None, fragments: None }
     }
 
@@ -57,7 +58,14 @@ impl Nat {
     }
 
     /// A packet from inside. The caller has routed it: it is for the outside, or for an external address.
+    #[inline]
     pub fn outbound(&mut self, packet: &mut Packet, now: Time) -> Verdict {
+        let short = self.v4.as_mut().and_then(|realm| realm.short_way(Side::Inside, packet, now));
+        short.unwrap_or_else(|| self.outbound_at_length(packet, now))
+    }
+
+    #[inline(never)]
+    fn outbound_at_length(&mut self, packet: &mut Packet, now: Time) -> Verdict {
         if self.passes(packet) {
             return Verdict::Pass;
         }
@@ -77,7 +85,14 @@ impl Nat {
     }
 
     /// A packet from outside.
+    #[inline]
     pub fn inbound(&mut self, packet: &mut Packet, now: Time) -> Verdict {
+        let short = self.v4.as_mut().and_then(|realm| realm.short_way(Side::Outside, packet, now));
+        short.unwrap_or_else(|| self.inbound_at_length(packet, now))
+    }
+
+    #[inline(never)]
+    fn inbound_at_length(&mut self, packet: &mut Packet, now: Time) -> Verdict {
         if self.passes(packet) {
             return Verdict::Pass;
         }

@@ -29,6 +29,9 @@ crate::words! {
         // NATs and firewalls.
         NoMapping = "no-mapping", "nothing inside has this external endpoint";
         Filtered = "filtered", "the mapping exists, but the filter refuses this remote";
+        EarlyInbound = "early-inbound", "the remote came before the inside sent to it, and the box keeps what that opened for itself";
+        Blacklisted = "blacklisted", "the source has come uninvited before, and is refused for a while";
+        OutboundBlocked = "outbound-blocked", "the firewall lets nothing of this protocol, or to this port, leave";
         PortsExhausted = "ports-exhausted", "no free external port for a new mapping";
         SessionsExhausted = "sessions-exhausted", "the NAT's table of sessions is full";
         NoSession = "no-session", "a TCP segment or an echo reply of no session of this NAT, which cannot open one";
@@ -37,6 +40,7 @@ crate::words! {
         FragmentUntranslatable = "fragment-untranslatable", "a fragment, and this NAT or firewall handles whole packets only";
         FragmentWithoutFirst = "fragment-without-first", "a later fragment of a datagram whose first has not been seen, and this NAT or firewall holds none";
         FragmentRepeated = "fragment-repeated", "a fragment that the box holds already";
+        RateLimited = "rate-limited", "an ICMP error of the box's own, beyond what it may send a second (RFC 1812 section 4.3.2.8)";
         IcmpNoSession = "icmp-no-session", "an ICMP error about a packet of no session of this NAT";
         Rebooted = "rebooted", "held by a box that has rebooted";
         // Hosts.

@@ -1,7 +1,7 @@
 //! What a gateway's NAT does with packets that it held, and of its own accord.
 
 use natbox_nat::{HoldId, MappingId, Output, Side};
-use natbox_wire::Packet;
+use natbox_wire::{Packet, Time};
 
 use super::{Endpoints, Gateway};
 use crate::network::Fabric;
@@ -46,7 +46,7 @@ impl Gateway {
     }
 
     /// The next of the NAT's outputs, brought on its way.
-    pub(crate) fn next_departure(&mut self, fabric: &Fabric) -> Option<Departure> {
+    pub(crate) fn next_departure(&mut self, fabric: &Fabric, now: Time) -> Option<Departure> {
         loop {
             let departure = match self.nat.poll_output()? {
                 Output::Send { to: Side::Inside, packet, mapping } => {
@@ -60,13 +60,13 @@ impl Gateway {
                     None
                 }
                 Output::Discard { hold, packet, refusal, .. } => self.held.remove(&hold).map(|held| {
-                    let step = self.refused(fabric, held.through, refusal, &packet);
+                    let step = self.refused(fabric, held.through, refusal, &packet, now);
                     Departure::Held(held, packet, step)
                 }),
                 Output::Release { hold, from, mut packet, verdict } => self.held.remove(&hold).map(|held| {
                     let step = match from {
-                        Side::Inside => self.leaves_late(fabric, verdict, held.endpoints, &mut packet),
-                        Side::Outside => self.enters(fabric, verdict, held.endpoints, &mut packet),
+                        Side::Inside => self.leaves_late(fabric, verdict, held.endpoints, &mut packet, now),
+                        Side::Outside => self.enters(fabric, verdict, held.endpoints, &mut packet, now),
                     };
                     Departure::Held(held, packet, step)
                 }),

@@ -2,12 +2,12 @@
 //!
 //! The packet's bytes are copied for the note only where the node rewrites or keeps them, and only for an observer.
 
-use natbox_wire::Packet;
+use natbox_wire::{DropReason, Packet};
 
 use super::{Body, Flight, Place, State};
 use crate::gateway::Held;
 use crate::note::{Event, InterfaceId, NodeId, Outcome, PacketId, PacketRef};
-use crate::router::{self, Step};
+use crate::router::{self, Reply, Step};
 
 /// A packet that came, but for its bytes.
 #[derive(Clone, Copy)]
@@ -52,7 +52,7 @@ impl State {
             packet.decrement_ttl();
             self.send(arrival.node, hop, arrival.id, arrival.cause, packet);
         }
-        if let Some(answer) = step.answer {
+        if let Some(Reply::Sent(answer)) = step.answer {
             let id = self.new_packet();
             let hop = router::core_hop(&self.fabric, network, answer.destination());
             self.send_or_drop(arrival.node, hop, id, Some(arrival.id), answer);
@@ -80,8 +80,19 @@ impl State {
             self.send(arrival.node, hop, arrival.id, arrival.cause, packet);
         }
         if let Some(answer) = step.answer {
-            let id = self.new_packet();
-            self.transmit(arrival.node, arrival.through, id, Some(arrival.id), answer);
+            self.reply(arrival.node, arrival.through, arrival.id, answer);
+        }
+    }
+
+    /// What a gateway says about a packet that came through an interface.
+    fn reply(&mut self, node: NodeId, through: InterfaceId, cause: PacketId, reply: Reply) {
+        let id = self.new_packet();
+        match reply {
+            Reply::Sent(packet) => self.transmit(node, through, id, Some(cause), packet),
+            Reply::Withheld(packet) => {
+                let packet = PacketRef { id, cause: Some(cause), bytes: packet.bytes() };
+                self.note_dropped(node, packet, DropReason::RateLimited);
+            }
         }
     }
 

@@ -34,7 +34,7 @@ impl State {
 
     fn next_departure(&mut self, node: NodeId) -> Option<Departure> {
         let Body::Gateway(gateway) = &mut self.nodes[node.0 as usize].body else { return None };
-        gateway.next_departure(&self.fabric)
+        gateway.next_departure(&self.fabric, self.now)
     }
 
     /// A gateway has lost its memory, and the packets in it.
