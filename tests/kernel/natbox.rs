@@ -92,27 +92,46 @@ fn reset(segment: &Packet) -> Option<Packet> {
 
 /// How natbox behaves when it is to be like a variant; `None` where it has no words for it.
 pub(crate) fn behavior(variant: &str) -> Option<Behavior> {
-    let compared = variant::ALL.iter().find(|one| one.name == variant && one.compared)?;
-    Some(compressed(linux(compared.name.contains("random"), compared.name.contains("accept"))))
+    let (nat, input) = variant.split_once(", ")?;
+    let mut behavior = match nat {
+        "masquerade" | "masquerade to four ports" => linux(PortAllocation::Preserve),
+        "masquerade random" | "masquerade fully-random" => linux(PortAllocation::Random),
+        _ => return None,
+    };
+    if nat == "masquerade to four ports" {
+        behavior.ports.range = (20000..=20003).into();
+    }
+    if input != "input drop" {
+        behavior.unsolicited_syn = UnsolicitedSyn::RstNow;
+        behavior.unsolicited_udp = UnsolicitedUdp::Icmp;
+    }
+    match input {
+        "input accept" => behavior.early_inbound = EarlyInbound::Remap,
+        "input drop" | "input reject" => {}
+        _ => return None,
+    }
+    Some(compressed(behavior))
 }
 
-fn linux(random: bool, accepts: bool) -> Behavior {
+/// What Linux does, as far as natbox has words for it.
+fn linux(allocation: PortAllocation) -> Behavior {
+    let random = allocation == PortAllocation::Random;
     let mut behavior = Behavior {
         mapping: if random { Mapping::AddressAndPortDependent } else { Mapping::EndpointIndependent }.into(),
         filtering: Filtering::AddressAndPortDependent.into(),
         hairpin: Hairpin::Off.into(),
         refresh: Refresh::Both,
         exhausted: Exhausted::DropSilent,
-        early_inbound: if accepts { EarlyInbound::Remap } else { EarlyInbound::Ignore },
-        unsolicited_syn: if accepts { UnsolicitedSyn::RstNow } else { UnsolicitedSyn::Drop },
-        unsolicited_udp: if accepts { UnsolicitedUdp::Icmp } else { UnsolicitedUdp::Drop },
+        early_inbound: EarlyInbound::Ignore,
+        unsolicited_syn: UnsolicitedSyn::Drop,
+        unsolicited_udp: UnsolicitedUdp::Drop,
         tcp_no_state: TcpNoState::Pickup,
         tcp_established_on: TcpEstablishedOn::AckBothWays,
         tcp_window: TcpWindow::Strict,
         icmp_identifier: if random { IcmpIdentifier::Random } else { IcmpIdentifier::Preserve },
         ..Behavior::default()
     };
-    behavior.ports.allocation = if random { PortAllocation::Random } else { PortAllocation::Preserve };
+    behavior.ports.allocation = allocation;
     behavior.ports.conflict = PortConflict::Random;
     behavior.ports.overlap = PortOverlap::ByDestination;
     behavior.ports.class = PortClass::Netfilter;
