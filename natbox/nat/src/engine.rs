@@ -11,7 +11,8 @@ use rand_pcg::Pcg64Mcg;
 use crate::behavior::{Filtering, Ipv6, TranslationKind};
 use crate::key::{Address, Hash};
 use crate::realm::{Realm, Shared};
-use crate::timers::Timers;
+use crate::timers::{Side, Timers};
+use crate::uses::Uses;
 use crate::{Behavior, Ended, MappingEnd, MappingId, MappingView, Output, Verdict};
 
 /// A NAT.
@@ -36,9 +37,10 @@ pub struct Nat {
 impl Nat {
     /// A NAT with these external addresses, in order of preference. `seed` feeds its own stream of chance.
     pub fn new(behavior: Arc<Behavior>, external: &[IpAddr], seed: u64) -> Nat {
-        let timers = Timers::of(&behavior);
+        let (timers, uses) = (Timers::of(&behavior), Uses::of(&behavior));
         let random = Pcg64Mcg::seed_from_u64(seed);
-        let shared = Shared { behavior, timers, random, next_id: 1, ended: Vec::new(), output: VecDeque::new() };
+        let (ended, output) = (Vec::new(), VecDeque::new());
+        let shared = Shared { behavior, timers, uses, random, next_id: 1, ended, output, next_hold: 0 };
         Nat { shared, external: external.into(), seed, v4: None, v6: None }
     }
 
@@ -53,7 +55,14 @@ impl Nat {
     }
 
     /// A packet from inside. The caller has routed it: it is for the outside, or for an external address.
+    #[inline]
     pub fn outbound(&mut self, packet: &mut Packet, now: Time) -> Verdict {
+        let short = self.v4.as_mut().and_then(|realm| realm.short_way(Side::Inside, packet, now));
+        short.unwrap_or_else(|| self.outbound_at_length(packet, now))
+    }
+
+    #[inline(never)]
+    fn outbound_at_length(&mut self, packet: &mut Packet, now: Time) -> Verdict {
         if self.passes(packet) {
             return Verdict::Pass;
         }
@@ -65,7 +74,14 @@ impl Nat {
     }
 
     /// A packet from outside.
+    #[inline]
     pub fn inbound(&mut self, packet: &mut Packet, now: Time) -> Verdict {
+        let short = self.v4.as_mut().and_then(|realm| realm.short_way(Side::Outside, packet, now));
+        short.unwrap_or_else(|| self.inbound_at_length(packet, now))
+    }
+
+    #[inline(never)]
+    fn inbound_at_length(&mut self, packet: &mut Packet, now: Time) -> Verdict {
         if self.passes(packet) {
             return Verdict::Pass;
         }
@@ -88,7 +104,14 @@ impl Nat {
         let late = self.shared.ended.first().map(|_| Time::ZERO);
         let v4 = self.v4.as_ref().and_then(|realm| realm.table.next_deadline());
         let v6 = self.v6.as_ref().and_then(|realm| realm.table.next_deadline());
-        [late, v4, v6].into_iter().flatten().min()
+        [late, v4, v6, self.poll_wake()].into_iter().flatten().min()
+    }
+
+    /// When a packet may leave of itself next, because one is held or because the NAT tells of what has ended; never
+    /// before [`poll_timeout`](Nat::poll_timeout). A driver must not miss this deadline: what is announced here is seen
+    /// by others, where all else that falls due is seen by the NAT alone.
+    pub fn poll_wake(&self) -> Option<Time> {
+        self.shared.next_output()
     }
 
     /// Ends what is due, and tells `ended` of each mapping that went, by number.
@@ -102,11 +125,12 @@ impl Nat {
         self.tell(ended);
     }
 
-    /// Loses all state, as a power cut does. Mapping numbers go on.
+    /// Loses all state, as a power cut does. Mapping numbers go on. Held packets are lost without an output.
     pub fn reboot(&mut self, ended: &mut dyn FnMut(Ended)) {
         let lost = self.mappings().into_iter().map(|mapping| Ended { mapping, why: MappingEnd::Rebooted });
         self.shared.ended.extend(lost);
         (self.v4, self.v6) = (None, None);
+        self.shared.output.clear();
         self.tell(ended);
     }
 

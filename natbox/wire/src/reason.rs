@@ -29,13 +29,18 @@ crate::words! {
         // NATs and firewalls.
         NoMapping = "no-mapping", "nothing inside has this external endpoint";
         Filtered = "filtered", "the mapping exists, but the filter refuses this remote";
+        EarlyInbound = "early-inbound", "the remote came before the inside sent to it, and the box keeps what that opened for itself";
+        Blacklisted = "blacklisted", "the source has come uninvited before, and is refused for a while";
+        OutboundBlocked = "outbound-blocked", "the firewall lets nothing of this protocol, or to this port, leave";
         PortsExhausted = "ports-exhausted", "no free external port for a new mapping";
         SessionsExhausted = "sessions-exhausted", "the NAT's table of sessions is full";
         NoSession = "no-session", "a TCP segment or an echo reply of no session of this NAT, which cannot open one";
         HairpinOff = "hairpin-off", "sent from inside to an external address of the same NAT, which does not hairpin";
         UnsupportedProtocol = "unsupported-protocol", "a protocol that this NAT does not translate";
         FragmentUntranslatable = "fragment-untranslatable", "a fragment, and this NAT or firewall handles whole packets only";
+        RateLimited = "rate-limited", "an ICMP error of the box's own, beyond what it may send a second (RFC 1812 section 4.3.2.8)";
         IcmpNoSession = "icmp-no-session", "an ICMP error about a packet of no session of this NAT";
+        Rebooted = "rebooted", "held by a box that has rebooted";
         // Hosts.
         NotForThisHost = "not-for-this-host", "addressed to somebody else, and hosts do not forward";
         PortUnreachable = "port-unreachable", "no socket on this port; an ICMP port unreachable or a RST answers";
