@@ -147,6 +147,7 @@ pub(crate) const AXES: &[Field] = &[
         "Whether ICMP errors from addresses that the session does not concern are dropped (RFC 4787 REQ-12a).",
     ),
     optional("icmp_originate", &SWITCH, "Whether the box originates ICMP errors (RFC 5508 REQ-9)."),
+    optional("answer_ping", &SWITCH, "Whether the box answers a ping to an external address that no mapping wants."),
     optional("icmp_query", &word::<IcmpQuery>(), "Whether ICMP queries pass (RFC 5508 REQ-1)."),
     optional("icmp_identifier", &word::<IcmpIdentifier>(), "Which identifier a query gets outside."),
     optional("too_big", &word::<TooBig>(), "Packets too big for the next link that may not be fragmented."),
