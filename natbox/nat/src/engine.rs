@@ -102,8 +102,8 @@ impl Nat {
     /// When something will be due next.
     pub fn poll_timeout(&self) -> Option<Time> {
         let late = self.shared.ended.first().map(|_| Time::ZERO);
-        let v4 = self.v4.as_ref().and_then(|realm| realm.table.next_deadline());
-        let v6 = self.v6.as_ref().and_then(|realm| realm.table.next_deadline());
+        let v4 = self.v4.as_ref().and_then(|realm| realm.next_deadline());
+        let v6 = self.v6.as_ref().and_then(|realm| realm.next_deadline());
         [late, v4, v6, self.poll_wake()].into_iter().flatten().min()
     }
 
@@ -111,7 +111,9 @@ impl Nat {
     /// before [`poll_timeout`](Nat::poll_timeout). A driver must not miss this deadline: what is announced here is seen
     /// by others, where all else that falls due is seen by the NAT alone.
     pub fn poll_wake(&self) -> Option<Time> {
-        self.shared.next_output()
+        let v4 = self.v4.as_ref().and_then(|realm| realm.next_output(&self.shared));
+        let v6 = self.v6.as_ref().and_then(|realm| realm.next_output(&self.shared));
+        [v4, v6].into_iter().flatten().min()
     }
 
     /// Ends what is due, and tells `ended` of each mapping that went, by number.
