@@ -40,7 +40,8 @@ impl Nat {
         let (timers, uses) = (Timers::of(&behavior), Uses::of(&behavior));
         let random = Pcg64Mcg::seed_from_u64(seed);
         let (ended, output) = (Vec::new(), VecDeque::new());
-        let shared = Shared { behavior, timers, uses, random, next_id: 1, ended, output, next_hold: 0 };
+        let shared =
+            Shared { behavior, timers, uses, random, now: Time::ZERO, next_id: 1, ended, output, next_hold: 0 };
         Nat { shared, external: external.into(), seed, v4: None, v6: None }
     }
 
@@ -177,7 +178,7 @@ impl Nat {
 /// Whether a behaviour rewrites addresses of IPv4, or of IPv6.
 fn translates(behavior: &Behavior, ipv6: bool) -> bool {
     match ipv6 {
-        false => behavior.translation == TranslationKind::Napt,
+        false => behavior.translation != TranslationKind::None,
         true => behavior.ipv6 == Ipv6::Napt,
     }
 }

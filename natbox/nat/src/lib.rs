@@ -13,7 +13,6 @@ mod filter;
 mod icmp;
 mod key;
 mod lifetime;
-mod pool;
 mod ports;
 pub mod preset;
 mod realm;
@@ -28,6 +27,7 @@ pub mod verdict;
 
 pub use behavior::Behavior;
 pub use engine::Nat;
+pub use ports::deterministic::PortPlan;
 pub use verdict::{
     Answer, Ended, HoldId, MappingEnd, MappingId, MappingView, Output, Refusal, Side, Translation, Verdict,
 };

@@ -8,7 +8,7 @@ use std::time::Duration;
 use natbox_wire::{Protocol, TcpFlags, Time};
 
 use crate::Behavior;
-use crate::behavior::Refresh;
+use crate::behavior::{Exhausted, Refresh};
 use crate::tcp::Tcp;
 use crate::udp::Stages;
 
@@ -35,7 +35,11 @@ impl Timers {
         let timeouts = &behavior.timeouts;
         Timers {
             udp: timeouts.udp,
-            stages: Stages::of(timeouts),
+            // Whoever asks which sessions have seen a reply asks the stages.
+            stages: match behavior.exhausted {
+                Exhausted::EvictUnassured => Some(Stages::even_alike(timeouts)),
+                _ => Stages::of(timeouts),
+            },
             icmp: timeouts.icmp,
             absolute: timeouts.absolute,
             tcp_opening: timeouts.tcp_opening,
