@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use natbox_nat::behavior::{
     EarlyInbound, Exhausted, Filtering, Hairpin, IcmpIdentifier, Mapping, PortAllocation, PortClass, PortConflict,
-    PortOverlap, Refresh, TcpEstablishedOn, TcpNoState, TcpWindow, UnsolicitedSyn, UnsolicitedUdp,
+    PortOverlap, Refresh, TcpEstablishedOn, TcpMachine, TcpNoState, TcpWindow, UnsolicitedSyn, UnsolicitedUdp,
 };
 use natbox_nat::{Answer, Behavior, Nat, Output, Side as NatSide, Verdict};
 use natbox_wire::build::{self, IpFields};
@@ -108,6 +108,7 @@ fn linux(random: bool, accepts: bool) -> Behavior {
         unsolicited_syn: if accepts { UnsolicitedSyn::RstNow } else { UnsolicitedSyn::Drop },
         unsolicited_udp: if accepts { UnsolicitedUdp::Icmp } else { UnsolicitedUdp::Drop },
         tcp_no_state: TcpNoState::Pickup,
+        tcp_machine: TcpMachine::Netfilter,
         tcp_established_on: TcpEstablishedOn::AckBothWays,
         tcp_window: TcpWindow::Strict,
         icmp_identifier: if random { IcmpIdentifier::Random } else { IcmpIdentifier::Preserve },
@@ -135,6 +136,7 @@ fn compressed(mut behavior: Behavior) -> Behavior {
     timeouts.tcp_opening = of("tcp_timeout_syn_sent");
     timeouts.tcp_partial_open = Some(of("tcp_timeout_syn_recv"));
     timeouts.tcp_established = of("tcp_timeout_established");
+    timeouts.tcp_pickup = Some(of("tcp_timeout_unacknowledged"));
     timeouts.tcp_half_closed = Some(of("tcp_timeout_fin_wait"));
     timeouts.tcp_close_wait = Some(of("tcp_timeout_close_wait"));
     timeouts.tcp_closing = of("tcp_timeout_last_ack");
