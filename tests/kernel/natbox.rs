@@ -136,7 +136,7 @@ fn compressed(mut behavior: Behavior) -> Behavior {
     timeouts.tcp_opening = of("tcp_timeout_syn_sent");
     timeouts.tcp_partial_open = Some(of("tcp_timeout_syn_recv"));
     timeouts.tcp_established = of("tcp_timeout_established");
-    timeouts.tcp_pickup = Some(of("tcp_timeout_unacknowledged"));
+    timeouts.tcp_unacknowledged = Some(of("tcp_timeout_unacknowledged"));
     timeouts.tcp_half_closed = Some(of("tcp_timeout_fin_wait"));
     timeouts.tcp_close_wait = Some(of("tcp_timeout_close_wait"));
     timeouts.tcp_closing = of("tcp_timeout_last_ack");

@@ -151,7 +151,7 @@ fn timeouts(entry: &Node, timeouts: &mut Timeouts) {
     timeouts.udp_ports.sort_unstable();
     set(&mut timeouts.icmp, lifetime("icmp"));
     set(&mut timeouts.tcp_partial_open, lifetime("tcp_partial_open").map(Some));
-    set(&mut timeouts.tcp_pickup, lifetime("tcp_pickup").map(Some));
+    set(&mut timeouts.tcp_unacknowledged, lifetime("tcp_unacknowledged").map(Some));
     set(&mut timeouts.tcp_half_closed, lifetime("tcp_half_closed").map(Some));
     set(&mut timeouts.tcp_close_wait, lifetime("tcp_close_wait").map(Some));
     set(&mut timeouts.tcp_time_wait, lifetime("tcp_time_wait").map(Some));

@@ -207,7 +207,11 @@ static TIMEOUTS: Shape = Shape::Object(&[
     optional("tcp_opening", &POSITIVE, "TCP after a SYN of one side (RFC 5382 REQ-5)."),
     optional("tcp_partial_open", &POSITIVE, "TCP after SYNs of both, before ACKs of both; as `tcp_opening` if absent."),
     optional("tcp_established", &POSITIVE, "Established TCP (RFC 5382 REQ-5)."),
-    optional("tcp_pickup", &POSITIVE, "TCP picked up running, until it is answered; as `tcp_established` if absent."),
+    optional(
+        "tcp_unacknowledged",
+        &POSITIVE,
+        "TCP picked up running or with data unacknowledged, at most; as `tcp_established` if absent.",
+    ),
     optional("tcp_half_closed", &POSITIVE, "TCP after a FIN of one side; as `tcp_established` if absent."),
     optional("tcp_close_wait", &POSITIVE, "TCP after that FIN's ACK; as `tcp_half_closed` if absent."),
     optional("tcp_closing", &POSITIVE, "TCP after FINs both ways (RFC 5382 REQ-5)."),
