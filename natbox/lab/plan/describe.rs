@@ -14,7 +14,7 @@ use super::{Host, Nat, Network, Plan, Uplink};
 use crate::topology::units::{show_duration, show_percent, show_rate};
 
 /// A value with its keys in order.
-pub(super) enum Shown {
+pub(crate) enum Shown {
     /// A word, a number, a quantity: stands bare in YAML.
     Word(String),
     /// A number.
@@ -147,12 +147,14 @@ fn nat(plan: &Plan, nat: &Nat) -> Shown {
     entries.push(("inside", Shown::word(nat.inside.prefix)));
     entries.extend(nat.inside.prefix6.map(|prefix| ("inside6", Shown::text(prefix))));
     entries.push(("link", link(&nat.outside.link)));
-    entries.extend(axes(&nat.behavior));
+    if let Shown::Map(axes) = axes(&nat.behavior) {
+        entries.extend(axes);
+    }
     Shown::Map(entries)
 }
 
 /// The axes as a file has them: `ports.range` is `range` in `ports`. Lists that are empty are left out.
-fn axes(behavior: &Behavior) -> Vec<(&'static str, Shown)> {
+pub(crate) fn axes(behavior: &Behavior) -> Shown {
     let mut entries = Vec::new();
     for (axis, value) in behavior.axes() {
         if TEXTS.contains(&axis) && value == "none" {
@@ -166,7 +168,7 @@ fn axes(behavior: &Behavior) -> Vec<(&'static str, Shown)> {
         };
         insert(&mut entries, axis, shown);
     }
-    entries
+    Shown::Map(entries)
 }
 
 /// Lists of texts that YAML might take for something else.

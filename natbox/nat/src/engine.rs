@@ -9,10 +9,10 @@ use rand_core::SeedableRng;
 use rand_pcg::Pcg64Mcg;
 
 use crate::behavior::{Filtering, Ipv6, TranslationKind};
-use crate::identification::Identification;
 use crate::key::{Address, Hash};
 use crate::realm::{Realm, Shared};
-use crate::timers::Timers;
+use crate::timers::{Side, Timers};
+use crate::uses::Uses;
 use crate::{Behavior, Ended, MappingEnd, MappingId, MappingView, Output, Verdict};
 
 /// A NAT.
@@ -37,14 +37,12 @@ pub struct Nat {
 impl Nat {
     /// A NAT with these external addresses, in order of preference. `seed` feeds its own stream of chance.
     pub fn new(behavior: Arc<Behavior>, external: &[IpAddr], seed: u64) -> Nat {
-        let timers = Timers::of(&behavior);
+        let (timers, uses) = (Timers::of(&behavior), Uses::of(&behavior));
         let random = Pcg64Mcg::seed_from_u64(seed);
         let (ended, output) = (Vec::new(), VecDeque::new());
         let identifiers = behavior.icmp_identifier.ports();
-        let identification = Identification::new(behavior.ip_id, seed);
         let (next_id, next_hold) = (1, 0);
-        let shared =
-            Shared { behavior, timers, random, next_id, ended, output, next_hold, identifiers, identification };
+        let shared = Shared { behavior, timers, uses, random, next_id, ended, output, next_hold, identifiers };
         Nat { shared, external: external.into(), seed, v4: None, v6: None }
     }
 
@@ -59,7 +57,14 @@ impl Nat {
     }
 
     /// A packet from inside. The caller has routed it: it is for the outside, or for an external address.
+    #[inline]
     pub fn outbound(&mut self, packet: &mut Packet, now: Time) -> Verdict {
+        let short = self.v4.as_mut().and_then(|realm| realm.short_way(Side::Inside, packet, now));
+        short.unwrap_or_else(|| self.outbound_at_length(packet, now))
+    }
+
+    #[inline(never)]
+    fn outbound_at_length(&mut self, packet: &mut Packet, now: Time) -> Verdict {
         if self.passes(packet) {
             return Verdict::Pass;
         }
@@ -71,7 +76,14 @@ impl Nat {
     }
 
     /// A packet from outside.
+    #[inline]
     pub fn inbound(&mut self, packet: &mut Packet, now: Time) -> Verdict {
+        let short = self.v4.as_mut().and_then(|realm| realm.short_way(Side::Outside, packet, now));
+        short.unwrap_or_else(|| self.inbound_at_length(packet, now))
+    }
+
+    #[inline(never)]
+    fn inbound_at_length(&mut self, packet: &mut Packet, now: Time) -> Verdict {
         if self.passes(packet) {
             return Verdict::Pass;
         }
@@ -138,7 +150,9 @@ impl Nat {
 
     /// Gives a packet that the box itself sends the identification that goes with its source.
     pub fn identify(&mut self, packet: &mut Packet) {
-        self.shared.identification.give(packet);
+        if !packet.is_ipv6() {
+            realm(&mut self.v4, &self.shared, &self.external, self.seed).identification.give(packet);
+        }
     }
 
     /// One live mapping.

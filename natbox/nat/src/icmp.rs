@@ -16,7 +16,7 @@ use crate::Behavior;
 use crate::behavior::{Hairpin, IcmpErrors, IcmpQuery, Switch, TranslationKind};
 use crate::key::{Address, Endpoint};
 use crate::realm::{Realm, Shared, refuse};
-use crate::verdict::{Answer, MappingEnd, Refusal, Translation, Verdict};
+use crate::verdict::{Answer, MappingEnd, Refusal, Side, Translation, Verdict};
 
 /// An error from inside, about a packet that came in: the quote shows remote -> internal.
 #[inline(never)]
@@ -39,10 +39,10 @@ pub(crate) fn outbound<A: Address>(
     }
     if realm.translates {
         show_outside(packet, how, external);
-        nat.identification.give(packet);
+        realm.identification.give(packet);
     }
     let told = told(realm, own);
-    refresh(realm, nat, own, now);
+    realm.error_passed(nat, own, Side::Inside, now);
     Ok(Verdict::Forward(told))
 }
 
@@ -63,11 +63,11 @@ fn turn_back<A: Address>(
         return Err(Refusal { mapping: Some(realm.table.session(other).id), ..refuse(DropReason::IcmpErrorOff) });
     }
     show_outside(packet, how.outbound, external);
-    nat.identification.give(packet);
+    realm.identification.give(packet);
     show_inside(packet, how.inbound, realm.table.session(other).internal);
     let (source, destination) = (told(realm, own), told(realm, other));
-    refresh(realm, nat, own, now);
-    refresh(realm, nat, other, now);
+    realm.error_passed(nat, own, Side::Inside, now);
+    realm.error_passed(nat, other, Side::Outside, now);
     kill(realm, nat, other);
     Ok(Verdict::Hairpin { source, destination })
 }
@@ -91,7 +91,7 @@ pub(crate) fn inbound<A: Address>(
         show_inside(packet, how, session.internal);
     }
     let told = told(realm, found);
-    refresh(realm, nat, found, now);
+    realm.error_passed(nat, found, Side::Outside, now);
     kill(realm, nat, found);
     Ok(Verdict::Forward(told))
 }
@@ -147,15 +147,6 @@ fn told<A: Address>(realm: &mut Realm<A>, session: u32) -> Translation {
     let (mapping, index) = (realm.table.session(session).id, realm.table.mapping_of(session));
     realm.table.remember(index);
     Translation { mapping, new_mapping: false, quoted: true }
-}
-
-/// Restarts a session's timer, where errors do that.
-fn refresh<A: Address>(realm: &mut Realm<A>, nat: &Shared, index: u32, now: Time) {
-    if nat.behavior.refresh_on_error == Switch::On {
-        let session = realm.table.session(index);
-        let deadline = nat.timers.after_error(session.tcp, session.protocol, now);
-        realm.table.set_deadline(index, deadline);
-    }
 }
 
 /// Ends the mapping that an error from outside speaks of, where errors do that.

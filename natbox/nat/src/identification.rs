@@ -9,8 +9,6 @@
 //! bucket skip one another's numbers, and none sees one again before 65,536 packets. Where they start is a matter of the
 //! seed. IPv6 packets have no identification but in their fragment headers, which only their sources write.
 
-use std::net::IpAddr;
-
 use natbox_wire::Packet;
 
 use crate::behavior::IpId;
@@ -64,13 +62,10 @@ impl Identification {
     }
 
     fn next(&mut self, packet: &Packet) -> Option<u16> {
-        let (IpAddr::V4(source), IpAddr::V4(destination)) = (packet.source(), packet.destination()) else {
-            return None;
-        };
+        let (source, destination) = packet.ipv4_addresses()?;
         let seed = self.seed;
-        let counters = self
-            .counters
-            .get_or_insert_with(|| Box::new(std::array::from_fn(|bucket| mixed(seed ^ bucket as u64) as u16)));
+        let start = |bucket| (mixed(seed ^ bucket as u64) >> 48) as u16;
+        let counters = self.counters.get_or_insert_with(|| Box::new(std::array::from_fn(start)));
         let key = u64::from(source.to_bits()) << 32 | u64::from(destination.to_bits());
         let bucket = mixed(seed ^ key ^ u64::from(packet.protocol_number()) << 24) >> (64 - BUCKET_BITS);
         let counter = &mut counters[bucket as usize];
@@ -79,9 +74,8 @@ impl Identification {
     }
 }
 
-/// The finalizer of SplitMix64: every bit of the result depends on every bit given.
+/// The middle of SplitMix64's finalizer: the upper bits of the result depend on every bit given.
 fn mixed(bits: u64) -> u64 {
     let bits = (bits ^ bits >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    let bits = (bits ^ bits >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
-    bits ^ bits >> 31
+    (bits ^ bits >> 27).wrapping_mul(0x94D0_49BB_1331_11EB)
 }

@@ -6,20 +6,25 @@
 
 pub mod behavior;
 mod classify;
+mod early;
 mod engine;
 mod expiry;
 mod filter;
 mod icmp;
 mod identification;
 mod key;
+mod lifetime;
 mod pool;
 mod ports;
 pub mod preset;
 mod realm;
 mod record;
+mod short;
 mod table;
 mod tcp;
 mod timers;
+mod udp;
+mod uses;
 pub mod verdict;
 
 pub use behavior::Behavior;

@@ -17,21 +17,27 @@ use rand_pcg::Pcg64Mcg;
 use crate::Behavior;
 use crate::behavior::{Hairpin, HairpinFilter, Mapping as MappingRule, Ports, SessionAffinity};
 use crate::classify::{Class, Flow, classify};
+use crate::early::Early;
 use crate::filter::{self, Permissions};
 use crate::icmp;
 use crate::identification::Identification;
 use crate::key::{Address, Endpoint, Hash};
 use crate::pool::Pool;
 use crate::record::{Mapping, Opening};
-use crate::table::Table;
+use crate::short::Short;
+use crate::table::{Aside, Table};
 use crate::tcp::Tcp;
 use crate::timers::{Side, Timers};
+use crate::udp::Datagrams;
+use crate::uses::Uses;
 use crate::verdict::{Ended, HoldId, MappingEnd, MappingId, Output, Refusal, Translation, Verdict};
 
 /// What both families of one NAT share.
 pub(crate) struct Shared {
     pub(crate) behavior: Arc<Behavior>,
     pub(crate) timers: Timers,
+    /// Which rare axes are in use.
+    pub(crate) uses: Uses,
     pub(crate) random: Pcg64Mcg,
     /// The number of the next mapping.
     pub(crate) next_id: u64,
@@ -43,7 +49,6 @@ pub(crate) struct Shared {
     pub(crate) next_hold: u64,
     /// How queries get their identifiers.
     pub(crate) identifiers: Ports,
-    pub(crate) identification: Identification,
 }
 
 impl Shared {
@@ -66,6 +71,13 @@ pub(crate) struct Realm<A> {
     pub(crate) translates: bool,
     pub(crate) table: Table<A>,
     pub(crate) pool: Pool<A>,
+    /// The short way, where the behaviour has one.
+    pub(crate) short: Option<Short>,
+    /// The stages of UDP sessions, where they count.
+    pub(crate) datagrams: Aside<Datagrams>,
+    /// Who came uninvited.
+    pub(crate) early: Early<A>,
+    pub(crate) identification: Identification,
 }
 
 /// One half of a packet's way: the session that it takes.
@@ -98,7 +110,10 @@ impl<A: Address> Realm<A> {
             false => MappingRule::EndpointIndependent,
         });
         let table = Table::new(hash.clone(), rules, affinity, Permissions::of(behavior, hash.clone()));
-        Realm { translates, table, pool: Pool::new(external, hash) }
+        let (datagrams, early) = (Aside::default(), Early::new(hash.clone()));
+        let short = Short::of(behavior, translates);
+        let identification = Identification::new(behavior.ip_id, hash.address(A::unspecified()));
+        Realm { translates, table, pool: Pool::new(external, hash), short, datagrams, early, identification }
     }
 
     /// A packet from inside.
@@ -114,11 +129,7 @@ impl<A: Address> Realm<A> {
             return verdict(self.hairpin(nat, packet, flow, now));
         }
         match self.leave(nat, flow, now) {
-            Ok(passage) => {
-                let verdict = self.forward(packet, Side::Inside, passage);
-                self.identify(nat, packet);
-                verdict
-            }
+            Ok(passage) => self.forward(packet, Side::Inside, passage),
             Err(refusal) => Verdict::Drop(refusal),
         }
     }
@@ -132,6 +143,11 @@ impl<A: Address> Realm<A> {
             Ok(Class::Error) => return verdict(icmp::inbound(self, nat, packet, now)),
             Err(reason) => return Verdict::Drop(refuse(reason)),
         };
+        if nat.uses.any(Uses::BLACKLIST)
+            && let Err(refusal) = self.refuse_listed(&flow, now)
+        {
+            return Verdict::Drop(refusal);
+        }
         match self.enter(nat, flow, true, now) {
             Ok(passage) => self.forward(packet, Side::Outside, passage),
             Err(refusal) => Verdict::Drop(refusal),
@@ -144,19 +160,14 @@ impl<A: Address> Realm<A> {
         let session = self.table.session(passage.session);
         if self.translates {
             match from {
-                Side::Inside => session.external.write(End::Source, packet),
+                Side::Inside => {
+                    session.external.write(End::Source, packet);
+                    self.identification.give(packet);
+                }
                 Side::Outside => session.internal.write(End::Destination, packet),
             }
         }
         Verdict::Forward(self.translation(passage))
-    }
-
-    /// A packet that has its external source gets the identification that goes with it.
-    #[inline(always)]
-    fn identify(&self, nat: &mut Shared, packet: &mut Packet) {
-        if self.translates {
-            nat.identification.give(packet);
-        }
     }
 
     /// A packet from inside to one of the NAT's own addresses.
@@ -175,7 +186,7 @@ impl<A: Address> Realm<A> {
         if *nat.behavior.hairpin.of(flow.protocol) == Hairpin::ExternalSource {
             external.write(End::Source, packet);
         }
-        self.identify(nat, packet);
+        self.identification.give(packet);
         self.table.session(receiver.session).internal.write(End::Destination, packet);
         Ok(Verdict::Hairpin { source: self.translation(sender), destination: self.translation(receiver) })
     }
@@ -206,7 +217,11 @@ impl<A: Address> Realm<A> {
             return Err(refuse(DropReason::SessionsExhausted));
         }
         let towards = self.table.towards(flow.protocol, remote);
-        let known = self.table.find_rule(flow.protocol, flow.source, towards.unwrap_or(Endpoint::unspecified()));
+        let key = towards.unwrap_or(Endpoint::unspecified());
+        let known = match nat.uses.any(Uses::EARLY) {
+            false => self.table.find_rule(flow.protocol, flow.source, key),
+            true => self.find_unoccupied(&flow, key, now),
+        };
         let mapping = match known {
             Some(index) => index,
             None => self.open_mapping(nat, &flow, towards, now).map_err(refuse)?,
@@ -222,14 +237,18 @@ impl<A: Address> Realm<A> {
         towards: Option<Endpoint<A>>,
         now: Time,
     ) -> Result<u32, DropReason> {
-        let external = if self.translates { self.take_external(nat, flow)? } else { flow.source };
+        let external = match self.translates {
+            false => flow.source,
+            true if nat.uses.any(Uses::EARLY) => self.take_unoccupied(nat, flow, now)?,
+            true => self.take_external(nat, flow)?,
+        };
         let (protocol, internal, id) = (flow.protocol, flow.source, MappingId(nat.next_id));
         nat.next_id += 1;
         let mapping = Mapping { protocol, internal, external, towards, findable: true, id, created: now };
         Ok(self.table.open_mapping(mapping))
     }
 
-    fn take_external(&mut self, nat: &mut Shared, flow: &Flow<A>) -> Result<Endpoint<A>, DropReason> {
+    pub(crate) fn take_external(&mut self, nat: &mut Shared, flow: &Flow<A>) -> Result<Endpoint<A>, DropReason> {
         if self.pool.is_empty() {
             return Err(DropReason::NoRoute);
         }
@@ -245,15 +264,17 @@ impl<A: Address> Realm<A> {
             SessionAffinity::On => self.table.find_outbound(protocol, internal, remote).is_none(),
             SessionAffinity::Off => self.table.leads_to(mapping, remote),
         };
-        self.table.open_session(Opening {
+        let session = self.table.open_session(Opening {
             mapping,
             remote,
             tcp: Tcp::opened_from(side),
             permits: side == Side::Inside,
             holds: nat.timers.holds(protocol, side),
             leads,
-            deadline: nat.timers.first_deadline(protocol, now),
-        })
+            deadline: nat.timers.first_deadline(protocol, remote.port, now),
+        });
+        self.began(nat, session, side, now);
+        session
     }
 
     /// The inbound half: to which internal endpoint the packet goes. `judged` says whether the filter has a say.
@@ -266,7 +287,9 @@ impl<A: Address> Realm<A> {
         let session = self.table.session(index);
         let mapping = session.mapping_of(index);
         if judged && !session.permits() && !filter::admits(&self.table, &nat.behavior, mapping, remote) {
-            return Err(Refusal { reason: DropReason::Filtered, mapping: Some(session.id), answer: None });
+            let refusal = Refusal { reason: DropReason::Filtered, mapping: Some(session.id), answer: None };
+            self.uninvited(nat, &flow, Some(mapping), now);
+            return Err(refusal);
         }
         self.pin(nat, index);
         Ok(self.pass(nat, index, Side::Outside, flow, now))
@@ -290,12 +313,18 @@ impl<A: Address> Realm<A> {
         judged: bool,
         now: Time,
     ) -> Result<Passage, Refusal> {
+        if nat.uses.any(Uses::EARLY) {
+            self.refuse_occupied(nat, &flow, now)?;
+        }
         let Some(mapping) = self.table.find_endpoint(flow.protocol, flow.destination) else {
+            self.uninvited(nat, &flow, None, now);
             return Err(refuse(if self.translates { DropReason::NoMapping } else { DropReason::Filtered }));
         };
         let refuse = |reason| Err(Refusal { reason, mapping: Some(self.table.mapping(mapping).id), answer: None });
         if judged && !filter::admits(&self.table, &nat.behavior, mapping, remote) {
-            return refuse(DropReason::Filtered);
+            let refusal = refuse(DropReason::Filtered);
+            self.uninvited(nat, &flow, Some(mapping), now);
+            return refusal;
         }
         // An echo reply from a remote that the filter admits passes like any datagram: it has no handshake.
         if flow.protocol == Protocol::Tcp && !flow.opens {
@@ -313,8 +342,12 @@ impl<A: Address> Realm<A> {
     #[inline(always)]
     fn pass(&mut self, nat: &Shared, index: u32, side: Side, flow: Flow<A>, now: Time) -> Passage {
         let session = self.table.session_mut(index);
-        let deadline = nat.timers.after(&mut session.tcp, flow.protocol, side, flow.flags, now);
-        if side == Side::Inside && !session.permits() {
+        let permits = session.permits();
+        let deadline = match nat.timers.stages.is_some() && flow.protocol == Protocol::Udp {
+            false => nat.timers.after(&mut session.tcp, flow.protocol, side, flow.flags, now),
+            true => self.after_datagram(nat, index, side, now),
+        };
+        if side == Side::Inside && !permits {
             self.table.permit(index);
         }
         if let Some(deadline) = deadline {
@@ -343,7 +376,7 @@ impl<A: Address> Realm<A> {
     #[cold]
     fn expire_due(&mut self, nat: &mut Shared, now: Time) {
         while let Some(index) = self.table.next_due(now) {
-            self.end_session(nat, index, MappingEnd::Expired);
+            self.end_due(nat, index);
         }
     }
 

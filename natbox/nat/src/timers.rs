@@ -10,6 +10,7 @@ use natbox_wire::{Protocol, TcpFlags, Time};
 use crate::Behavior;
 use crate::behavior::Refresh;
 use crate::tcp::Tcp;
+use crate::udp::Stages;
 
 pub(crate) use crate::verdict::Side;
 
@@ -17,7 +18,11 @@ pub(crate) use crate::verdict::Side;
 #[derive(Clone, Debug)]
 pub(crate) struct Timers {
     udp: Duration,
+    /// Where UDP sessions do not all live equally long.
+    pub(crate) stages: Option<Stages>,
     icmp: Duration,
+    /// How long a mapping lives at most.
+    pub(crate) absolute: Option<Duration>,
     tcp_opening: Duration,
     tcp_established: Duration,
     tcp_closing: Duration,
@@ -30,7 +35,9 @@ impl Timers {
         let timeouts = &behavior.timeouts;
         Timers {
             udp: timeouts.udp,
+            stages: Stages::of(timeouts),
             icmp: timeouts.icmp,
+            absolute: timeouts.absolute,
             tcp_opening: timeouts.tcp_opening,
             tcp_established: timeouts.tcp_established,
             tcp_closing: timeouts.tcp_closing,
@@ -46,10 +53,10 @@ impl Timers {
         side == Side::Inside || protocol == Protocol::Tcp || self.from_outside
     }
 
-    /// When a session that a packet from `side` opens now ends, if nothing more comes.
-    pub(crate) fn first_deadline(&self, protocol: Protocol, now: Time) -> Time {
+    /// When a session with this remote port ends that opens now, if nothing more comes.
+    pub(crate) fn first_deadline(&self, protocol: Protocol, remote_port: u16, now: Time) -> Time {
         match protocol {
-            Protocol::Udp => now + self.udp,
+            Protocol::Udp => now + self.stages.as_ref().map_or(self.udp, |stages| stages.first(remote_port)),
             Protocol::Icmp => now + self.icmp,
             Protocol::Tcp => now + self.tcp_opening,
         }
@@ -65,10 +72,7 @@ impl Timers {
         flags: TcpFlags,
         now: Time,
     ) -> Option<Time> {
-        let restarts = match side {
-            Side::Inside => self.from_inside,
-            Side::Outside => self.from_outside,
-        };
+        let restarts = self.restarts(side);
         match protocol {
             Protocol::Udp => restarts.then(|| now + self.udp),
             Protocol::Icmp => restarts.then(|| now + self.icmp),
@@ -76,12 +80,22 @@ impl Timers {
         }
     }
 
-    /// When a session ends after an ICMP error about it, where errors restart timers.
-    pub(crate) fn after_error(&self, tcp: Tcp, protocol: Protocol, now: Time) -> Time {
+    /// Whether packets from this side restart the timers of UDP and echo.
+    #[inline(always)]
+    pub(crate) fn restarts(&self, side: Side) -> bool {
+        match side {
+            Side::Inside => self.from_inside,
+            Side::Outside => self.from_outside,
+        }
+    }
+
+    /// When a session ends that something restarts now without being a packet of it; `None` where packets from
+    /// `side` restart nothing. UDP with stages is the caller's business.
+    pub(crate) fn restarted(&self, tcp: Tcp, protocol: Protocol, side: Side, now: Time) -> Option<Time> {
         match protocol {
-            Protocol::Udp => now + self.udp,
-            Protocol::Icmp => now + self.icmp,
-            Protocol::Tcp => now + self.of_tcp(tcp),
+            Protocol::Udp => self.restarts(side).then(|| now + self.udp),
+            Protocol::Icmp => self.restarts(side).then(|| now + self.icmp),
+            Protocol::Tcp => Some(now + self.of_tcp(tcp)),
         }
     }
 

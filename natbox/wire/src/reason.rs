@@ -29,6 +29,9 @@ crate::words! {
         // NATs and firewalls.
         NoMapping = "no-mapping", "nothing inside has this external endpoint";
         Filtered = "filtered", "the mapping exists, but the filter refuses this remote";
+        EarlyInbound = "early-inbound", "the remote came before the inside sent to it, and the box keeps what that opened for itself";
+        Blacklisted = "blacklisted", "the source has come uninvited before, and is refused for a while";
+        OutboundBlocked = "outbound-blocked", "the firewall lets nothing of this protocol, or to this port, leave";
         PortsExhausted = "ports-exhausted", "no free external port for a new mapping";
         SessionsExhausted = "sessions-exhausted", "the NAT's table of sessions is full";
         NoSession = "no-session", "a TCP segment or an echo reply of no session of this NAT, which cannot open one";

@@ -11,7 +11,6 @@ impl<T> Default for Aside<T> {
     }
 }
 
-#[allow(dead_code, reason = "the axes that need side data are to come")]
 impl<T> Aside<T> {
     pub(crate) fn get(&self, session: u32) -> Option<&T> {
         self.0.get(session as usize)?.as_ref()

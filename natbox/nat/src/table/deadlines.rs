@@ -23,7 +23,6 @@ impl<A: Address> Table<A> {
     }
 
     /// Gives a session an absolute end, which no packet moves.
-    #[allow(dead_code, reason = "the axis of absolute lifetimes is to come")]
     pub(crate) fn set_end(&mut self, index: u32, end: Time) {
         self.ends.set(index, end);
         let record = &mut self.records[index as usize];
@@ -36,6 +35,12 @@ impl<A: Address> Table<A> {
     #[inline]
     pub(crate) fn next_deadline(&self) -> Option<Time> {
         self.expiry.next()
+    }
+
+    /// Whether an entry has come up.
+    #[inline(always)]
+    pub(crate) fn is_due(&self, now: Time) -> bool {
+        self.expiry.is_due(now)
     }
 
     /// The next session whose deadline has come, without removing it.

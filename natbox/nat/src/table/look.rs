@@ -1,6 +1,6 @@
 //! How the table is searched. Changes nothing.
 
-use natbox_wire::Protocol;
+use natbox_wire::{Protocol, Time};
 
 use crate::behavior::Mapping as Rule;
 use crate::key::{Address, Endpoint};
@@ -25,11 +25,48 @@ impl<A: Address> Table<A> {
         self.towards(record.protocol, remote).is_none_or(|towards| towards == record.towards())
     }
 
+    /// The hash of the key by which a packet from inside finds its mapping.
+    #[inline(always)]
+    pub(crate) fn outbound_hash(&self, protocol: Protocol, internal: Endpoint<A>, remote: Endpoint<A>) -> u64 {
+        let towards = self.towards(protocol, remote).unwrap_or(Endpoint::unspecified());
+        self.hash.two(protocol, internal, towards)
+    }
+
+    /// The hash of the key by which a packet from outside finds its mapping.
+    #[inline(always)]
+    pub(crate) fn inbound_hash(&self, protocol: Protocol, external: Endpoint<A>) -> u64 {
+        self.hash.one(protocol, external)
+    }
+
+    /// The UDP session that outbound packets to this remote use, if it lies in its mapping's record and no packet of it
+    /// needs more than to be rewritten. The hash is that of [`Table::outbound_hash`].
+    #[inline(always)]
+    pub(crate) fn find_plain_outbound(&self, hash: u64, internal: Endpoint<A>, remote: Endpoint<A>) -> Option<u32> {
+        self.by_rule.find(hash, |index| {
+            let record = self.session(index);
+            record.remote == remote
+                && record.internal == internal
+                && record.protocol == Protocol::Udp
+                && record.is_plain()
+        })
+    }
+
+    /// The UDP session that inbound packets from this remote use; the rest as [`Table::find_plain_outbound`].
+    #[inline(always)]
+    pub(crate) fn find_plain_inbound(&self, hash: u64, external: Endpoint<A>, remote: Endpoint<A>) -> Option<u32> {
+        self.by_endpoint.find(hash, |index| {
+            let record = self.session(index);
+            record.remote == remote
+                && record.external == external
+                && record.protocol == Protocol::Udp
+                && record.is_plain()
+        })
+    }
+
     /// The session that outbound packets to this remote use.
     #[inline(always)]
     pub(crate) fn find_outbound(&self, protocol: Protocol, internal: Endpoint<A>, remote: Endpoint<A>) -> Option<u32> {
-        let towards = self.towards(protocol, remote).unwrap_or(Endpoint::unspecified());
-        let found = self.by_rule.find(self.hash.two(protocol, internal, towards), |index| {
+        let found = self.by_rule.find(self.outbound_hash(protocol, internal, remote), |index| {
             let record = self.session(index);
             record.remote == remote && record.internal == internal && record.protocol == protocol && record.leads()
         });
@@ -57,7 +94,7 @@ impl<A: Address> Table<A> {
     /// the endpoint, that of the remote's; where they share even the remote, the one whose session is older.
     #[inline(always)]
     pub(crate) fn find_inbound(&self, protocol: Protocol, external: Endpoint<A>, remote: Endpoint<A>) -> Option<u32> {
-        let found = self.by_endpoint.find(self.hash.one(protocol, external), |index| {
+        let found = self.by_endpoint.find(self.inbound_hash(protocol, external), |index| {
             let record = self.session(index);
             record.remote == remote
                 && record.external == external
@@ -171,7 +208,6 @@ impl<A: Address> Table<A> {
     }
 
     /// The sessions of a mapping: the one in its own record, then the others, the newest first.
-    #[allow(dead_code, reason = "the axes that end or count the sessions of a mapping are to come")]
     pub(crate) fn sessions_of(&self, mapping: u32) -> impl Iterator<Item = u32> {
         let own = Some(mapping).filter(|index| self.session(*index).is(of_session::LIVE));
         let link = |index: u32| Some(self.session(index).next).filter(|next| *next != NONE);
@@ -197,6 +233,11 @@ impl<A: Address> Table<A> {
             towards: record.has(of_mapping::DEPENDENT).then(|| record.towards().to_socket()),
             created: self.created[index as usize],
         }
+    }
+
+    /// When a mapping was made.
+    pub(crate) fn created(&self, mapping: u32) -> Time {
+        self.created[mapping as usize]
     }
 
     /// The live mappings with their indices, in no order that means anything.
