@@ -29,35 +29,22 @@ impl Identification {
         Identification { rule, seed, counters: None }
     }
 
-    /// Gives a packet, whose source is the one that it leaves with, the identification that the rule asks for.
-    /// Fragments are left alone: they get that of their datagram ([`Identification::of_datagram`]).
+    /// Gives a packet, whose source is the one that it leaves with, the identification that the rule asks for. Of a
+    /// datagram in fragments only the first comes here; the others get what it has got (`fragments`).
     #[inline(always)]
     pub(crate) fn give(&mut self, packet: &mut Packet) {
         match self.rule {
             IpId::Copy => {}
             IpId::Unique if packet.is_atomic() => {}
-            _ => self.give_another(packet),
+            IpId::Unique | IpId::ZeroIfAtomic => self.give_another(packet),
         }
     }
 
     #[inline(never)]
     fn give_another(&mut self, packet: &mut Packet) {
-        if packet.is_fragment() {
-            return;
-        }
-        if let Some(identification) = self.of_datagram(packet) {
+        let identification = if packet.is_atomic() { Some(0) } else { self.next(packet) };
+        if let Some(identification) = identification {
             packet.rewrite_identification(identification);
-        }
-    }
-
-    /// A new identification for the datagram that this packet, with the source that it leaves with, is or is a part of;
-    /// `None` if it keeps its own.
-    pub(crate) fn of_datagram(&mut self, packet: &Packet) -> Option<u16> {
-        match self.rule {
-            IpId::Copy => None,
-            IpId::Unique if packet.is_atomic() => None,
-            IpId::ZeroIfAtomic if packet.is_atomic() => Some(0),
-            IpId::Unique | IpId::ZeroIfAtomic => self.next(packet),
         }
     }
 
