@@ -9,11 +9,12 @@ use rand_core::SeedableRng;
 use rand_pcg::Pcg64Mcg;
 
 use crate::behavior::{Filtering, Ipv6, TranslationKind};
+use crate::fragments::{Fragments, Road};
 use crate::key::{Address, Hash};
 use crate::realm::{Realm, Shared};
 use crate::timers::{Side, Timers};
 use crate::uses::Uses;
-use crate::{Behavior, Ended, MappingEnd, MappingId, MappingView, Output, Verdict};
+use crate::{Behavior, Ended, HoldId, MappingEnd, MappingId, MappingView, Output, Verdict};
 
 /// A NAT.
 ///
@@ -32,6 +33,8 @@ pub struct Nat {
     // Made when the first packet of the family needs them: an idle NAT is small.
     v4: Option<Box<Realm<Ipv4Addr>>>,
     v6: Option<Box<Realm<Ipv6Addr>>>,
+    // Made when the first fragment comes.
+    fragments: Option<Box<Fragments>>,
 }
 
 impl Nat {
@@ -43,7 +46,7 @@ impl Nat {
         let identifiers = behavior.icmp_identifier.ports();
         let (next_id, next_hold) = (1, 0);
         let shared = Shared { behavior, timers, uses, random, next_id, ended, output, next_hold, identifiers };
-        Nat { shared, external: external.into(), seed, v4: None, v6: None }
+        Nat { shared, external: external.into(), seed, v4: None, v6: None, fragments: None }
     }
 
     /// How it behaves.
@@ -68,6 +71,14 @@ impl Nat {
         if self.passes(packet) {
             return Verdict::Pass;
         }
+        if packet.is_fragment() {
+            return self.fragment(Side::Inside, packet, now);
+        }
+        self.leave(packet, now)
+    }
+
+    #[inline(always)]
+    fn leave(&mut self, packet: &mut Packet, now: Time) -> Verdict {
         if packet.is_ipv6() {
             realm(&mut self.v6, &self.shared, &self.external, self.seed).outbound(&mut self.shared, packet, now)
         } else {
@@ -87,11 +98,28 @@ impl Nat {
         if self.passes(packet) {
             return Verdict::Pass;
         }
+        if packet.is_fragment() {
+            return self.fragment(Side::Outside, packet, now);
+        }
+        self.enter(packet, now)
+    }
+
+    #[inline(always)]
+    fn enter(&mut self, packet: &mut Packet, now: Time) -> Verdict {
         if packet.is_ipv6() {
             realm(&mut self.v6, &self.shared, &self.external, self.seed).inbound(&mut self.shared, packet, now)
         } else {
             realm(&mut self.v4, &self.shared, &self.external, self.seed).inbound(&mut self.shared, packet, now)
         }
+    }
+
+    #[cold]
+    fn fragment(&mut self, from: Side, packet: &mut Packet, now: Time) -> Verdict {
+        let behavior = self.shared.behavior.clone();
+        let mut fragments = self.fragments.take().unwrap_or_default();
+        let verdict = fragments.receive(self, &behavior.fragments, from, packet, now);
+        self.fragments = Some(fragments);
+        verdict
     }
 
     /// Whether packets of this version are neither translated nor filtered.
@@ -113,11 +141,15 @@ impl Nat {
     /// before [`poll_timeout`](Nat::poll_timeout). A driver must not miss this deadline: what is announced here is seen
     /// by others, where all else that falls due is seen by the NAT alone.
     pub fn poll_wake(&self) -> Option<Time> {
-        self.shared.next_output()
+        let fragments = self.fragments.as_ref().and_then(|fragments| fragments.next_deadline());
+        [fragments, self.shared.next_output()].into_iter().flatten().min()
     }
 
     /// Ends what is due, and tells `ended` of each mapping that went, by number.
     pub fn handle_timeout(&mut self, now: Time, ended: &mut dyn FnMut(Ended)) {
+        if let Some(fragments) = &mut self.fragments {
+            fragments.expire(now, &mut self.shared.output);
+        }
         if let Some(realm) = &mut self.v4 {
             realm.expire(&mut self.shared, now);
         }
@@ -131,7 +163,7 @@ impl Nat {
     pub fn reboot(&mut self, ended: &mut dyn FnMut(Ended)) {
         let lost = self.mappings().into_iter().map(|mapping| Ended { mapping, why: MappingEnd::Rebooted });
         self.shared.ended.extend(lost);
-        (self.v4, self.v6) = (None, None);
+        (self.v4, self.v6, self.fragments) = (None, None, None);
         self.shared.output.clear();
         self.tell(ended);
     }
@@ -180,6 +212,23 @@ impl Nat {
     fn tell(&mut self, ended: &mut dyn FnMut(Ended)) {
         self.shared.ended.sort_unstable_by_key(|one| one.mapping.id);
         std::mem::take(&mut self.shared.ended).into_iter().for_each(ended);
+    }
+}
+
+impl Road for Nat {
+    fn travel(&mut self, from: Side, packet: &mut Packet, now: Time) -> Verdict {
+        match from {
+            Side::Inside => self.leave(packet, now),
+            Side::Outside => self.enter(packet, now),
+        }
+    }
+
+    fn hold(&mut self) -> HoldId {
+        self.shared.hold()
+    }
+
+    fn output(&mut self) -> &mut VecDeque<Output> {
+        &mut self.shared.output
     }
 }
 

@@ -10,6 +10,7 @@ mod early;
 mod engine;
 mod expiry;
 mod filter;
+mod fragments;
 mod icmp;
 mod identification;
 mod key;

@@ -53,7 +53,6 @@ pub(crate) struct Shared {
 
 impl Shared {
     /// A number for a packet that is held.
-    #[allow(dead_code, reason = "for the mechanisms that hold packets")]
     pub(crate) fn hold(&mut self) -> HoldId {
         self.next_hold += 1;
         HoldId(self.next_hold)

@@ -37,6 +37,21 @@ fn req_10_no_two_hosts_datagrams_to_one_server_share_an_identification() {
 }
 
 #[test]
+fn req_10_fragments_of_one_datagram_keep_one_identification_and_two_datagrams_do_not_share_it() {
+    let mut nat = rig(IpId::Unique);
+    let mut seen = BTreeSet::new();
+    for host in [X1, X2] {
+        let fields = IpFields { identification: 7, ..IpFields::default() };
+        let whole = build::udp(at(host), at(Y1), fields, &[0; 3000]).expect("one version");
+        let pieces = build::fragments(whole, 1500, 0).expect("may be cut");
+        let outside: BTreeSet<u16> = pieces.into_iter().map(|one| identification_outside(&mut nat, one)).collect();
+        assert_eq!(outside.len(), 1);
+        seen.extend(outside);
+    }
+    assert_eq!(seen.len(), 2);
+}
+
+#[test]
 fn req_10_atomic_packets_are_left_alone() {
     let mut nat = rig(IpId::Unique);
     for identification in [0, 7, 7, 65_535] {

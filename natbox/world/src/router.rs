@@ -73,9 +73,7 @@ pub(crate) fn local(packet: &Packet) -> Step {
             let answer = build::reset(packet).map(Reply::Sent);
             Step { outcome: Outcome::Dropped(DropReason::PortUnreachable), onward: None, answer, hold: None }
         }
-        Transport::Udp { .. } => {
-            Step::refuse(DropReason::PortUnreachable, IcmpError::PortUnreachable, own, packet)
-        }
+        Transport::Udp { .. } => Step::refuse(DropReason::PortUnreachable, IcmpError::PortUnreachable, own, packet),
         Transport::Other => Step::refuse(DropReason::ProtocolUnreachable, IcmpError::ProtocolUnreachable, own, packet),
         Transport::Echo { .. } | Transport::LaterFragment => Step::silent(Outcome::Dropped(DropReason::NotForThisHost)),
         Transport::Query { .. } | Transport::IcmpError(_) | Transport::OtherIcmp { .. } => {
