@@ -228,7 +228,7 @@ fn rfc4787_req_13_what_is_too_big_is_told_hushed_up_cleared_or_told_wrongly_in_e
         let large = make(TooBig::SilentDrop);
         assert_eq!((large.died(), large.told), (true, None));
         let large = make(TooBig::ClearDf);
-        assert_eq!(large.died(), false);
+        assert!(!large.died());
         let notes = &large.home.notes;
         let whole = notes.outcomes(large.id).into_iter().filter(|(_, outcome)| *outcome == Outcome::Held).count();
         assert_eq!(whole, 1, "two fragments: one waits at the host, the other completes it");
