@@ -12,6 +12,7 @@ use crate::behavior::{Filtering, Ipv6, TranslationKind};
 use crate::fragments::{Fragments, Road};
 use crate::key::{Address, Hash};
 use crate::realm::{Realm, Shared};
+use crate::short::STAGE;
 use crate::timers::{Side, Timers};
 use crate::uses::Uses;
 use crate::{Behavior, Ended, HoldId, MappingEnd, MappingId, MappingView, Output, Verdict};
@@ -113,6 +114,25 @@ impl Nat {
         }
     }
 
+    /// Packets that came at one time, from either side: the same as [`Nat::outbound`] and [`Nat::inbound`] one after
+    /// the other, and the same verdicts, which are added to `verdicts` in order. With a large table and packets of many
+    /// flows it takes less than half the time, if there are eight packets or more.
+    pub fn batch(&mut self, packets: &mut [(Side, Packet)], now: Time, verdicts: &mut Vec<Verdict>) {
+        for stage in packets.chunks_mut(STAGE) {
+            let fetched = self.v4.as_ref().map(|realm| realm.fetch(stage));
+            for (place, (from, packet)) in stage.iter_mut().enumerate() {
+                let short = match (&mut self.v4, &fetched) {
+                    (Some(realm), Some(fetched)) => realm.short_way_fetched(fetched[place], packet, now),
+                    _ => None,
+                };
+                verdicts.push(short.unwrap_or_else(|| match from {
+                    Side::Inside => self.outbound_at_length(packet, now),
+                    Side::Outside => self.inbound_at_length(packet, now),
+                }));
+            }
+        }
+    }
+
     #[cold]
     fn fragment(&mut self, from: Side, packet: &mut Packet, now: Time) -> Verdict {
         let behavior = self.shared.behavior.clone();
@@ -132,8 +152,8 @@ impl Nat {
     /// When something will be due next.
     pub fn poll_timeout(&self) -> Option<Time> {
         let late = self.shared.ended.first().map(|_| Time::ZERO);
-        let v4 = self.v4.as_ref().and_then(|realm| realm.table.next_deadline());
-        let v6 = self.v6.as_ref().and_then(|realm| realm.table.next_deadline());
+        let v4 = self.v4.as_ref().and_then(|realm| realm.next_deadline());
+        let v6 = self.v6.as_ref().and_then(|realm| realm.next_deadline());
         [late, v4, v6, self.poll_wake()].into_iter().flatten().min()
     }
 
@@ -142,7 +162,9 @@ impl Nat {
     /// by others, where all else that falls due is seen by the NAT alone.
     pub fn poll_wake(&self) -> Option<Time> {
         let fragments = self.fragments.as_ref().and_then(|fragments| fragments.next_deadline());
-        [fragments, self.shared.next_output()].into_iter().flatten().min()
+        let v4 = self.v4.as_ref().and_then(|realm| realm.next_output(&self.shared));
+        let v6 = self.v6.as_ref().and_then(|realm| realm.next_output(&self.shared));
+        [fragments, v4, v6].into_iter().flatten().min()
     }
 
     /// Ends what is due, and tells `ended` of each mapping that went, by number.

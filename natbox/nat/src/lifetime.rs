@@ -69,11 +69,13 @@ impl<A: Address> Realm<A> {
     }
 
     /// A session whose deadline has come ends; its mapping with all its sessions if that has reached its age.
-    pub(crate) fn end_due(&mut self, nat: &mut Shared, session: u32) {
+    /// A connection may get another chance.
+    pub(crate) fn end_due(&mut self, nat: &mut Shared, session: u32, now: Time) {
         let mapping = self.table.mapping_of(session);
         let end = nat.timers.absolute.map(|absolute| self.table.created(mapping) + absolute);
         match end.is_some_and(|end| self.table.session(session).deadline >= end) {
             true => self.end_mapping(nat, mapping, MappingEnd::Aged),
+            false if self.outlives(nat, session, now) => {}
             false => self.end_session(nat, session, MappingEnd::Expired),
         }
     }

@@ -15,7 +15,7 @@ use natbox_wire::{DropReason, Packet, Protocol, Side as End, Time};
 use rand_pcg::Pcg64Mcg;
 
 use crate::Behavior;
-use crate::behavior::{Hairpin, HairpinFilter, Mapping as MappingRule, Ports, SessionAffinity};
+use crate::behavior::{ExpiryNotify, Hairpin, HairpinFilter, Mapping as MappingRule, Ports, SessionAffinity};
 use crate::classify::{Class, Flow, classify};
 use crate::early::Early;
 use crate::filter::{self, Permissions};
@@ -26,7 +26,7 @@ use crate::pool::Pool;
 use crate::record::{Mapping, Opening};
 use crate::short::Short;
 use crate::table::{Aside, Table};
-use crate::tcp::Tcp;
+use crate::tcp::{HeldSyns, Tcp, Track};
 use crate::timers::{Side, Timers};
 use crate::udp::Datagrams;
 use crate::uses::Uses;
@@ -57,11 +57,6 @@ impl Shared {
         self.next_hold += 1;
         HoldId(self.next_hold)
     }
-
-    /// When a packet that is held may go on or die next, or one of the NAT's own making may leave.
-    pub(crate) fn next_output(&self) -> Option<Time> {
-        None
-    }
 }
 
 /// One address family: its table and its external addresses.
@@ -70,6 +65,10 @@ pub(crate) struct Realm<A> {
     pub(crate) translates: bool,
     pub(crate) table: Table<A>,
     pub(crate) pool: Pool<A>,
+    /// SYNs that nobody asked for.
+    pub(crate) syns: HeldSyns<A>,
+    /// Where connections stand in their sequence spaces, where an axis asks.
+    pub(crate) tracks: Aside<Track>,
     /// The short way, where the behaviour has one.
     pub(crate) short: Option<Short>,
     /// The stages of UDP sessions, where they count.
@@ -80,9 +79,9 @@ pub(crate) struct Realm<A> {
 }
 
 /// One half of a packet's way: the session that it takes.
-struct Passage {
-    session: u32,
-    new_mapping: bool,
+pub(crate) struct Passage {
+    pub(crate) session: u32,
+    pub(crate) new_mapping: bool,
 }
 
 /// A refusal without a mapping.
@@ -109,10 +108,11 @@ impl<A: Address> Realm<A> {
             false => MappingRule::EndpointIndependent,
         });
         let table = Table::new(hash.clone(), rules, affinity, Permissions::of(behavior, hash.clone()));
-        let (datagrams, early) = (Aside::default(), Early::new(hash.clone()));
-        let short = Short::of(behavior, translates);
-        let identification = Identification::new(behavior.ip_id, hash.address(A::unspecified()));
-        Realm { translates, table, pool: Pool::new(external, hash), short, datagrams, early, identification }
+        let identification_seed = hash.address(A::unspecified());
+        let (pool, datagrams, early) = (Pool::new(external, hash.clone()), Aside::default(), Early::new(hash));
+        let (short, syns, tracks) = (Short::of(behavior, translates), HeldSyns::default(), Aside::default());
+        let identification = Identification::new(behavior.ip_id, identification_seed);
+        Realm { translates, table, pool, syns, tracks, short, datagrams, early, identification }
     }
 
     /// A packet from inside.
@@ -127,7 +127,7 @@ impl<A: Address> Realm<A> {
         if self.translates && self.pool.owns(flow.destination.address) {
             return verdict(self.hairpin(nat, packet, flow, now));
         }
-        match self.leave(nat, flow, now) {
+        match self.leave(nat, packet, flow, now) {
             Ok(passage) => self.forward(packet, Side::Inside, passage),
             Err(refusal) => Verdict::Drop(refusal),
         }
@@ -147,9 +147,9 @@ impl<A: Address> Realm<A> {
         {
             return Verdict::Drop(refusal);
         }
-        match self.enter(nat, flow, true, now) {
+        match self.enter(nat, packet, flow, true, now) {
             Ok(passage) => self.forward(packet, Side::Outside, passage),
-            Err(refusal) => Verdict::Drop(refusal),
+            Err(refusal) => self.unsolicited(nat, packet, Side::Outside, flow, refusal, now),
         }
     }
 
@@ -178,10 +178,14 @@ impl<A: Address> Realm<A> {
         if !icmp::hairpins(&nat.behavior, flow.protocol, packet.is_ipv6()) {
             return Err(refuse(DropReason::NoMapping));
         }
-        let sender = self.leave(nat, flow, now)?;
+        let sender = self.leave(nat, packet, flow, now)?;
         let external = self.table.session(sender.session).external;
         let judged = nat.behavior.hairpin_filter == HairpinFilter::Apply;
-        let receiver = self.enter(nat, flow.leaving_as(external), judged, now)?;
+        let flow = flow.leaving_as(external);
+        let receiver = match self.enter(nat, packet, flow, judged, now) {
+            Ok(receiver) => receiver,
+            Err(refusal) => return Ok(self.unsolicited(nat, packet, Side::Inside, flow, refusal, now)),
+        };
         if *nat.behavior.hairpin.of(flow.protocol) == Hairpin::ExternalSource {
             external.write(End::Source, packet);
         }
@@ -192,11 +196,12 @@ impl<A: Address> Realm<A> {
 
     /// The outbound half: by which external endpoint the packet leaves.
     #[inline(always)]
-    fn leave(&mut self, nat: &mut Shared, flow: Flow<A>, now: Time) -> Result<Passage, Refusal> {
+    fn leave(&mut self, nat: &mut Shared, packet: &Packet, flow: Flow<A>, now: Time) -> Result<Passage, Refusal> {
         let remote = flow.destination.as_remote(flow.protocol);
         match self.table.find_outbound(flow.protocol, flow.source, remote) {
+            Some(session) if flow.protocol == Protocol::Tcp => self.leave_segment(nat, packet, session, flow, now),
             Some(session) => Ok(self.pass(nat, session, Side::Inside, flow, now)),
-            None => self.leave_anew(nat, flow, remote, now),
+            None => self.leave_anew(nat, packet, flow, remote, now),
         }
     }
 
@@ -205,12 +210,13 @@ impl<A: Address> Realm<A> {
     fn leave_anew(
         &mut self,
         nat: &mut Shared,
+        packet: &Packet,
         flow: Flow<A>,
         remote: Endpoint<A>,
         now: Time,
     ) -> Result<Passage, Refusal> {
         if !flow.opens {
-            return Err(refuse(DropReason::NoSession));
+            self.may_open(nat, flow)?;
         }
         if self.table.is_full() {
             return Err(refuse(DropReason::SessionsExhausted));
@@ -226,10 +232,13 @@ impl<A: Address> Realm<A> {
             None => self.open_mapping(nat, &flow, towards, now).map_err(refuse)?,
         };
         let session = self.open_session(nat, mapping, remote, Side::Inside, now);
+        if flow.protocol == Protocol::Tcp {
+            self.segment_opened(nat, packet, session, Side::Inside, flow, now);
+        }
         Ok(Passage { session, new_mapping: known.is_none() })
     }
 
-    fn open_mapping(
+    pub(crate) fn open_mapping(
         &mut self,
         nat: &mut Shared,
         flow: &Flow<A>,
@@ -257,7 +266,14 @@ impl<A: Address> Realm<A> {
         taken.ok_or(DropReason::PortsExhausted)
     }
 
-    fn open_session(&mut self, nat: &Shared, mapping: u32, remote: Endpoint<A>, side: Side, now: Time) -> u32 {
+    pub(crate) fn open_session(
+        &mut self,
+        nat: &Shared,
+        mapping: u32,
+        remote: Endpoint<A>,
+        side: Side,
+        now: Time,
+    ) -> u32 {
         let (protocol, internal) = (self.table.mapping(mapping).protocol, self.table.mapping(mapping).internal);
         let leads = match nat.behavior.session_affinity {
             SessionAffinity::On => self.table.find_outbound(protocol, internal, remote).is_none(),
@@ -278,10 +294,17 @@ impl<A: Address> Realm<A> {
 
     /// The inbound half: to which internal endpoint the packet goes. `judged` says whether the filter has a say.
     #[inline(always)]
-    fn enter(&mut self, nat: &mut Shared, flow: Flow<A>, judged: bool, now: Time) -> Result<Passage, Refusal> {
+    fn enter(
+        &mut self,
+        nat: &mut Shared,
+        packet: &Packet,
+        flow: Flow<A>,
+        judged: bool,
+        now: Time,
+    ) -> Result<Passage, Refusal> {
         let remote = flow.source.as_remote(flow.protocol);
         let Some(index) = self.table.find_inbound(flow.protocol, flow.destination, remote) else {
-            return self.enter_anew(nat, flow, remote, judged, now);
+            return self.enter_anew(nat, packet, flow, remote, judged, now);
         };
         let session = self.table.session(index);
         let mapping = session.mapping_of(index);
@@ -290,13 +313,16 @@ impl<A: Address> Realm<A> {
             self.uninvited(nat, &flow, Some(mapping), now);
             return Err(refusal);
         }
+        if flow.protocol == Protocol::Tcp {
+            return self.enter_segment(nat, packet, index, flow, judged, now);
+        }
         self.pin(nat, index);
         Ok(self.pass(nat, index, Side::Outside, flow, now))
     }
 
     /// With affinity, replies use the mapping that let the packet in.
     #[inline]
-    fn pin(&mut self, nat: &Shared, index: u32) {
+    pub(crate) fn pin(&mut self, nat: &Shared, index: u32) {
         if !self.table.session(index).leads() && nat.behavior.session_affinity == SessionAffinity::On {
             self.table.lead(index);
         }
@@ -307,6 +333,7 @@ impl<A: Address> Realm<A> {
     fn enter_anew(
         &mut self,
         nat: &mut Shared,
+        packet: &Packet,
         flow: Flow<A>,
         remote: Endpoint<A>,
         judged: bool,
@@ -333,6 +360,9 @@ impl<A: Address> Realm<A> {
             return refuse(DropReason::SessionsExhausted);
         }
         let index = self.open_session(nat, mapping, remote, Side::Outside, now);
+        if flow.protocol == Protocol::Tcp {
+            self.segment_opened(nat, packet, index, Side::Outside, flow, now);
+        }
         self.pin(nat, index);
         Ok(Passage { session: index, new_mapping: false })
     }
@@ -340,10 +370,9 @@ impl<A: Address> Realm<A> {
     /// A packet of a known session passes: it gives permission and touches the timers.
     #[inline(always)]
     fn pass(&mut self, nat: &Shared, index: u32, side: Side, flow: Flow<A>, now: Time) -> Passage {
-        let session = self.table.session_mut(index);
-        let permits = session.permits();
+        let permits = self.table.session(index).permits();
         let deadline = match nat.timers.stages.is_some() && flow.protocol == Protocol::Udp {
-            false => nat.timers.after(&mut session.tcp, flow.protocol, side, flow.flags, now),
+            false => nat.timers.after(flow.protocol, side, now),
             true => self.after_datagram(nat, index, side, now),
         };
         if side == Side::Inside && !permits {
@@ -367,15 +396,28 @@ impl<A: Address> Realm<A> {
     /// Ends what is due.
     #[inline]
     pub(crate) fn expire(&mut self, nat: &mut Shared, now: Time) {
-        if self.table.next_deadline().is_some_and(|next| next <= now) {
+        if self.table.next_deadline().is_some_and(|next| next <= now) || self.syns.is_due(now) {
             self.expire_due(nat, now);
         }
     }
 
+    /// When something will be due next.
+    pub(crate) fn next_deadline(&self) -> Option<Time> {
+        [self.table.next_deadline(), self.syns.next_deadline()].into_iter().flatten().min()
+    }
+
+    /// When a packet that is held may go on or die next, or one of the NAT's own making may leave.
+    pub(crate) fn next_output(&self, nat: &Shared) -> Option<Time> {
+        let tells = nat.behavior.expiry_notify != ExpiryNotify::None;
+        let notice = self.table.next_deadline().filter(|_| tells);
+        [notice, self.syns.next_deadline()].into_iter().flatten().min()
+    }
+
     #[cold]
     fn expire_due(&mut self, nat: &mut Shared, now: Time) {
+        self.syns.expire(nat, now);
         while let Some(index) = self.table.next_due(now) {
-            self.end_due(nat, index);
+            self.end_due(nat, index, now);
         }
     }
 

@@ -35,6 +35,11 @@ crate::words! {
         PortsExhausted = "ports-exhausted", "no free external port for a new mapping";
         SessionsExhausted = "sessions-exhausted", "the NAT's table of sessions is full";
         NoSession = "no-session", "a TCP segment or an echo reply of no session of this NAT, which cannot open one";
+        SynHeld = "syn-held", "a copy of an unsolicited SYN that is being held (RFC 5382 REQ-4)";
+        SynCrossed = "syn-crossed", "an unsolicited SYN, forgotten because a SYN for its connection left in time (RFC 5382 REQ-4)";
+        SimultaneousOpen = "simultaneous-open", "a segment of a simultaneous open, which this NAT breaks";
+        InvalidSegment = "invalid-segment", "a TCP segment that the state of its connection does not allow";
+        OutOfWindow = "out-of-window", "a TCP segment whose sequence or acknowledgement number is outside the window";
         HairpinOff = "hairpin-off", "sent from inside to an external address of the same NAT, which does not hairpin";
         UnsupportedProtocol = "unsupported-protocol", "a protocol that this NAT does not translate";
         FragmentUntranslatable = "fragment-untranslatable", "a fragment, and this NAT or firewall handles whole packets only";

@@ -162,6 +162,8 @@ pub struct Behavior {
     pub unsolicited_udp: UnsolicitedUdp,
     /// Segments of no session.
     pub tcp_no_state: TcpNoState,
+    /// Whose state machine follows connections.
+    pub tcp_machine: TcpMachine,
     /// When a connection counts as established.
     pub tcp_established_on: TcpEstablishedOn,
     /// What the box makes of a simultaneous open.
@@ -233,6 +235,7 @@ impl Default for Behavior {
             unsolicited_syn: UnsolicitedSyn::IcmpAfter6s,
             unsolicited_udp: UnsolicitedUdp::Drop,
             tcp_no_state: TcpNoState::Drop,
+            tcp_machine: TcpMachine::Rfc7857,
             tcp_established_on: TcpEstablishedOn::ServerSyn,
             tcp_simopen: TcpSimultaneousOpen::Ok,
             tcp_window: TcpWindow::Off,
