@@ -8,10 +8,6 @@
 //! Where nothing is translated the same road serves as a stateful firewall: every external endpoint is the
 //! internal one, and the mapping rule, which could only name it, counts as endpoint-independent.
 //!
-//! Hairpinned echo has a single identifier for both ends. It leaves with the sender's external identifier, and that
-//! is what the second half looks up: behind one external address a host that pings it reaches itself (RFC 5508
-//! REQ-7 asks no more of a NAT that rewrites identifiers).
-
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -19,17 +15,18 @@ use natbox_wire::{DropReason, Packet, Protocol, Side as End, Time};
 use rand_pcg::Pcg64Mcg;
 
 use crate::Behavior;
-use crate::behavior::{Hairpin, HairpinFilter, Mapping as MappingRule, SessionAffinity, TranslationKind};
+use crate::behavior::{ExpiryNotify, Hairpin, HairpinFilter, Mapping as MappingRule, SessionAffinity, TranslationKind};
 use crate::classify::{Class, Flow, classify};
 use crate::early::Early;
 use crate::filter::Permissions;
 use crate::icmp;
+use crate::identification::Identification;
 use crate::key::{Address, Endpoint, Hash};
 use crate::ports::pool::Pool;
 use crate::record::Opening;
 use crate::short::Short;
 use crate::table::{Aside, Table};
-use crate::tcp::Tcp;
+use crate::tcp::{HeldSyns, Tcp, Track};
 use crate::timers::{Side, Timers};
 use crate::udp::Datagrams;
 use crate::uses::Uses;
@@ -52,19 +49,14 @@ pub(crate) struct Shared {
     pub(crate) output: VecDeque<Output>,
     /// The number of the next packet that is held.
     pub(crate) next_hold: u64,
+    pub(crate) identification: Identification,
 }
 
 impl Shared {
     /// A number for a packet that is held.
-    #[allow(dead_code, reason = "for the mechanisms that hold packets")]
     pub(crate) fn hold(&mut self) -> HoldId {
         self.next_hold += 1;
         HoldId(self.next_hold)
-    }
-
-    /// When a packet that is held may go on or die next, or one of the NAT's own making may leave.
-    pub(crate) fn next_output(&self) -> Option<Time> {
-        None
     }
 }
 
@@ -74,6 +66,10 @@ pub(crate) struct Realm<A> {
     pub(crate) translates: bool,
     pub(crate) table: Table<A>,
     pub(crate) pool: Pool<A>,
+    /// SYNs that nobody asked for.
+    pub(crate) syns: HeldSyns<A>,
+    /// Where connections stand in their sequence spaces, where an axis asks.
+    pub(crate) tracks: Aside<Track>,
     /// The short way, where the behaviour has one.
     pub(crate) short: Option<Short>,
     /// The stages of UDP sessions, where they count.
@@ -83,9 +79,9 @@ pub(crate) struct Realm<A> {
 }
 
 /// One half of a packet's way: the session that it takes.
-struct Passage {
-    session: u32,
-    new_mapping: bool,
+pub(crate) struct Passage {
+    pub(crate) session: u32,
+    pub(crate) new_mapping: bool,
 }
 
 /// A refusal without a mapping.
@@ -112,27 +108,31 @@ impl<A: Address> Realm<A> {
             false => MappingRule::EndpointIndependent,
         });
         let table = Table::new(hash.clone(), rules, affinity, Permissions::of(behavior, hash.clone()));
-        let (datagrams, early) = (Aside::default(), Early::new(hash.clone()));
-        let short = Short::of(behavior, translates);
         let basic = behavior.translation == TranslationKind::Basic && !A::unspecified().to_ip().is_ipv6();
-        let pool = Pool::new(behavior, basic, external, hash);
-        Realm { translates, table, pool, short, datagrams, early }
+        let pool = Pool::new(behavior, basic, external, hash.clone());
+        let (datagrams, early) = (Aside::default(), Early::new(hash));
+        let (short, syns, tracks) = (Short::of(behavior, translates), HeldSyns::default(), Aside::default());
+        Realm { translates, table, pool, syns, tracks, short, datagrams, early }
     }
 
     /// A packet from inside.
     #[inline]
     pub(crate) fn outbound(&mut self, nat: &mut Shared, packet: &mut Packet, now: Time) -> Verdict {
         self.expire(nat, now);
-        let flow = match classify(packet) {
+        let flow = match classify(packet, nat.behavior.icmp_query) {
             Ok(Class::Flow(flow)) => flow,
-            Ok(Class::Error) => return verdict(icmp::outbound(self, &nat.behavior, packet)),
-            Err(reason) => return Verdict::Drop(refuse(reason)),
+            Ok(Class::Error) => return verdict(icmp::outbound(self, nat, packet, now)),
+            Err(reason) => return Verdict::Drop(Refusal { answer: icmp::answer_to(reason), ..refuse(reason) }),
         };
         if self.translates && self.pool.owns(flow.destination.address) {
             return verdict(self.hairpin(nat, packet, flow, now));
         }
-        match self.leave(nat, flow, now) {
-            Ok(passage) => self.forward(packet, Side::Inside, passage),
+        match self.leave(nat, packet, flow, now) {
+            Ok(passage) => {
+                let verdict = self.forward(packet, Side::Inside, passage);
+                self.identify(nat, packet);
+                verdict
+            }
             Err(refusal) => Verdict::Drop(refusal),
         }
     }
@@ -141,9 +141,9 @@ impl<A: Address> Realm<A> {
     #[inline]
     pub(crate) fn inbound(&mut self, nat: &mut Shared, packet: &mut Packet, now: Time) -> Verdict {
         self.expire(nat, now);
-        let flow = match classify(packet) {
+        let flow = match classify(packet, nat.behavior.icmp_query) {
             Ok(Class::Flow(flow)) => flow,
-            Ok(Class::Error) => return verdict(icmp::inbound(self, packet)),
+            Ok(Class::Error) => return verdict(icmp::inbound(self, nat, packet, now)),
             Err(reason) => return Verdict::Drop(refuse(reason)),
         };
         if nat.uses.any(Uses::BLACKLIST)
@@ -151,9 +151,9 @@ impl<A: Address> Realm<A> {
         {
             return Verdict::Drop(refusal);
         }
-        match self.enter(nat, flow, true, now) {
+        match self.enter(nat, packet, flow, true, now) {
             Ok(passage) => self.forward(packet, Side::Outside, passage),
-            Err(refusal) => Verdict::Drop(refusal),
+            Err(refusal) => self.unsolicited(nat, packet, Side::Outside, flow, refusal, now),
         }
     }
 
@@ -170,30 +170,47 @@ impl<A: Address> Realm<A> {
         Verdict::Forward(self.translation(passage))
     }
 
+    /// A packet that has its external source gets the identification that goes with it.
+    #[inline(always)]
+    fn identify(&self, nat: &mut Shared, packet: &mut Packet) {
+        if self.translates {
+            nat.identification.give(packet);
+        }
+    }
+
     /// A packet from inside to one of the NAT's own addresses.
     #[inline(never)]
     fn hairpin(&mut self, nat: &mut Shared, packet: &mut Packet, flow: Flow<A>, now: Time) -> Result<Verdict, Refusal> {
         if *nat.behavior.hairpin.of(flow.protocol) == Hairpin::Off {
             return Err(refuse(DropReason::HairpinOff));
         }
-        let sender = self.leave(nat, flow, now)?;
+        if !icmp::hairpins(&nat.behavior, flow.protocol, packet.is_ipv6()) {
+            return Err(refuse(DropReason::NoMapping));
+        }
+        let sender = self.leave(nat, packet, flow, now)?;
         let external = self.table.session(sender.session).external;
         let judged = nat.behavior.hairpin_filter == HairpinFilter::Apply;
-        let receiver = self.enter(nat, flow.leaving_as(external), judged, now)?;
+        let flow = flow.leaving_as(external);
+        let receiver = match self.enter(nat, packet, flow, judged, now) {
+            Ok(receiver) => receiver,
+            Err(refusal) => return Ok(self.unsolicited(nat, packet, Side::Inside, flow, refusal, now)),
+        };
         if *nat.behavior.hairpin.of(flow.protocol) == Hairpin::ExternalSource {
             external.write(End::Source, packet);
         }
+        self.identify(nat, packet);
         self.table.session(receiver.session).internal.write(End::Destination, packet);
         Ok(Verdict::Hairpin { source: self.translation(sender), destination: self.translation(receiver) })
     }
 
     /// The outbound half: by which external endpoint the packet leaves.
     #[inline(always)]
-    fn leave(&mut self, nat: &mut Shared, flow: Flow<A>, now: Time) -> Result<Passage, Refusal> {
+    fn leave(&mut self, nat: &mut Shared, packet: &Packet, flow: Flow<A>, now: Time) -> Result<Passage, Refusal> {
         let remote = flow.destination.as_remote(flow.protocol);
         match self.table.find_outbound(flow.protocol, flow.source, remote) {
+            Some(session) if flow.protocol == Protocol::Tcp => self.leave_segment(nat, packet, session, flow, now),
             Some(session) => Ok(self.pass(nat, session, Side::Inside, flow, now)),
-            None => self.leave_anew(nat, flow, remote, now),
+            None => self.leave_anew(nat, packet, flow, remote, now),
         }
     }
 
@@ -202,12 +219,13 @@ impl<A: Address> Realm<A> {
     fn leave_anew(
         &mut self,
         nat: &mut Shared,
+        packet: &Packet,
         flow: Flow<A>,
         remote: Endpoint<A>,
         now: Time,
     ) -> Result<Passage, Refusal> {
         if !flow.opens {
-            return Err(refuse(DropReason::NoSession));
+            self.may_open(nat, flow)?;
         }
         self.admit_session(nat, flow.source, Side::Inside)?;
         let towards = self.towards(nat, flow.protocol, flow.source.address, remote);
@@ -217,10 +235,13 @@ impl<A: Address> Realm<A> {
             None => self.open_mapping(nat, &flow, towards, now)?,
         };
         let session = self.open_session(nat, mapping, remote, Side::Inside, now);
+        if flow.protocol == Protocol::Tcp {
+            self.segment_opened(nat, packet, session, Side::Inside, flow, now);
+        }
         Ok(Passage { session, new_mapping: known.is_none() })
     }
 
-    fn open_mapping(
+    pub(crate) fn open_mapping(
         &mut self,
         nat: &mut Shared,
         flow: &Flow<A>,
@@ -234,7 +255,14 @@ impl<A: Address> Realm<A> {
         Ok(self.enter_mapping(nat, flow.protocol, flow.source, external, towards, now))
     }
 
-    fn open_session(&mut self, nat: &Shared, mapping: u32, remote: Endpoint<A>, side: Side, now: Time) -> u32 {
+    pub(crate) fn open_session(
+        &mut self,
+        nat: &Shared,
+        mapping: u32,
+        remote: Endpoint<A>,
+        side: Side,
+        now: Time,
+    ) -> u32 {
         let (protocol, internal) = (self.table.mapping(mapping).protocol, self.table.mapping(mapping).internal);
         let leads = match nat.behavior.session_affinity {
             SessionAffinity::On => self.table.find_outbound(protocol, internal, remote).is_none(),
@@ -256,10 +284,17 @@ impl<A: Address> Realm<A> {
 
     /// The inbound half: to which internal endpoint the packet goes. `judged` says whether the filter has a say.
     #[inline(always)]
-    fn enter(&mut self, nat: &mut Shared, flow: Flow<A>, judged: bool, now: Time) -> Result<Passage, Refusal> {
+    fn enter(
+        &mut self,
+        nat: &mut Shared,
+        packet: &Packet,
+        flow: Flow<A>,
+        judged: bool,
+        now: Time,
+    ) -> Result<Passage, Refusal> {
         let remote = flow.source.as_remote(flow.protocol);
         let Some(index) = self.table.find_inbound(flow.protocol, flow.destination, remote) else {
-            return self.enter_anew(nat, flow, remote, judged, now);
+            return self.enter_anew(nat, packet, flow, remote, judged, now);
         };
         let session = self.table.session(index);
         let mapping = session.mapping_of(index);
@@ -268,13 +303,16 @@ impl<A: Address> Realm<A> {
             self.uninvited(nat, &flow, Some(mapping), now);
             return Err(refusal);
         }
+        if flow.protocol == Protocol::Tcp {
+            return self.enter_segment(nat, packet, index, flow, judged, now);
+        }
         self.pin(nat, index);
         Ok(self.pass(nat, index, Side::Outside, flow, now))
     }
 
     /// With affinity, replies use the mapping that let the packet in.
     #[inline]
-    fn pin(&mut self, nat: &Shared, index: u32) {
+    pub(crate) fn pin(&mut self, nat: &Shared, index: u32) {
         if !self.table.session(index).leads() && nat.behavior.session_affinity == SessionAffinity::On {
             self.table.lead(index);
         }
@@ -285,6 +323,7 @@ impl<A: Address> Realm<A> {
     fn enter_anew(
         &mut self,
         nat: &mut Shared,
+        packet: &Packet,
         flow: Flow<A>,
         remote: Endpoint<A>,
         judged: bool,
@@ -313,6 +352,9 @@ impl<A: Address> Realm<A> {
             admitted.map_err(|refusal| Refusal { mapping: Some(id), ..refusal })?;
         }
         let index = self.open_session(nat, mapping, remote, Side::Outside, now);
+        if flow.protocol == Protocol::Tcp {
+            self.segment_opened(nat, packet, index, Side::Outside, flow, now);
+        }
         self.pin(nat, index);
         Ok(Passage { session: index, new_mapping })
     }
@@ -320,10 +362,9 @@ impl<A: Address> Realm<A> {
     /// A packet of a known session passes: it gives permission and touches the timers.
     #[inline(always)]
     fn pass(&mut self, nat: &Shared, index: u32, side: Side, flow: Flow<A>, now: Time) -> Passage {
-        let session = self.table.session_mut(index);
-        let permits = session.permits();
+        let permits = self.table.session(index).permits();
         let deadline = match nat.timers.stages.is_some() && flow.protocol == Protocol::Udp {
-            false => nat.timers.after(&mut session.tcp, flow.protocol, side, flow.flags, now),
+            false => nat.timers.after(flow.protocol, side, now),
             true => self.after_datagram(nat, index, side, now),
         };
         if side == Side::Inside && !permits {
@@ -348,15 +389,28 @@ impl<A: Address> Realm<A> {
     #[inline]
     pub(crate) fn expire(&mut self, nat: &mut Shared, now: Time) {
         nat.now = now;
-        if self.table.next_deadline().is_some_and(|next| next <= now) {
+        if self.table.next_deadline().is_some_and(|next| next <= now) || self.syns.is_due(now) {
             self.expire_due(nat, now);
         }
     }
 
+    /// When something will be due next.
+    pub(crate) fn next_deadline(&self) -> Option<Time> {
+        [self.table.next_deadline(), self.syns.next_deadline()].into_iter().flatten().min()
+    }
+
+    /// When a packet that is held may go on or die next, or one of the NAT's own making may leave.
+    pub(crate) fn next_output(&self, nat: &Shared) -> Option<Time> {
+        let tells = nat.behavior.expiry_notify != ExpiryNotify::None;
+        let notice = self.table.next_deadline().filter(|_| tells);
+        [notice, self.syns.next_deadline()].into_iter().flatten().min()
+    }
+
     #[cold]
     fn expire_due(&mut self, nat: &mut Shared, now: Time) {
+        self.syns.expire(nat, now);
         while let Some(index) = self.table.next_due(now) {
-            self.end_due(nat, index);
+            self.end_due(nat, index, now);
         }
     }
 

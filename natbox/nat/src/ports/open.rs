@@ -15,7 +15,7 @@ use crate::ports::take::{Ask, Grant, InUse, Miss};
 use crate::realm::{Realm, Shared, refuse};
 use crate::record::Mapping;
 use crate::table::Table;
-use crate::tcp::Tcp;
+use crate::tcp::Stage;
 use crate::verdict::{Answer, MappingEnd, MappingId, Refusal, Side};
 
 /// What the table knows of external endpoints, to one who asks for one.
@@ -301,7 +301,7 @@ fn is_unassured<A: Address>(
     let record = table.session(session);
     match record.protocol {
         Protocol::Udp => datagrams.get(session).is_none_or(|kept| !kept.is_replied()),
-        Protocol::Tcp => matches!(record.tcp, Tcp::OpeningFromInside | Tcp::OpeningFromOutside),
+        Protocol::Tcp => matches!(record.tcp.stage(), Stage::Opening | Stage::Crossed | Stage::Partial),
         Protocol::Icmp => true,
     }
 }

@@ -86,6 +86,9 @@ impl Model {
         if self.behavior.hairpin.udp == Hairpin::Off {
             return Err(refuse(DropReason::HairpinOff));
         }
+        if flow.protocol == Protocol::Icmp {
+            return Err(refuse(DropReason::NoMapping));
+        }
         let (external, source) = self.leave(flow, choice, now)?;
         let outside = with_source(flow, external);
         let (internal, destination) =
