@@ -8,12 +8,14 @@ use natbox_wire::{Packet, Time};
 use rand_core::SeedableRng;
 use rand_pcg::Pcg64Mcg;
 
+use crate::around::{self, Aliases};
 use crate::behavior::{Filtering, Ipv6, TranslationKind};
 use crate::key::{Address, Hash};
+use crate::policy;
 use crate::realm::{Realm, Shared};
 use crate::timers::Timers;
 use crate::uses::Uses;
-use crate::{Behavior, Ended, MappingEnd, MappingId, MappingView, Output, Verdict};
+use crate::{Behavior, Ended, MappingEnd, MappingId, MappingView, Output, Side, Verdict};
 
 /// A NAT.
 ///
@@ -28,6 +30,9 @@ use crate::{Behavior, Ended, MappingEnd, MappingId, MappingView, Output, Verdict
 pub struct Nat {
     shared: Shared,
     external: Box<[IpAddr]>,
+    aliases: Aliases,
+    /// The inside addresses of the gateway that it is on.
+    inside: Box<[IpAddr]>,
     seed: u64,
     // Made when the first packet of the family needs them: an idle NAT is small.
     v4: Option<Box<Realm<Ipv4Addr>>>,
@@ -40,7 +45,29 @@ impl Nat {
         let (timers, uses) = (Timers::of(&behavior), Uses::of(&behavior));
         let random = Pcg64Mcg::seed_from_u64(seed);
         let shared = Shared { behavior, timers, uses, random, next_id: 1, ended: Vec::new(), output: VecDeque::new() };
-        Nat { shared, external: external.into(), seed, v4: None, v6: None }
+        let aliases = Aliases::new(&shared.behavior.aliases);
+        Nat { shared, external: external.into(), aliases, inside: Box::default(), seed, v4: None, v6: None }
+    }
+
+    /// Tells it the inside addresses of the gateway that it is on, preferred first: the source of hairpinned packets
+    /// where that is `router-source`. Unless they are told, such packets show their external source.
+    pub fn set_inside(&mut self, inside: &[IpAddr]) {
+        self.inside = inside.into();
+        if let Some(realm) = &mut self.v4 {
+            realm.masks.set_routers(of_family(inside));
+        }
+        if let Some(realm) = &mut self.v6 {
+            realm.masks.set_routers(of_family(inside));
+        }
+    }
+
+    /// Whether a packet from inside to one of the gateway's own inside addresses is the NAT's business and not the
+    /// gateway's: an answer to a host that hides behind that address (`hairpin: router-source`).
+    pub fn is_hairpin_answer(&self, packet: &Packet) -> bool {
+        match packet.is_ipv6() {
+            false => self.v4.as_ref().is_some_and(|realm| realm.is_for_mask(packet)),
+            true => self.v6.as_ref().is_some_and(|realm| realm.is_for_mask(packet)),
+        }
     }
 
     /// How it behaves.
@@ -53,28 +80,105 @@ impl Nat {
         &self.external
     }
 
-    /// A packet from inside. The caller has routed it: it is for the outside, or for an external address.
+    /// A packet from inside. The caller has routed it, by [`Nat::outside_of`] its destination: it is for the outside, for
+    /// an external address, or [`Nat::is_hairpin_answer`] says that it is for a host that hides behind the gateway.
     pub fn outbound(&mut self, packet: &mut Packet, now: Time) -> Verdict {
+        match self.shared.uses.any(Uses::AROUND) {
+            false => self.out(packet, now),
+            true => self.around(packet, Side::Inside, now),
+        }
+    }
+
+    #[inline]
+    fn out(&mut self, packet: &mut Packet, now: Time) -> Verdict {
         if self.passes(packet) {
-            return Verdict::Pass;
+            return self.pass(packet);
         }
         if packet.is_ipv6() {
-            realm(&mut self.v6, &self.shared, &self.external, self.seed).outbound(&mut self.shared, packet, now)
+            realm(&mut self.v6, &self.shared, [&self.external, &self.inside], self.seed).outbound(
+                &mut self.shared,
+                packet,
+                now,
+            )
         } else {
-            realm(&mut self.v4, &self.shared, &self.external, self.seed).outbound(&mut self.shared, packet, now)
+            realm(&mut self.v4, &self.shared, [&self.external, &self.inside], self.seed).outbound(
+                &mut self.shared,
+                packet,
+                now,
+            )
         }
     }
 
     /// A packet from outside.
     pub fn inbound(&mut self, packet: &mut Packet, now: Time) -> Verdict {
+        match self.shared.uses.any(Uses::AROUND) {
+            false => self.enter(packet, now),
+            true => self.around(packet, Side::Outside, now),
+        }
+    }
+
+    #[inline]
+    fn enter(&mut self, packet: &mut Packet, now: Time) -> Verdict {
         if self.passes(packet) {
             return Verdict::Pass;
         }
         if packet.is_ipv6() {
-            realm(&mut self.v6, &self.shared, &self.external, self.seed).inbound(&mut self.shared, packet, now)
+            realm(&mut self.v6, &self.shared, [&self.external, &self.inside], self.seed).inbound(
+                &mut self.shared,
+                packet,
+                now,
+            )
         } else {
-            realm(&mut self.v4, &self.shared, &self.external, self.seed).inbound(&mut self.shared, packet, now)
+            realm(&mut self.v4, &self.shared, [&self.external, &self.inside], self.seed).inbound(
+                &mut self.shared,
+                packet,
+                now,
+            )
         }
+    }
+
+    /// A packet of a box with aliases, or with destinations that it does not translate.
+    #[cold]
+    fn around(&mut self, packet: &mut Packet, from: Side, now: Time) -> Verdict {
+        if around::is_bypassed(&self.shared.behavior, &self.external, packet, from) {
+            return Verdict::Pass;
+        }
+        match from {
+            Side::Inside if self.aliases.change(packet, from) => {
+                let before = packet.clone();
+                self.aliases.translate(packet, from);
+                let verdict = self.out(packet, now);
+                if matches!(verdict, Verdict::Drop(_) | Verdict::Hold(_)) {
+                    *packet = before;
+                }
+                verdict
+            }
+            Side::Inside => self.out(packet, now),
+            Side::Outside => {
+                let verdict = self.enter(packet, now);
+                if matches!(verdict, Verdict::Forward(_) | Verdict::Pass) {
+                    self.aliases.translate(packet, from);
+                }
+                verdict
+            }
+        }
+    }
+
+    /// The address outside that a packet from inside to `destination` is for, which is what it must be routed by: another
+    /// one where that is an alias (RFC 2663 section 4.3).
+    pub fn outside_of(&self, destination: IpAddr) -> IpAddr {
+        self.aliases.across(destination, Side::Inside)
+    }
+
+    /// A packet from inside that is neither translated nor filtered, on a box that may have rules all the same.
+    #[inline]
+    fn pass(&self, packet: &Packet) -> Verdict {
+        let allowed = match self.shared.uses.any(Uses::POLICY) {
+            false => Ok(()),
+            true if packet.is_ipv6() => policy::may_pass::<Ipv6Addr>(&self.shared.behavior, packet),
+            true => policy::may_pass::<Ipv4Addr>(&self.shared.behavior, packet),
+        };
+        allowed.map_or_else(Verdict::Drop, |()| Verdict::Pass)
     }
 
     /// Whether packets of this version are neither translated nor filtered.
@@ -142,7 +246,11 @@ impl Nat {
 
     /// What the NAT does of its own accord or with packets that it held, oldest first.
     pub fn poll_output(&mut self) -> Option<Output> {
-        self.shared.output.pop_front()
+        let mut output = self.shared.output.pop_front()?;
+        if self.shared.uses.any(Uses::AROUND) {
+            self.aliases.translate_output(&mut output);
+        }
+        Some(output)
     }
 
     fn tell(&mut self, ended: &mut dyn FnMut(Ended)) {
@@ -164,13 +272,15 @@ fn translates(behavior: &Behavior, ipv6: bool) -> bool {
 fn realm<'a, A: Address>(
     slot: &'a mut Option<Box<Realm<A>>>,
     shared: &Shared,
-    external: &[IpAddr],
+    [external, inside]: [&[IpAddr]; 2],
     seed: u64,
 ) -> &'a mut Realm<A> {
     slot.get_or_insert_with(|| {
         let ipv6 = A::unspecified().to_ip().is_ipv6();
         let translates = translates(&shared.behavior, ipv6);
-        Box::new(Realm::new(&shared.behavior, translates, of_family(external), Hash::with_seed(seed)))
+        let mut realm = Realm::new(&shared.behavior, translates, of_family(external), Hash::with_seed(seed));
+        realm.masks.set_routers(of_family(inside));
+        Box::new(realm)
     })
 }
 

@@ -4,15 +4,18 @@
 //! no thread. Knows nothing of links, routes, hosts, or files, and never sees the name of a preset once it is
 //! resolved to a [`Behavior`].
 
+mod around;
 pub mod behavior;
 mod classify;
 mod early;
 mod engine;
 mod expiry;
 mod filter;
+mod hairpin;
 mod icmp;
 mod key;
 mod lifetime;
+mod policy;
 mod pool;
 mod ports;
 pub mod preset;

@@ -19,10 +19,11 @@ use natbox_wire::{DropReason, Packet, Protocol, Side as End, Time};
 use rand_pcg::Pcg64Mcg;
 
 use crate::Behavior;
-use crate::behavior::{Hairpin, HairpinFilter, Mapping as MappingRule, SessionAffinity};
+use crate::behavior::{Mapping as MappingRule, SessionAffinity};
 use crate::classify::{Class, Flow, classify};
 use crate::early::Early;
 use crate::filter::{self, Permissions};
+use crate::hairpin::Masks;
 use crate::icmp;
 use crate::key::{Address, Endpoint, Hash};
 use crate::pool::Pool;
@@ -59,12 +60,14 @@ pub(crate) struct Realm<A> {
     pub(crate) datagrams: Aside<Datagrams>,
     /// Who came uninvited.
     pub(crate) early: Early<A>,
+    /// Who hides behind the gateway's address.
+    pub(crate) masks: Masks<A>,
 }
 
 /// One half of a packet's way: the session that it takes.
-struct Passage {
-    session: u32,
-    new_mapping: bool,
+pub(crate) struct Passage {
+    pub(crate) session: u32,
+    pub(crate) new_mapping: bool,
 }
 
 /// A refusal without a mapping.
@@ -91,8 +94,8 @@ impl<A: Address> Realm<A> {
             false => MappingRule::EndpointIndependent,
         });
         let table = Table::new(hash.clone(), rules, affinity, Permissions::of(behavior, hash.clone()));
-        let (datagrams, early) = (Aside::default(), Early::new(hash.clone()));
-        Realm { translates, table, pool: Pool::new(external, hash), datagrams, early }
+        let (datagrams, early, masks) = (Aside::default(), Early::new(hash.clone()), Masks::new(hash.clone()));
+        Realm { translates, table, pool: Pool::new(external, hash), datagrams, early, masks }
     }
 
     /// A packet from inside.
@@ -101,9 +104,15 @@ impl<A: Address> Realm<A> {
         self.expire(nat, now);
         let flow = match classify(packet) {
             Ok(Class::Flow(flow)) => flow,
+            Ok(Class::Error) if nat.uses.any(Uses::ROUTER_SOURCE) => return verdict(self.masked_error(nat, packet)),
             Ok(Class::Error) => return verdict(icmp::outbound(self, &nat.behavior, packet)),
             Err(reason) => return Verdict::Drop(refuse(reason)),
         };
+        if self.may_be_for_mask(nat, flow.destination.address)
+            && let Some(answered) = self.answer_mask(nat, packet, flow, now)
+        {
+            return verdict(answered);
+        }
         if self.translates && self.pool.owns(flow.destination.address) {
             return verdict(self.hairpin(nat, packet, flow, now));
         }
@@ -146,26 +155,9 @@ impl<A: Address> Realm<A> {
         Verdict::Forward(self.translation(passage))
     }
 
-    /// A packet from inside to one of the NAT's own addresses.
-    #[inline(never)]
-    fn hairpin(&mut self, nat: &mut Shared, packet: &mut Packet, flow: Flow<A>, now: Time) -> Result<Verdict, Refusal> {
-        if *nat.behavior.hairpin.of(flow.protocol) == Hairpin::Off {
-            return Err(refuse(DropReason::HairpinOff));
-        }
-        let sender = self.leave(nat, flow, now)?;
-        let external = self.table.session(sender.session).external;
-        let judged = nat.behavior.hairpin_filter == HairpinFilter::Apply;
-        let receiver = self.enter(nat, flow.leaving_as(external), judged, now)?;
-        if *nat.behavior.hairpin.of(flow.protocol) == Hairpin::ExternalSource {
-            external.write(End::Source, packet);
-        }
-        self.table.session(receiver.session).internal.write(End::Destination, packet);
-        Ok(Verdict::Hairpin { source: self.translation(sender), destination: self.translation(receiver) })
-    }
-
     /// The outbound half: by which external endpoint the packet leaves.
     #[inline(always)]
-    fn leave(&mut self, nat: &mut Shared, flow: Flow<A>, now: Time) -> Result<Passage, Refusal> {
+    pub(crate) fn leave(&mut self, nat: &mut Shared, flow: Flow<A>, now: Time) -> Result<Passage, Refusal> {
         let remote = flow.destination.as_remote(flow.protocol);
         match self.table.find_outbound(flow.protocol, flow.source, remote) {
             Some(session) => Ok(self.pass(nat, session, Side::Inside, flow, now)),
@@ -187,6 +179,9 @@ impl<A: Address> Realm<A> {
         }
         if self.table.is_full() {
             return Err(refuse(DropReason::SessionsExhausted));
+        }
+        if nat.uses.any(Uses::POLICY) {
+            self.may_leave(nat, &flow, remote)?;
         }
         let towards = self.table.towards(flow.protocol, remote);
         let key = towards.unwrap_or(Endpoint::unspecified());
@@ -250,7 +245,13 @@ impl<A: Address> Realm<A> {
 
     /// The inbound half: to which internal endpoint the packet goes. `judged` says whether the filter has a say.
     #[inline(always)]
-    fn enter(&mut self, nat: &mut Shared, flow: Flow<A>, judged: bool, now: Time) -> Result<Passage, Refusal> {
+    pub(crate) fn enter(
+        &mut self,
+        nat: &mut Shared,
+        flow: Flow<A>,
+        judged: bool,
+        now: Time,
+    ) -> Result<Passage, Refusal> {
         let remote = flow.source.as_remote(flow.protocol);
         let Some(index) = self.table.find_inbound(flow.protocol, flow.destination, remote) else {
             return self.enter_anew(nat, flow, remote, judged, now);
@@ -329,7 +330,7 @@ impl<A: Address> Realm<A> {
 
     /// How a passage is told.
     #[inline(always)]
-    fn translation(&mut self, passage: Passage) -> Translation {
+    pub(crate) fn translation(&mut self, passage: Passage) -> Translation {
         let session = self.table.session(passage.session);
         let (mapping, index) = (session.id, session.mapping_of(passage.session));
         self.table.remember(index);
