@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+pub use natbox_nat::behavior::Switch;
 use natbox_wire::words;
 
 words! {
@@ -34,14 +35,6 @@ impl Family {
             Family::Ipv4 => "IPv4",
             Family::Ipv6 => "IPv6",
         }
-    }
-}
-
-words! {
-    /// An option that is on or off.
-    pub enum Switch: "switch" {
-        On = "on", "yes";
-        Off = "off", "no";
     }
 }
 

@@ -35,8 +35,13 @@ fn every_preset_shows_its_source_and_every_axis() {
         assert_eq!(said.code, 0);
         assert!(said.out.starts_with(&format!("{}: {}\n", preset.name, preset.summary)), "{}", said.out);
         assert!(said.out.contains(&format!("Source: {}", preset.source)), "{}", said.out);
+        assert!(said.out.contains(&format!("Observed on: {}", preset.observed)), "{}", said.out);
+        assert_eq!(preset.unknown.is_empty(), !said.out.contains("not known; the default"), "{}", said.out);
         for (axis, word) in preset.behavior.axes() {
-            let line = |line: &str| line.split_whitespace().collect::<Vec<_>>() == [axis, &word];
+            let line = |line: &str| {
+                let line = line.trim_end_matches(" (not known; the default)").trim();
+                line.strip_prefix(axis).is_some_and(|rest| rest.starts_with(' ') && rest.trim() == word)
+            };
             assert!(said.out.lines().any(line), "{axis} {word}: {}", said.out);
         }
     }

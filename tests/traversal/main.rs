@@ -19,8 +19,9 @@ use two_homes::TwoHomes;
 
 /// The nine classes of RFC 4787: every mapping with every filtering.
 fn classes() -> Vec<Class> {
-    let filterings = || Filtering::ALL.iter().filter(|filtering| **filtering != Filtering::Off);
-    Mapping::ALL.iter().flat_map(|mapping| filterings().map(|filtering| (*mapping, *filtering))).collect()
+    // The three that UDP can have.
+    let filterings = || Filtering::ALL[..3].iter();
+    Mapping::ALL[..3].iter().flat_map(|mapping| filterings().map(|filtering| (*mapping, *filtering))).collect()
 }
 
 fn behavior((mapping, filtering): Class, semantics: Semantics) -> Arc<Behavior> {

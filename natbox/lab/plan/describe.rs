@@ -14,7 +14,7 @@ use super::{Host, Nat, Network, Plan, Uplink};
 use crate::topology::units::{show_duration, show_percent, show_rate};
 
 /// A value with its keys in order.
-pub(super) enum Shown {
+pub(crate) enum Shown {
     /// A word, a number, a quantity: stands bare in YAML.
     Word(String),
     /// A number.
@@ -147,36 +147,44 @@ fn nat(plan: &Plan, nat: &Nat) -> Shown {
     entries.push(("inside", Shown::word(nat.inside.prefix)));
     entries.extend(nat.inside.prefix6.map(|prefix| ("inside6", Shown::text(prefix))));
     entries.push(("link", link(&nat.outside.link)));
-    entries.extend(axes(&nat.behavior));
+    if let Shown::Map(axes) = axes(&nat.behavior) {
+        entries.extend(axes);
+    }
     Shown::Map(entries)
 }
 
-fn axes(behavior: &Behavior) -> Vec<(&'static str, Shown)> {
-    let range = &behavior.ports.range;
-    let ports = vec![("allocation", Shown::word(behavior.ports.allocation)), ("range", Shown::word(range))];
-    let timeouts = &behavior.timeouts;
-    let lifetimes = [
-        ("udp", timeouts.udp),
-        ("icmp", timeouts.icmp),
-        ("tcp_opening", timeouts.tcp_opening),
-        ("tcp_established", timeouts.tcp_established),
-        ("tcp_closing", timeouts.tcp_closing),
-    ];
-    let lifetimes = lifetimes.map(|(key, lifetime)| (key, Shown::word(show_duration(&lifetime))));
-    vec![
-        ("translation", Shown::word(behavior.translation)),
-        ("ipv6", Shown::word(behavior.ipv6)),
-        ("mapping", Shown::word(behavior.mapping)),
-        ("filtering", Shown::word(behavior.filtering)),
-        ("filter_scope", Shown::word(behavior.filter_scope)),
-        ("session_affinity", Shown::word(behavior.session_affinity)),
-        ("ports", Shown::Map(ports)),
-        ("pooling", Shown::word(behavior.pooling)),
-        ("hairpin", Shown::word(behavior.hairpin)),
-        ("hairpin_filter", Shown::word(behavior.hairpin_filter)),
-        ("refresh", Shown::word(behavior.refresh)),
-        ("timeouts", Shown::Map(lifetimes.into())),
-    ]
+/// The axes as a file has them: `ports.range` is `range` in `ports`. Lists that are empty are left out.
+pub(crate) fn axes(behavior: &Behavior) -> Shown {
+    let mut entries = Vec::new();
+    for (axis, value) in behavior.axes() {
+        if TEXTS.contains(&axis) && value == "none" {
+            continue;
+        }
+        let shown = match value.parse() {
+            _ if TEXTS.contains(&axis) => Shown::List(value.split(", ").map(Shown::text).collect()),
+            _ if value.contains(", ") => Shown::words(value.split(", ")),
+            Ok(number) => Shown::Count(number),
+            Err(_) => Shown::Word(value),
+        };
+        insert(&mut entries, axis, shown);
+    }
+    Shown::Map(entries)
+}
+
+/// Lists of texts that YAML might take for something else.
+const TEXTS: [&str; 4] = ["degraded", "aliases", "bypass", "timeouts.udp_ports"];
+
+/// Puts a value where its path says.
+fn insert(entries: &mut Vec<(&'static str, Shown)>, path: &'static str, value: Shown) {
+    let Some((first, rest)) = path.split_once('.') else { return entries.push((path, value)) };
+    match entries.iter_mut().find(|(key, _)| *key == first) {
+        Some((_, Shown::Map(inner))) => insert(inner, rest, value),
+        _ => {
+            let mut inner = Vec::new();
+            insert(&mut inner, rest, value);
+            entries.push((first, Shown::Map(inner)));
+        }
+    }
 }
 
 fn host(plan: &Plan, host: &Host) -> Shown {

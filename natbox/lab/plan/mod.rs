@@ -20,6 +20,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use natbox_nat::Behavior;
 use natbox_world::LinkConfig;
 
+pub(crate) use describe::axes;
 pub use step::{Action, Step};
 
 use crate::topology::Mistakes;

@@ -119,13 +119,30 @@ fn addresses(uplink: &Uplink) -> String {
     uplink.addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
+/// Lifetimes that are as long as another unless somebody says otherwise.
+const FOLLOWERS: [(&str, &str); 7] = [
+    ("timeouts.udp_unreplied", "timeouts.udp"),
+    ("timeouts.udp_stream", "timeouts.udp"),
+    ("timeouts.tcp_partial_open", "timeouts.tcp_opening"),
+    ("timeouts.tcp_half_closed", "timeouts.tcp_established"),
+    ("timeouts.tcp_close_wait", "timeouts.tcp_half_closed"),
+    ("timeouts.tcp_time_wait", "timeouts.tcp_closing"),
+    ("timeouts.tcp_reset", "timeouts.tcp_closing"),
+];
+
 /// A NAT's preset and what differs from it; without a preset, the two behaviours that matter most.
 fn behavior(nat: &Nat) -> String {
     let Some(preset) = nat.preset.and_then(preset::find) else {
         return format!("{} mapping, {} filtering", nat.behavior.mapping, nat.behavior.filtering);
     };
-    let axes = nat.behavior.axes().into_iter().zip(preset.behavior.axes());
-    let differing = axes.filter(|(own, preset)| own != preset).map(|((axis, word), _)| format!("{axis} {word}"));
+    let preset_axes = preset.behavior.axes();
+    let own = nat.behavior.axes().into_iter().filter(|axis| !preset_axes.contains(axis));
+    let lifetimes = nat.behavior.axes();
+    let follows = |axis: &str, word: &str| {
+        let leader = FOLLOWERS.iter().find(|(follower, _)| *follower == axis).map(|(_, leader)| *leader);
+        leader.is_some_and(|leader| lifetimes.iter().any(|(other, same)| *other == leader && same == word))
+    };
+    let differing = own.filter(|(axis, word)| !follows(axis, word)).map(|(axis, word)| format!("{axis} {word}"));
     match differing.collect::<Vec<_>>() {
         none if none.is_empty() => preset.name.to_owned(),
         some => format!("{} with {}", preset.name, some.join(", ")),

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use comfy_table::{ContentArrangement, Table};
 use natbox_nat::Behavior;
 use natbox_nat::preset::{Preset, all};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::paint::Paint;
 
@@ -30,10 +30,18 @@ pub fn show(preset: &Preset, paint: Paint) -> String {
     let width = axes.iter().map(|(axis, _)| axis.len()).max().unwrap_or(0);
     let mut text = format!("{}: {}\n\n", paint.strong(preset.name), preset.summary);
     for (axis, word) in axes {
-        writeln!(text, "  {axis:<width$}  {word}").ok();
+        let mark = if is_unknown(preset, axis) { " (not known; the default)" } else { "" };
+        writeln!(text, "  {axis:<width$}  {word}{}", paint.faint(mark)).ok();
     }
-    writeln!(text, "\n{}", paint.faint(format!("Source: {}", preset.source))).ok();
+    writeln!(text, "\n{}", paint.faint(format!("Observed on: {}", preset.observed))).ok();
+    writeln!(text, "{}", paint.faint(format!("Source: {}", preset.source))).ok();
     text
+}
+
+/// Whether the preset's source says nothing of this axis.
+fn is_unknown(preset: &Preset, axis: &str) -> bool {
+    let within = |whole: &&str| axis.strip_prefix(*whole).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
+    preset.unknown.iter().any(|whole| within(whole))
 }
 
 /// All presets as JSON.
@@ -51,6 +59,8 @@ fn preset_json(preset: &Preset) -> Value {
     json!({
         "name": preset.name,
         "summary": preset.summary,
+        "observed": preset.observed,
+        "unknown": preset.unknown,
         "source": preset.source,
         "behavior": behavior_json(&preset.behavior),
     })
@@ -58,24 +68,12 @@ fn preset_json(preset: &Preset) -> Value {
 
 /// Every axis, under the keys of topology files.
 pub fn behavior_json(behavior: &Behavior) -> Value {
-    let mut object = Map::new();
-    for (axis, word) in behavior.axes() {
-        let nested = axis.split_once('.').or_else(|| Some(("ports", axis.strip_prefix("port_")?)));
-        match nested {
-            Some((group, key)) => {
-                let group = object.entry(group).or_insert_with(|| Value::Object(Map::new()));
-                group[key] = Value::String(word);
-            }
-            None => {
-                object.insert(axis.to_owned(), Value::String(word));
-            }
-        }
-    }
-    Value::Object(object)
+    // Words, numbers and lists under text keys always have a JSON form.
+    serde_json::to_value(crate::plan::axes(behavior)).unwrap_or_default()
 }
 
 fn translates(behavior: &Behavior) -> bool {
-    behavior.translation == natbox_nat::behavior::TranslationKind::Napt
+    behavior.translation != natbox_nat::behavior::TranslationKind::None
 }
 
 fn pretty(value: &Value) -> String {

@@ -17,7 +17,11 @@ pub fn json_schema() -> Value {
 
 fn of(shape: &Shape) -> Value {
     match shape {
-        Shape::Leaf(leaf) => json!({ "type": "string", "pattern": leaf.pattern }),
+        // What reads a text also reads a bare number that stands for it.
+        Shape::Leaf(leaf) => match (leaf.check)("7") {
+            Ok(()) => json!({ "type": ["string", "integer"], "pattern": leaf.pattern }),
+            Err(_) => json!({ "type": "string", "pattern": leaf.pattern }),
+        },
         Shape::Count { min, max, .. } => json!({ "type": "integer", "minimum": min, "maximum": max }),
         Shape::Word { choices, .. } => {
             let choices =

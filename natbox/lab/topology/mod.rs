@@ -1,6 +1,7 @@
 //! Topology files: text in, a checked tree out, or every mistake with its place.
 
-pub(crate) mod json_schema;
+pub(crate) mod axes;
+mod json_schema;
 pub(crate) mod mistake;
 pub(crate) mod places;
 mod reference;

@@ -4,10 +4,13 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
+use std::time::Duration;
 
-use ipnet::{Ipv4Net, Ipv6Net};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use natbox_nat::behavior::{Alias, Degraded, Filtering, Mapping, Reach};
+use natbox_wire::Word;
 
-use super::units::{leaf, name};
+use super::units::{leaf, name, positive_duration};
 
 leaf!(
     PREFIX4,
@@ -24,7 +27,49 @@ leaf!(
     "^[0-9a-fA-F:.]+/[0-9]+$"
 );
 leaf!(ADDRESS, "address", address, "an IPv4 or IPv6 address, such as `198.18.0.9`", "^[0-9a-fA-F:.]+$");
-leaf!(PORTS, "range of ports", port_range, "a range of ports such as `32768-65535`, 1 at least", "^[0-9]+-[0-9]+$");
+leaf!(
+    PORTS,
+    "range of ports",
+    port_range,
+    "a range of ports such as `32768-65535`, or a port, 1 at least",
+    "^[0-9]+(-[0-9]+)?$"
+);
+leaf!(
+    REACH,
+    "remote ports",
+    reach,
+    "`on` (all), `off` (none), a port, or a range of ports such as `8000-8999`",
+    "^(on|off|[0-9]+(-[0-9]+)?)$"
+);
+leaf!(
+    PORT_LIFETIME,
+    "port and lifetime",
+    port_lifetime,
+    "a remote port and a duration above zero, such as `53=10s`",
+    r"^[0-9]+=[0-9]+(\.[0-9]+)?(ns|us|ms|s|m|min|h)$"
+);
+leaf!(
+    ALIAS,
+    "alias",
+    alias,
+    "two addresses of one version, `INSIDE=OUTSIDE`, such as `172.16.1.100=203.0.113.9`",
+    "^[0-9a-fA-F:.]+=[0-9a-fA-F:.]+$"
+);
+leaf!(
+    DEGRADED,
+    "mapping and filtering",
+    degraded,
+    "a mapping and a filtering behaviour, such as `address-and-port-dependent/address-and-port-dependent`",
+    "^[a-z-]+/[a-z-]+$"
+);
+leaf!(
+    DESTINATIONS,
+    "prefix",
+    destinations,
+    "a prefix of either version, such as `203.0.113.0/24`",
+    "^[0-9a-fA-F:.]+/[0-9]+$"
+);
+leaf!(FIRST, "IPv4 address or none", first, "an IPv4 address such as `10.0.0.2`, or `none`", r"^([0-9.]+|none)$");
 leaf!(
     SOURCE,
     "source endpoint",
@@ -98,14 +143,62 @@ fn refused6(address: Ipv6Addr) -> bool {
     low || address.is_multicast() || (0xfe80..=0xfebf).contains(&first)
 }
 
-/// A range of ports, without port 0.
+/// A port or a range of ports, without port 0.
 pub(crate) fn port_range(text: &str) -> Result<RangeInclusive<u16>, String> {
-    let (low, high) = text.split_once('-').ok_or_else(String::new)?;
+    let (low, high) = text.split_once('-').unwrap_or((text, text));
     let (low, high) = (port(low)?, port(high)?);
     if low > high {
         return Err("the range ends before it begins".to_owned());
     }
     Ok(low..=high)
+}
+
+/// What may be reached.
+pub(crate) fn reach(text: &str) -> Result<Reach, String> {
+    match text {
+        "on" => Ok(Reach::All),
+        "off" => Ok(Reach::Nothing),
+        text => port_range(text).map(|range| Reach::Ports(range.into())),
+    }
+}
+
+/// A remote port and how long sessions with it live.
+pub(crate) fn port_lifetime(text: &str) -> Result<(u16, Duration), String> {
+    let (number, lifetime) = text.split_once('=').ok_or_else(String::new)?;
+    Ok((port(number)?, positive_duration(lifetime)?))
+}
+
+/// An outside host that goes by another address inside.
+pub(crate) fn alias(text: &str) -> Result<Alias, String> {
+    let (inside, outside) = text.split_once('=').ok_or_else(String::new)?;
+    let (inside, outside) = (address(inside)?, address(outside)?);
+    if inside.is_ipv4() != outside.is_ipv4() {
+        return Err("addresses of two versions".to_owned());
+    }
+    Ok(Alias { inside, outside })
+}
+
+/// A mapping and a filtering behaviour.
+pub(crate) fn degraded(text: &str) -> Result<Degraded, String> {
+    let (mapping, filtering) = text.split_once('/').ok_or_else(String::new)?;
+    let mapping = Mapping::from_word(mapping).ok_or_else(|| format!("unknown mapping behaviour `{mapping}`"))?;
+    let known = Filtering::from_word(filtering).filter(|filtering| *filtering != Filtering::Off);
+    let filtering = known.ok_or_else(|| format!("unknown filtering behaviour `{filtering}`"))?;
+    Ok(Degraded { mapping, filtering })
+}
+
+/// A prefix of either version.
+pub(crate) fn destinations(text: &str) -> Result<IpNet, String> {
+    let prefix: IpNet = text.parse().map_err(|_| String::new())?;
+    if prefix.addr() != prefix.network() {
+        return Err(format!("bits behind the prefix are set: write `{}`", prefix.trunc()));
+    }
+    Ok(prefix)
+}
+
+/// An IPv4 address, or none.
+pub(crate) fn first(text: &str) -> Result<Option<Ipv4Addr>, String> {
+    if text == "none" { Ok(None) } else { text.parse().map(Some).map_err(|_| String::new()) }
 }
 
 fn port(text: &str) -> Result<u16, String> {
@@ -189,13 +282,14 @@ mod tests {
     #[test]
     fn ranges_of_ports_have_their_limits() {
         assert_eq!(port_range("32768-65535"), Ok(32768..=65535));
-        assert!(port_range("5-4").is_err() && port_range("0-9").is_err() && port_range("1-65536").is_err());
+        assert_eq!(port_range("7"), Ok(7..=7));
+        assert!(["5-4", "0-9", "1-65536", "", "1-", "1--2"].iter().all(|text| port_range(text).is_err()));
     }
 
     proptest! {
         #[test]
         fn no_text_panics(text in ".{0,40}") {
-            for leaf in [&PREFIX4, &PREFIX6, &ADDRESS, &PORTS, &SOURCE, &TARGET, &SEEN, &PLACE] {
+            for leaf in [&PREFIX4, &PREFIX6, &ADDRESS, &PORTS, &REACH, &PORT_LIFETIME, &ALIAS, &DEGRADED, &DESTINATIONS, &FIRST, &SOURCE, &TARGET, &SEEN, &PLACE] {
                 let _ = (leaf.check)(&text);
             }
         }

@@ -1,11 +1,8 @@
 //! The topology file, key by key: the one table that the checker, the readers and `natbox schema` share.
 
-use natbox_nat::behavior::{
-    FilterScope, Filtering, Hairpin, HairpinFilter, Ipv6, Mapping, Pooling, PortAllocation, Refresh, SessionAffinity,
-    TranslationKind,
-};
 use natbox_wire::{DropReason, Word};
 
+use super::axes::AXES;
 use super::shape::{Action, Choice, Field, Shape, words};
 use super::{places, units};
 use crate::words::{Family, Rejection, Service, Switch};
@@ -14,7 +11,7 @@ use natbox_probes::{Path, discovery};
 /// The smallest MTU that IPv4 can have (RFC 791).
 pub(crate) const MTU_BYTES_LEAST: usize = 68;
 
-const fn optional(key: &'static str, shape: &'static Shape, doc: &'static str) -> Field {
+pub(super) const fn optional(key: &'static str, shape: &'static Shape, doc: &'static str) -> Field {
     Field { key, doc, shape, required: false }
 }
 
@@ -22,7 +19,7 @@ const fn required(key: &'static str, shape: &'static Shape, doc: &'static str) -
     Field { key, doc, shape, required: true }
 }
 
-const fn word<W: Word>() -> Shape {
+pub(super) const fn word<W: Word>() -> Shape {
     Shape::Word { kind: W::KIND, choices: words::<W> }
 }
 
@@ -90,75 +87,37 @@ static INTERNET: Shape = Shape::Object(&[
 
 static NATS: Shape = Shape::Named(&NAT);
 static PRESET: Shape = Shape::Word { kind: "preset", choices: presets };
-static NAT: Shape = Shape::Either(
-    &PRESET,
-    &Shape::Object(&[
-        optional("type", &PRESET, "The preset to begin with. What RFC 4787, 5382 and 5508 ask for, if absent."),
-        optional("behind", &NAME, "The NAT that this one is behind. The public network if absent."),
-        optional(
-            "address",
-            &ADDRESSES,
-            "Its external addresses, as far as they are fixed. The next free ones if absent.",
-        ),
-        optional("addresses", &ADDRESS_COUNT, "How many external IPv4 addresses it has; 1 if absent."),
-        optional(
-            "inside",
-            &PREFIX4,
-            "IPv4 addresses of the network behind it; 10.0.0.0/24 for the first NAT, and so on. The NAT takes the first.",
-        ),
-        optional(
-            "inside6",
-            &PREFIX6,
-            "IPv6 addresses (a /64) of the network behind it. From the public prefix if absent, or fd00::/64 where IPv6 is translated.",
-        ),
-        optional("link", &LINK, "Its link to the network that it is attached to."),
-        optional("translation", &word::<TranslationKind>(), "Whether IPv4 addresses are rewritten at all."),
-        optional("ipv6", &word::<Ipv6>(), "What happens to IPv6."),
-        optional(
-            "mapping",
-            &word::<Mapping>(),
-            "When an internal endpoint keeps its external endpoint (RFC 4787 section 4.1).",
-        ),
-        optional(
-            "filtering",
-            &word::<Filtering>(),
-            "Which remotes may send to an external endpoint (RFC 4787 section 5).",
-        ),
-        optional("filter_scope", &word::<FilterScope>(), "What permissions are tied to."),
-        optional(
-            "session_affinity",
-            &word::<SessionAffinity>(),
-            "Whether replies use the mapping that let the packet in.",
-        ),
-        optional("ports", &PORTS, "How external ports are chosen (RFC 4787 section 4.2)."),
-        optional(
-            "pooling",
-            &word::<Pooling>(),
-            "How external addresses are chosen where there are several (RFC 4787 section 4.1).",
-        ),
-        optional(
-            "hairpin",
-            &word::<Hairpin>(),
-            "Packets from inside to an external address of this NAT (RFC 4787 section 6).",
-        ),
-        optional("hairpin_filter", &word::<HairpinFilter>(), "Whether hairpinned packets are filtered."),
-        optional("refresh", &word::<Refresh>(), "Which packets restart idle timers (RFC 4787 section 4.3)."),
-        optional("timeouts", &TIMEOUTS, "How long idle sessions live."),
-    ]),
-);
+static NAT: Shape = Shape::Either(&PRESET, &Shape::Object(&joined::<{ WIRING.len() + AXES.len() }>(WIRING, AXES)));
 
-static PORTS: Shape = Shape::Object(&[
-    optional("allocation", &word::<PortAllocation>(), "The rule by which a new mapping gets its port."),
-    optional("range", &Shape::Leaf(&places::PORTS), "The external ports that may be given out."),
-]);
+/// Where a NAT is, and what it begins with.
+const WIRING: &[Field] = &[
+    optional("type", &PRESET, "The preset to begin with. What RFC 4787, 5382 and 5508 ask for, if absent."),
+    optional("behind", &NAME, "The NAT that this one is behind. The public network if absent."),
+    optional("address", &ADDRESSES, "Its external addresses, as far as they are fixed. The next free ones if absent."),
+    optional("addresses", &ADDRESS_COUNT, "How many external IPv4 addresses it has; 1 if absent."),
+    optional(
+        "inside",
+        &PREFIX4,
+        "IPv4 addresses of the network behind it; 10.0.0.0/24 for the first NAT, and so on. The NAT takes the first.",
+    ),
+    optional(
+        "inside6",
+        &PREFIX6,
+        "IPv6 addresses (a /64) of the network behind it. From the public prefix if absent, or fd00::/64 where IPv6 is translated.",
+    ),
+    optional("link", &LINK, "Its link to the network that it is attached to."),
+];
 
-static TIMEOUTS: Shape = Shape::Object(&[
-    optional("udp", &POSITIVE, "UDP sessions (RFC 4787 REQ-5)."),
-    optional("icmp", &POSITIVE, "ICMP echo sessions (RFC 5508 REQ-2)."),
-    optional("tcp_opening", &POSITIVE, "TCP during its handshake (RFC 5382 REQ-5)."),
-    optional("tcp_established", &POSITIVE, "Established TCP (RFC 5382 REQ-5)."),
-    optional("tcp_closing", &POSITIVE, "TCP after FINs both ways or a RST (RFC 5382 REQ-5)."),
-]);
+/// Two tables in one.
+const fn joined<const N: usize>(first: &[Field], second: &[Field]) -> [Field; N] {
+    let mut all = [first[0]; N];
+    let mut index = 0;
+    while index < N {
+        all[index] = if index < first.len() { first[index] } else { second[index - first.len()] };
+        index += 1;
+    }
+    all
+}
 
 static LINK: Shape = Shape::Object(&[
     optional("latency", &DURATION, "One-way delay. On the public network its latency if absent, elsewhere none."),

@@ -52,6 +52,7 @@ pub(crate) struct Choice {
 }
 
 /// A key of a mapping.
+#[derive(Clone, Copy)]
 pub(crate) struct Field {
     pub(crate) key: &'static str,
     /// What it means, one or two sentences.

@@ -62,6 +62,14 @@ leaf!(
     r"^[0-9]+(\.[0-9]+)?(ns|us|ms|s|m|min|h)$"
 );
 leaf!(
+    LIFETIME,
+    "duration or none",
+    lifetime,
+    "a duration above zero such as `2min`, or `none`",
+    r"^([0-9]+(\.[0-9]+)?(ns|us|ms|s|m|min|h)|none)$"
+);
+leaf!(LIMIT, "number or none", limit, "a whole number above zero, or `none`", "^([1-9][0-9]*|none)$");
+leaf!(
     DURATIONS,
     "duration or range",
     durations,
@@ -125,6 +133,20 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
 /// A duration above zero.
 pub(crate) fn positive_duration(text: &str) -> Result<Duration, String> {
     duration(text).and_then(|duration| if duration.is_zero() { Err(String::new()) } else { Ok(duration) })
+}
+
+/// A duration above zero, or none.
+pub(crate) fn lifetime(text: &str) -> Result<Option<Duration>, String> {
+    if text == "none" { Ok(None) } else { positive_duration(text).map(Some) }
+}
+
+/// A number above zero, or none.
+pub(crate) fn limit(text: &str) -> Result<Option<u32>, String> {
+    if text == "none" {
+        return Ok(None);
+    }
+    let number = super::shape::count(text).ok_or_else(String::new)?;
+    u32::try_from(number).ok().filter(|number| *number > 0).map(Some).ok_or_else(|| "out of range".to_owned())
 }
 
 /// A rate in bits a second, a terabit at most.

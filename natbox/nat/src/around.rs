@@ -14,8 +14,9 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use natbox_wire::Packet;
+use natbox_wire::{Packet, Time};
 
+use crate::Nat;
 use crate::behavior::{Alias, Behavior};
 use crate::verdict::{Output, Side, Verdict};
 
@@ -87,6 +88,41 @@ impl Aliases {
         let quoted = packet.quoted();
         packet.rewrite_destination(back(packet.destination_endpoint()));
         quoted.inspect(|quoted| packet.rewrite_quoted_source(back(quoted.source)));
+    }
+}
+
+impl Nat {
+    /// A packet of a box with aliases, or with destinations that it does not translate.
+    #[cold]
+    pub(crate) fn around(&mut self, packet: &mut Packet, from: Side, now: Time) -> Verdict {
+        if is_bypassed(&self.shared.behavior, &self.external, packet, from) {
+            return Verdict::Pass;
+        }
+        match from {
+            Side::Inside if self.aliases.change(packet, from) => {
+                let before = packet.clone();
+                self.aliases.translate(packet, from);
+                let verdict = self.leave(packet, now);
+                if matches!(verdict, Verdict::Drop(_) | Verdict::Hold(_)) {
+                    *packet = before;
+                }
+                verdict
+            }
+            Side::Inside => self.leave(packet, now),
+            Side::Outside => {
+                let verdict = self.enter(packet, now);
+                if matches!(verdict, Verdict::Forward(_) | Verdict::Pass) {
+                    self.aliases.translate(packet, from);
+                }
+                verdict
+            }
+        }
+    }
+
+    /// The address outside that a packet from inside to `destination` is for, which is what it must be routed by: another
+    /// one where that is an alias (RFC 2663 section 4.3).
+    pub fn outside_of(&self, destination: IpAddr) -> IpAddr {
+        self.aliases.across(destination, Side::Inside)
     }
 }
 

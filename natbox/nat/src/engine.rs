@@ -8,14 +8,14 @@ use natbox_wire::{Packet, Time};
 use rand_core::SeedableRng;
 use rand_pcg::Pcg64Mcg;
 
-use crate::around::{self, Aliases};
+use crate::around::Aliases;
 use crate::behavior::{Filtering, Ipv6, TranslationKind};
 use crate::key::{Address, Hash};
 use crate::policy;
 use crate::realm::{Realm, Shared};
-use crate::timers::Timers;
+use crate::timers::{Side, Timers};
 use crate::uses::Uses;
-use crate::{Behavior, Ended, MappingEnd, MappingId, MappingView, Output, Side, Verdict};
+use crate::{Behavior, Ended, MappingEnd, MappingId, MappingView, Output, Verdict};
 
 /// A NAT.
 ///
@@ -28,9 +28,9 @@ use crate::{Behavior, Ended, MappingEnd, MappingId, MappingView, Output, Side, V
 /// has handled yet, finds the session gone; the ending is told at the next `handle_timeout`, which is then due at
 /// once.
 pub struct Nat {
-    shared: Shared,
-    external: Box<[IpAddr]>,
-    aliases: Aliases,
+    pub(crate) shared: Shared,
+    pub(crate) external: Box<[IpAddr]>,
+    pub(crate) aliases: Aliases,
     /// The inside addresses of the gateway that it is on.
     inside: Box<[IpAddr]>,
     seed: u64,
@@ -82,35 +82,42 @@ impl Nat {
 
     /// A packet from inside. The caller has routed it, by [`Nat::outside_of`] its destination: it is for the outside, for
     /// an external address, or [`Nat::is_hairpin_answer`] says that it is for a host that hides behind the gateway.
+    #[inline]
     pub fn outbound(&mut self, packet: &mut Packet, now: Time) -> Verdict {
+        let short = self.v4.as_mut().and_then(|realm| realm.short_way(Side::Inside, packet, now));
+        short.unwrap_or_else(|| self.outbound_at_length(packet, now))
+    }
+
+    #[inline(never)]
+    fn outbound_at_length(&mut self, packet: &mut Packet, now: Time) -> Verdict {
         match self.shared.uses.any(Uses::AROUND) {
-            false => self.out(packet, now),
+            false => self.leave(packet, now),
             true => self.around(packet, Side::Inside, now),
         }
     }
 
     #[inline]
-    fn out(&mut self, packet: &mut Packet, now: Time) -> Verdict {
+    pub(crate) fn leave(&mut self, packet: &mut Packet, now: Time) -> Verdict {
         if self.passes(packet) {
             return self.pass(packet);
         }
+        let own = [&*self.external, &*self.inside];
         if packet.is_ipv6() {
-            realm(&mut self.v6, &self.shared, [&self.external, &self.inside], self.seed).outbound(
-                &mut self.shared,
-                packet,
-                now,
-            )
+            realm(&mut self.v6, &self.shared, own, self.seed).outbound(&mut self.shared, packet, now)
         } else {
-            realm(&mut self.v4, &self.shared, [&self.external, &self.inside], self.seed).outbound(
-                &mut self.shared,
-                packet,
-                now,
-            )
+            realm(&mut self.v4, &self.shared, own, self.seed).outbound(&mut self.shared, packet, now)
         }
     }
 
     /// A packet from outside.
+    #[inline]
     pub fn inbound(&mut self, packet: &mut Packet, now: Time) -> Verdict {
+        let short = self.v4.as_mut().and_then(|realm| realm.short_way(Side::Outside, packet, now));
+        short.unwrap_or_else(|| self.inbound_at_length(packet, now))
+    }
+
+    #[inline(never)]
+    fn inbound_at_length(&mut self, packet: &mut Packet, now: Time) -> Verdict {
         match self.shared.uses.any(Uses::AROUND) {
             false => self.enter(packet, now),
             true => self.around(packet, Side::Outside, now),
@@ -118,56 +125,16 @@ impl Nat {
     }
 
     #[inline]
-    fn enter(&mut self, packet: &mut Packet, now: Time) -> Verdict {
+    pub(crate) fn enter(&mut self, packet: &mut Packet, now: Time) -> Verdict {
         if self.passes(packet) {
             return Verdict::Pass;
         }
+        let own = [&*self.external, &*self.inside];
         if packet.is_ipv6() {
-            realm(&mut self.v6, &self.shared, [&self.external, &self.inside], self.seed).inbound(
-                &mut self.shared,
-                packet,
-                now,
-            )
+            realm(&mut self.v6, &self.shared, own, self.seed).inbound(&mut self.shared, packet, now)
         } else {
-            realm(&mut self.v4, &self.shared, [&self.external, &self.inside], self.seed).inbound(
-                &mut self.shared,
-                packet,
-                now,
-            )
+            realm(&mut self.v4, &self.shared, own, self.seed).inbound(&mut self.shared, packet, now)
         }
-    }
-
-    /// A packet of a box with aliases, or with destinations that it does not translate.
-    #[cold]
-    fn around(&mut self, packet: &mut Packet, from: Side, now: Time) -> Verdict {
-        if around::is_bypassed(&self.shared.behavior, &self.external, packet, from) {
-            return Verdict::Pass;
-        }
-        match from {
-            Side::Inside if self.aliases.change(packet, from) => {
-                let before = packet.clone();
-                self.aliases.translate(packet, from);
-                let verdict = self.out(packet, now);
-                if matches!(verdict, Verdict::Drop(_) | Verdict::Hold(_)) {
-                    *packet = before;
-                }
-                verdict
-            }
-            Side::Inside => self.out(packet, now),
-            Side::Outside => {
-                let verdict = self.enter(packet, now);
-                if matches!(verdict, Verdict::Forward(_) | Verdict::Pass) {
-                    self.aliases.translate(packet, from);
-                }
-                verdict
-            }
-        }
-    }
-
-    /// The address outside that a packet from inside to `destination` is for, which is what it must be routed by: another
-    /// one where that is an alias (RFC 2663 section 4.3).
-    pub fn outside_of(&self, destination: IpAddr) -> IpAddr {
-        self.aliases.across(destination, Side::Inside)
     }
 
     /// A packet from inside that is neither translated nor filtered, on a box that may have rules all the same.

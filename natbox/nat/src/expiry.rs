@@ -119,6 +119,12 @@ impl Expiry {
         (self.next < u64::MAX).then(|| Time::from_nanos(self.next))
     }
 
+    /// Whether an entry has come up, or time itself has come to its end.
+    #[inline(always)]
+    pub(crate) fn is_due(&self, now: Time) -> bool {
+        self.next <= now.as_nanos()
+    }
+
     /// Takes the next entry if it has come up: the time it was armed for, and its session. Entries of one time come
     /// in an order that depends on nothing but what was asked before.
     #[inline]

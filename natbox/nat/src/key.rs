@@ -23,6 +23,10 @@ pub(crate) trait Address: Copy + Ord + 'static {
     fn both(packet: &Packet) -> Option<(Self, Self)>;
     /// Writes an endpoint of this family into a packet of this family.
     fn write(self, port: u16, side: Side, packet: &mut Packet);
+    /// The endpoints of a plain UDP datagram of this family, source first.
+    fn plain_udp(packet: &Packet) -> Option<(Endpoint<Self>, Endpoint<Self>)>;
+    /// Writes an endpoint of this family into a plain UDP datagram.
+    fn write_plain(self, port: u16, side: Side, packet: &mut Packet);
     /// Feeds an endpoint of this family to a hasher, with eight bits more.
     fn feed(self, port: u16, tag: u8, hasher: &mut impl Hasher);
 }
@@ -59,6 +63,18 @@ impl Address for Ipv4Addr {
     #[inline(always)]
     fn write(self, port: u16, side: Side, packet: &mut Packet) {
         packet.rewrite_ipv4(side, self, port);
+    }
+
+    #[inline(always)]
+    fn plain_udp(packet: &Packet) -> Option<(Endpoint<Ipv4Addr>, Endpoint<Ipv4Addr>)> {
+        let plain = packet.plain_udp()?;
+        let source = Endpoint { address: plain.source, port: plain.source_port };
+        Some((source, Endpoint { address: plain.destination, port: plain.destination_port }))
+    }
+
+    #[inline(always)]
+    fn write_plain(self, port: u16, side: Side, packet: &mut Packet) {
+        packet.rewrite_plain_udp(side, self, port);
     }
 
     #[inline]
@@ -101,6 +117,17 @@ impl Address for Ipv6Addr {
         packet.rewrite_ipv6(side, self, port);
     }
 
+    /// No IPv6 packet is plain: the short way is for IPv4.
+    #[inline(always)]
+    fn plain_udp(_: &Packet) -> Option<(Endpoint<Ipv6Addr>, Endpoint<Ipv6Addr>)> {
+        None
+    }
+
+    #[inline(always)]
+    fn write_plain(self, port: u16, side: Side, packet: &mut Packet) {
+        self.write(port, side, packet);
+    }
+
     #[inline]
     fn feed(self, port: u16, tag: u8, hasher: &mut impl Hasher) {
         hasher.write_u128(self.to_bits());
@@ -131,6 +158,12 @@ impl<A: Address> Endpoint<A> {
     #[inline(always)]
     pub(crate) fn write(self, side: Side, packet: &mut Packet) {
         self.address.write(self.port, side, packet);
+    }
+
+    /// Writes the endpoint into a plain UDP datagram of this family.
+    #[inline(always)]
+    pub(crate) fn write_plain(self, side: Side, packet: &mut Packet) {
+        self.address.write_plain(self.port, side, packet);
     }
 
     /// Stands where a rule looks at no endpoint.

@@ -21,6 +21,7 @@ mod ports;
 pub mod preset;
 mod realm;
 mod record;
+mod short;
 mod table;
 mod tcp;
 mod timers;

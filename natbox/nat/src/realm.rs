@@ -28,6 +28,7 @@ use crate::icmp;
 use crate::key::{Address, Endpoint, Hash};
 use crate::pool::Pool;
 use crate::record::{Mapping, Opening};
+use crate::short::Short;
 use crate::table::{Aside, Table};
 use crate::tcp::Tcp;
 use crate::timers::{Side, Timers};
@@ -62,6 +63,8 @@ pub(crate) struct Realm<A> {
     pub(crate) early: Early<A>,
     /// Who hides behind the gateway's address.
     pub(crate) masks: Masks<A>,
+    /// The short way, where the behaviour has one.
+    pub(crate) short: Option<Short>,
 }
 
 /// One half of a packet's way: the session that it takes.
@@ -95,7 +98,8 @@ impl<A: Address> Realm<A> {
         });
         let table = Table::new(hash.clone(), rules, affinity, Permissions::of(behavior, hash.clone()));
         let (datagrams, early, masks) = (Aside::default(), Early::new(hash.clone()), Masks::new(hash.clone()));
-        Realm { translates, table, pool: Pool::new(external, hash), datagrams, early, masks }
+        let short = Short::of(behavior, translates);
+        Realm { translates, table, pool: Pool::new(external, hash), datagrams, early, masks, short }
     }
 
     /// A packet from inside.

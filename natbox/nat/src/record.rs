@@ -52,7 +52,8 @@ pub(crate) struct Record<A> {
     pub(super) session: u8,
     /// Bits of [`mapping`].
     pub(super) mapping: u8,
-    /// Free bits of the session, for whoever needs some; zero in a new session.
+    /// Free bits of the session, for whoever needs some; zero in a new session. A session with a mark never goes the
+    /// short way.
     #[allow(dead_code, reason = "the axes that need session marks are to come")]
     pub(crate) marks: u8,
     pub(super) role: Role<A>,
@@ -110,6 +111,19 @@ impl<A: Address> Record<A> {
     #[inline(always)]
     pub(super) fn is(&self, bits: u8) -> bool {
         self.session & bits == bits
+    }
+
+    /// Whether an established session is in this record, of which no packet needs more than to be rewritten.
+    #[inline(always)]
+    pub(super) fn is_plain(&self) -> bool {
+        let bits = session::LIVE | session::PERMITS | session::LEADS;
+        self.session & (bits | session::ENDS) == bits && self.marks == 0
+    }
+
+    /// Moves the deadline; `None` if it cannot be moved without arming it anew.
+    #[inline(always)]
+    pub(crate) fn prolong(&mut self, deadline: Time) -> Option<()> {
+        (deadline >= self.armed).then(|| self.deadline = deadline)
     }
 
     /// Whether all these bits of [`mapping`] are set.

@@ -109,6 +109,12 @@ impl Layout {
         }
     }
 
+    /// Whether this is IPv4, no fragment, with this kind of payload at this place.
+    #[inline(always)]
+    pub(crate) fn is_ipv4_with(self, kind: Kind, payload_at: u16) -> bool {
+        self.0 & 0xFFFF_0000_0000_00FF == u64::from(kind as u8) << 3 | u64::from(payload_at) << 48
+    }
+
     /// What stands at the beginning of the IP payload.
     #[inline(always)]
     pub(crate) fn kind(self) -> Kind {

@@ -11,6 +11,7 @@ mod fragment;
 pub mod icmp;
 mod layout;
 pub mod packet;
+mod plain;
 mod quote;
 pub mod reason;
 mod rewrite;
@@ -21,6 +22,7 @@ pub mod word;
 
 pub use icmp::IcmpError;
 pub use packet::{Fragment, Malformed, Packet, Quoted};
+pub use plain::PlainUdp;
 pub use reason::DropReason;
 pub use rewrite::Side;
 pub use time::Time;

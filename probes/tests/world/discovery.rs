@@ -25,7 +25,7 @@ fn find(behavior: Behavior, options: &Options) -> Finding {
 
 #[test]
 fn all_nine_combinations_are_reported_exactly() {
-    for mapping in Mapping::ALL {
+    for mapping in &Mapping::ALL[..3] {
         for filtering in &Filtering::ALL[..3] {
             let found = find(behavior(*mapping, *filtering), &Options::default());
             assert_eq!(

@@ -163,7 +163,7 @@ fn timeout_axes(timeouts: &Timeouts, rows: &mut Rows) {
     rows.time("timeouts.udp_unreplied", timeouts.udp_unreplied());
     rows.time("timeouts.udp_stream", timeouts.udp_stream());
     rows.time("timeouts.udp_stream_after", timeouts.udp_stream_after);
-    let ports = timeouts.udp_ports.iter().map(|(port, time)| format!("{port}: {}", in_words(*time)));
+    let ports = timeouts.udp_ports.iter().map(|(port, time)| format!("{port}={}", in_words(*time)));
     rows.list("timeouts.udp_ports", ports.collect());
     rows.time("timeouts.icmp", timeouts.icmp);
     rows.time("timeouts.tcp_opening", timeouts.tcp_opening);

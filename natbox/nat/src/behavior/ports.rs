@@ -154,7 +154,7 @@ impl From<RangeInclusive<u16>> for PortRanges {
 impl std::fmt::Display for PortRanges {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let ranges: Vec<String> = self.0.iter().map(|range| format!("{}-{}", range.start(), range.end())).collect();
-        f.pad(&ranges.join(","))
+        f.pad(&ranges.join(", "))
     }
 }
 

@@ -37,6 +37,12 @@ impl<A: Address> Table<A> {
         self.expiry.next()
     }
 
+    /// Whether an entry has come up.
+    #[inline(always)]
+    pub(crate) fn is_due(&self, now: Time) -> bool {
+        self.expiry.is_due(now)
+    }
+
     /// The next session whose deadline has come, without removing it.
     pub(crate) fn next_due(&mut self, now: Time) -> Option<u32> {
         while let Some((armed, index)) = self.expiry.pop(now) {

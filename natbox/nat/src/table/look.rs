@@ -25,11 +25,48 @@ impl<A: Address> Table<A> {
         self.towards(record.protocol, remote).is_none_or(|towards| towards == record.towards())
     }
 
+    /// The hash of the key by which a packet from inside finds its mapping.
+    #[inline(always)]
+    pub(crate) fn outbound_hash(&self, protocol: Protocol, internal: Endpoint<A>, remote: Endpoint<A>) -> u64 {
+        let towards = self.towards(protocol, remote).unwrap_or(Endpoint::unspecified());
+        self.hash.two(protocol, internal, towards)
+    }
+
+    /// The hash of the key by which a packet from outside finds its mapping.
+    #[inline(always)]
+    pub(crate) fn inbound_hash(&self, protocol: Protocol, external: Endpoint<A>) -> u64 {
+        self.hash.one(protocol, external)
+    }
+
+    /// The UDP session that outbound packets to this remote use, if it lies in its mapping's record and no packet of it
+    /// needs more than to be rewritten. The hash is that of [`Table::outbound_hash`].
+    #[inline(always)]
+    pub(crate) fn find_plain_outbound(&self, hash: u64, internal: Endpoint<A>, remote: Endpoint<A>) -> Option<u32> {
+        self.by_rule.find(hash, |index| {
+            let record = self.session(index);
+            record.remote == remote
+                && record.internal == internal
+                && record.protocol == Protocol::Udp
+                && record.is_plain()
+        })
+    }
+
+    /// The UDP session that inbound packets from this remote use; the rest as [`Table::find_plain_outbound`].
+    #[inline(always)]
+    pub(crate) fn find_plain_inbound(&self, hash: u64, external: Endpoint<A>, remote: Endpoint<A>) -> Option<u32> {
+        self.by_endpoint.find(hash, |index| {
+            let record = self.session(index);
+            record.remote == remote
+                && record.external == external
+                && record.protocol == Protocol::Udp
+                && record.is_plain()
+        })
+    }
+
     /// The session that outbound packets to this remote use.
     #[inline(always)]
     pub(crate) fn find_outbound(&self, protocol: Protocol, internal: Endpoint<A>, remote: Endpoint<A>) -> Option<u32> {
-        let towards = self.towards(protocol, remote).unwrap_or(Endpoint::unspecified());
-        let found = self.by_rule.find(self.hash.two(protocol, internal, towards), |index| {
+        let found = self.by_rule.find(self.outbound_hash(protocol, internal, remote), |index| {
             let record = self.session(index);
             record.remote == remote && record.internal == internal && record.protocol == protocol && record.leads()
         });
@@ -57,7 +94,7 @@ impl<A: Address> Table<A> {
     /// the endpoint, that of the remote's; where they share even the remote, the one whose session is older.
     #[inline(always)]
     pub(crate) fn find_inbound(&self, protocol: Protocol, external: Endpoint<A>, remote: Endpoint<A>) -> Option<u32> {
-        let found = self.by_endpoint.find(self.hash.one(protocol, external), |index| {
+        let found = self.by_endpoint.find(self.inbound_hash(protocol, external), |index| {
             let record = self.session(index);
             record.remote == remote
                 && record.external == external

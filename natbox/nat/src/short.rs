@@ -1,0 +1,105 @@
+//! The short way: a packet of an established UDP session to which no axis has anything to say.
+//!
+//! Such a packet is most of what a NAT sees, and all that its way has to do is to find the session, to move its
+//! deadline and to rewrite an endpoint. Whatever else may have to be done or asked, the way does nothing and leaves the
+//! packet to the road in `realm`, which would have done the same to it; the model holds both to one account. A
+//! session that an axis wants to see every packet of sets one of its `marks`; an axis that concerns every session is
+//! named in [`Short::of`].
+//!
+//! A batch goes this way in stages, so that the processor waits for the memory of many packets at once.
+
+use natbox_wire::{Packet, Protocol, Time};
+
+use crate::Behavior;
+use crate::behavior::{EarlyInbound, GenericAlg, Refresh, Switch};
+use crate::key::{Address, Endpoint};
+use crate::realm::Realm;
+use crate::timers::Side;
+use crate::verdict::{Translation, Verdict};
+
+/// What the short way needs to know.
+#[derive(Clone, Copy)]
+pub(crate) struct Short {
+    /// By how many nanoseconds packets from inside, and from outside, prolong a session.
+    prolong: [Option<u64>; 2],
+}
+
+impl Short {
+    /// `None` if the behaviour asks more of every UDP packet.
+    pub(crate) fn of(behavior: &Behavior, translates: bool) -> Option<Short> {
+        let Behavior { refresh, timeouts, alg, .. } = behavior;
+        let one_stage = timeouts.udp_unreplied() == timeouts.udp
+            && timeouts.udp_stream() == timeouts.udp
+            && timeouts.udp_ports.is_empty();
+        let payloads = alg.generic == GenericAlg::Off && alg.sip == Switch::Off && alg.tftp == Switch::Off;
+        let others = behavior.aliases.is_empty()
+            && behavior.bypass.is_empty()
+            && behavior.degraded.is_empty()
+            && behavior.early_inbound != EarlyInbound::Blacklist;
+        let lifetime = u64::try_from(timeouts.udp.as_nanos()).unwrap_or(u64::MAX);
+        let prolong = |refresh: bool| refresh.then_some(lifetime);
+        (translates && one_stage && payloads && others).then(|| Short {
+            prolong: [
+                prolong(matches!(refresh, Refresh::Outbound | Refresh::Both)),
+                prolong(matches!(refresh, Refresh::Inbound | Refresh::Both)),
+            ],
+        })
+    }
+}
+
+/// A packet that may go the short way.
+#[derive(Clone, Copy)]
+pub(crate) struct Plain<A> {
+    from: Side,
+    source: Endpoint<A>,
+    destination: Endpoint<A>,
+    /// Of the key by which its session is found.
+    hash: u64,
+}
+
+impl<A: Address> Realm<A> {
+    /// Takes a packet the short way, if that is its way.
+    #[inline(always)]
+    pub(crate) fn short_way(&mut self, from: Side, packet: &mut Packet, now: Time) -> Option<Verdict> {
+        let plain = self.plain(from, packet)?;
+        self.short_way_of(plain, packet, now)
+    }
+
+    /// What the short way needs of a packet, if it may go there.
+    #[inline(always)]
+    pub(crate) fn plain(&self, from: Side, packet: &Packet) -> Option<Plain<A>> {
+        self.short?;
+        let (source, destination) = A::plain_udp(packet)?;
+        let hash = match from {
+            Side::Inside => self.table.outbound_hash(Protocol::Udp, source, destination),
+            Side::Outside => self.table.inbound_hash(Protocol::Udp, destination),
+        };
+        Some(Plain { from, source, destination, hash })
+    }
+
+    /// Takes a packet the short way, if that is its way.
+    #[inline(always)]
+    pub(crate) fn short_way_of(&mut self, plain: Plain<A>, packet: &mut Packet, now: Time) -> Option<Verdict> {
+        let Plain { from, source, destination, hash } = plain;
+        if self.table.is_due(now) {
+            return None;
+        }
+        let found = match from {
+            Side::Inside if self.pool.owns(destination.address) => None,
+            Side::Inside => self.table.find_plain_outbound(hash, source, destination),
+            Side::Outside => self.table.find_plain_inbound(hash, destination, source),
+        };
+        let index = found?;
+        let session = self.table.session_mut(index);
+        if let Some(nanos) = self.short?.prolong[from as usize] {
+            session.prolong(Time::from_nanos(now.as_nanos().saturating_add(nanos)))?;
+        }
+        match from {
+            Side::Inside => session.external.write_plain(natbox_wire::Side::Source, packet),
+            Side::Outside => session.internal.write_plain(natbox_wire::Side::Destination, packet),
+        }
+        let mapping = session.id;
+        self.table.remember(index);
+        Some(Verdict::Forward(Translation { mapping, new_mapping: false, quoted: false }))
+    }
+}
