@@ -96,6 +96,8 @@ pub struct Sighting {
     pub facts: Result<Facts, DropReason>,
     /// For a packet that the node sent on: the same packet on the other side of the node.
     pub beyond: Option<Beyond>,
+    /// For a packet that the node's NAT has just made: the mapping on whose account.
+    pub made_for: Option<MappingId>,
     /// What had happened before that explains a drop.
     pub history: Option<History>,
     /// Its bytes, from the IP header on, if they were kept.
@@ -111,6 +113,10 @@ pub enum Step {
     Received(Outcome),
     /// The node dropped it, and it came through no interface just then.
     Dropped(DropReason),
+    /// The node had held it, and now did this.
+    Released(Outcome),
+    /// The node's NAT made it on this mapping's account.
+    Made(MappingId),
 }
 
 /// A forwarded packet on the other side of the node that forwarded it.
@@ -162,11 +168,13 @@ impl Sighting {
         let drop = |reason| Some(Drop { reason, on_link: false, mapping: None });
         match self.step {
             Step::Sent(LinkFate::Dropped(reason)) => Some(Drop { reason, on_link: true, mapping: None }),
-            Step::Received(Outcome::Refused(refusal)) => {
+            Step::Received(Outcome::Refused(refusal)) | Step::Released(Outcome::Refused(refusal)) => {
                 Some(Drop { reason: refusal.reason, on_link: false, mapping: refusal.mapping })
             }
-            Step::Received(Outcome::Dropped(reason)) | Step::Dropped(reason) => drop(reason),
-            Step::Sent(_) | Step::Received(_) => None,
+            Step::Received(Outcome::Dropped(reason))
+            | Step::Released(Outcome::Dropped(reason))
+            | Step::Dropped(reason) => drop(reason),
+            Step::Sent(_) | Step::Received(_) | Step::Released(_) | Step::Made(_) => None,
         }
     }
 

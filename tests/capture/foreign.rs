@@ -6,8 +6,9 @@ use std::time::Duration;
 use natbox::capture::{CaptureError, Content, Filter, Format, Frame, Reader, inspect};
 use natbox::paint::Paint;
 use pcap_file::pcapng::PcapNgWriter;
-use pcap_file::pcapng::blocks::enhanced_packet::EnhancedPacketBlock;
-use pcap_file::pcapng::blocks::interface_description::InterfaceDescriptionBlock;
+use pcap_file::pcapng::blocks::enhanced_packet::{EnhancedPacketBlock, EnhancedPacketOption};
+use pcap_file::pcapng::blocks::interface_description::{InterfaceDescriptionBlock, InterfaceDescriptionOption};
+use pcap_file::pcapng::blocks::opt_common::CommonOption;
 use pcap_file::{DataLink, Endianness};
 
 use super::scene::*;
@@ -65,6 +66,25 @@ fn ethernet_headers_and_vlan_tags_are_stripped() {
         assert!(read.iter().all(|frame| frame.comment.is_none() && frame.packet.is_none()));
         assert!(read.iter().all(|frame| frame.interface == "interface-0"));
     }
+}
+
+#[test]
+fn names_and_comments_do_not_command_the_terminal() {
+    let mut writer = PcapNgWriter::with_endianness(Vec::new(), Endianness::Little).unwrap();
+    let mut interface = InterfaceDescriptionBlock::new(DataLink::RAW, 0);
+    interface.options.push(InterfaceDescriptionOption::IfName(Cow::Borrowed("eth\u{1b}[2J\r0")));
+    writer.write_pcapng_block(interface).unwrap();
+    let data = udp(INTERNAL, RELAY_7777);
+    let block = EnhancedPacketBlock {
+        original_len: data.len() as u32,
+        data: Cow::Owned(data),
+        options: vec![EnhancedPacketOption::Common(CommonOption::Comment(Cow::Borrowed("bell\u{7}\u{9b}")))],
+        ..EnhancedPacketBlock::default()
+    };
+    writer.write_pcapng_block(block).unwrap();
+    let text = shown(&writer.into_inner(), &Filter::default(), Format::Text);
+    assert!(text.contains("eth [2J 0") && text.contains("bell  "), "{text}");
+    assert!(text.chars().all(|sign| sign == '\n' || !sign.is_control()), "{text:?}");
 }
 
 #[test]

@@ -100,7 +100,7 @@ impl<R: Read> Reader<R> {
         self.interfaces.clear();
         self.interface_bytes = 0;
         self.application = self.blocks.section().options.iter().find_map(|option| match option {
-            SectionHeaderOption::UserApplication(name) => Some(name.to_string()),
+            SectionHeaderOption::UserApplication(name) => Some(one_line(name)),
             _ => None,
         });
     }
@@ -204,8 +204,8 @@ fn interface(described: &InterfaceDescriptionBlock<'_>, number: usize) -> Interf
     let (mut name, mut description) = (format!("interface-{number}"), None);
     for option in &described.options {
         match option {
-            InterfaceDescriptionOption::IfName(given) => name = given.to_string(),
-            InterfaceDescriptionOption::IfDescription(given) => description = Some(given.to_string()),
+            InterfaceDescriptionOption::IfName(given) => name = one_line(given),
+            InterfaceDescriptionOption::IfDescription(given) => description = Some(one_line(given)),
             _ => {}
         }
     }
@@ -222,7 +222,7 @@ fn learn_names(names: &mut BTreeMap<IpAddr, String>, block: &NameResolutionBlock
         if let Some(name) = first
             && names.len() < MAX_NAMES
         {
-            names.insert(address, name.to_string());
+            names.insert(address, one_line(name));
         }
     }
 }
@@ -279,7 +279,8 @@ fn read_option(option: &EnhancedPacketOption<'_>, frame: &mut Frame<'_>, little:
     }
 }
 
-/// A foreign comment may hold anything: one line of it is shown, without control characters.
+/// A foreign capture's texts may hold anything, terminals' commands too: one line of each is shown, without control
+/// characters.
 fn one_line(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }

@@ -124,9 +124,9 @@ impl Taps {
         taps
     }
 
-    /// Where a sighting stands in the capture; `None` for what routers merely pass on.
+    /// Where a sighting stands in the capture; `None` for what routers merely pass on, and for what is shown as sent.
     fn tap(&self, record: &Record, sighting: &Sighting, names: &Names) -> Option<Tap> {
-        if names.is_network(record.node) && passed_on(sighting) {
+        if names.is_network(record.node) && passed_on(sighting) || shown_as_sent(sighting) {
             return None;
         }
         let own = sighting.interface.filter(|&id| names.owner(id).is_none_or(|owner| owner == record.node));
@@ -142,7 +142,7 @@ impl Taps {
         let direction = match sighting.step {
             Step::Sent(_) => Some(Direction::Out),
             Step::Received(_) => Some(Direction::In),
-            Step::Dropped(_) => None,
+            Step::Dropped(_) | Step::Released(_) | Step::Made(_) => None,
         };
         let frame = Frame {
             at: record.at,
@@ -167,8 +167,13 @@ fn passed_on(sighting: &Sighting) -> bool {
     match sighting.step {
         Step::Received(outcome) => outcome == Outcome::Routed,
         Step::Sent(_) => sighting.beyond.is_some() && sighting.dropped().is_none(),
-        Step::Dropped(_) => false,
+        Step::Dropped(_) | Step::Released(_) | Step::Made(_) => false,
     }
+}
+
+/// Whether this packet stands in the capture as it leaves, and had not come just then.
+fn shown_as_sent(sighting: &Sighting) -> bool {
+    matches!(sighting.step, Step::Released(_) | Step::Made(_)) && sighting.dropped().is_none()
 }
 
 fn tap_name(tap: Tap, names: &Names) -> String {

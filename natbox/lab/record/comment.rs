@@ -40,11 +40,16 @@ fn packet(record: &Record, sighting: &Sighting, names: &Names) -> String {
         Step::Sent(LinkFate::Duplicated { .. }) => {
             format!("{}; the link delivers it twice", sent(record, sighting, names))
         }
-        Step::Received(Outcome::Refused(refusal)) => refused(record, sighting, refusal, names),
-        Step::Received(Outcome::Dropped(reason)) | Step::Dropped(reason) => {
+        Step::Received(Outcome::Refused(refusal)) | Step::Released(Outcome::Refused(refusal)) => {
+            refused(record, sighting, refusal, names)
+        }
+        Step::Received(Outcome::Dropped(reason)) | Step::Released(Outcome::Dropped(reason)) | Step::Dropped(reason) => {
             format!("dropped at {node}: {reason}: {}", at_node(reason, sighting.facts.as_ref().ok(), &node))
         }
-        Step::Received(outcome) => passed(outcome, &node, sighting.facts.as_ref().ok(), sighting.beyond, true),
+        Step::Received(outcome) | Step::Released(outcome) => {
+            passed(outcome, &node, sighting.facts.as_ref().ok(), sighting.beyond, true)
+        }
+        Step::Made(id) => format!("made by {node} on account of mapping {}", mapping(id)),
     }
 }
 
@@ -53,9 +58,10 @@ fn sent(record: &Record, sighting: &Sighting, names: &Names) -> String {
     let node = names.node(record.node);
     match (sighting.beyond, &sighting.facts) {
         (Some(beyond), Ok(facts)) => passed(beyond.outcome, &node, Some(facts), Some(beyond), false),
-        _ => match sighting.cause {
-            Some(cause) => format!("sent by {node} because of packet {}", cause.0),
-            None => format!("sent by {node}"),
+        _ => match (sighting.cause, sighting.made_for) {
+            (Some(cause), _) => format!("sent by {node} because of packet {}", cause.0),
+            (None, Some(id)) => format!("sent by {node} on account of mapping {}", mapping(id)),
+            (None, None) => format!("sent by {node}"),
         },
     }
 }
@@ -75,14 +81,18 @@ fn passed(outcome: Outcome, node: &str, facts: Option<&Facts>, beyond: Option<Be
     };
     match outcome {
         Outcome::Delivered => format!("delivered to {node}"),
-        Outcome::Held => format!("fragment held at {node} until the others come"),
+        Outcome::Held if facts.is_some_and(|facts| facts.fragment.is_some()) => {
+            format!("fragment held at {node} until the others come")
+        }
+        Outcome::Held => format!("held at {node}"),
         Outcome::Routed => format!("routed by {node}"),
         Outcome::Translated(translation) => {
             let what = if translation.quoted { "ICMP error about " } else { "" };
             let used = format!("{what}{}", used(translation));
             let Some((before, after)) = change() else { return format!("translated, {used}") };
             let changes = [(before.0, after.0), (before.1, after.1)];
-            let echo = facts.is_some_and(|facts| matches!(facts.transport, Transport::Echo { .. }));
+            let echo =
+                facts.is_some_and(|facts| matches!(facts.transport, Transport::Echo { .. } | Transport::Query { .. }));
             let changes = changes.into_iter().filter(|&(before, after)| translated(before, after, echo));
             let mut parts = changes
                 .map(|(before, after)| format!("{} -> {}", endpoint(before), endpoint(after)))

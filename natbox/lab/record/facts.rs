@@ -50,7 +50,7 @@ impl Facts {
         match self.transport {
             Transport::Udp { .. } => Some(Protocol::Udp),
             Transport::Tcp { .. } => Some(Protocol::Tcp),
-            Transport::Echo { .. } => Some(Protocol::Icmp),
+            Transport::Echo { .. } | Transport::Query { .. } => Some(Protocol::Icmp),
             _ => None,
         }
     }

@@ -117,6 +117,8 @@ impl Log {
                 self.sight(note, packet, Some(interface), Step::Received(outcome))
             }
             Event::Dropped { packet, reason } => self.sight(note, packet, None, Step::Dropped(reason)),
+            Event::Released { packet, outcome } => self.sight(note, packet, None, Step::Released(outcome)),
+            Event::Made { packet, mapping } => self.sight(note, packet, None, Step::Made(mapping)),
             Event::MappingEnded(ended) => {
                 self.remember_end(note, ended);
                 What::MappingEnded(ended)
@@ -147,14 +149,18 @@ impl Log {
         }
         let facts = Facts::of(packet.bytes, self.limits.summaries);
         let (mut beyond, mut history) = (None, None);
+        let made_for = self.last.get(&packet.id).and_then(|last| match self.records[*last as usize].sighting()?.step {
+            Step::Made(mapping) => Some(mapping),
+            _ => None,
+        });
         if let Ok(facts) = &facts {
             match step {
                 Step::Sent(_) => beyond = self.join(note.node, packet.id, facts),
-                Step::Received(outcome) => {
+                Step::Received(outcome) | Step::Released(outcome) => {
                     self.remember_contact(note, outcome, facts);
                     history = self.explain(note.node, outcome, facts);
                 }
-                Step::Dropped(_) => {}
+                Step::Dropped(_) | Step::Made(_) => {}
             }
         }
         let bytes = self.keep(packet.bytes);
@@ -165,6 +171,7 @@ impl Log {
             step,
             facts,
             beyond,
+            made_for,
             history,
             bytes,
         }))
@@ -178,7 +185,9 @@ impl Log {
             record.node == node && record.sighting().is_some_and(|sighting| !sighting.sent())
         })?;
         let What::Packet(came) = &mut self.records[arrival].what else { return None };
-        let (Step::Received(outcome), Ok(facts)) = (came.step, &came.facts) else { return None };
+        let (Step::Received(outcome) | Step::Released(outcome), Ok(facts)) = (came.step, &came.facts) else {
+            return None;
+        };
         let back = Beyond { source: facts.source, destination: facts.destination, outcome };
         came.beyond.get_or_insert(Beyond { source: sent.source, destination: sent.destination, outcome });
         Some(back)
@@ -233,8 +242,11 @@ impl Log {
 
 fn made_mapping(sighting: &Sighting) -> bool {
     match sighting.step {
-        Step::Received(Outcome::Translated(translation)) => translation.new_mapping,
-        Step::Received(Outcome::Hairpinned { source, destination }) => source.new_mapping || destination.new_mapping,
+        Step::Received(Outcome::Translated(translation)) | Step::Released(Outcome::Translated(translation)) => {
+            translation.new_mapping
+        }
+        Step::Received(Outcome::Hairpinned { source, destination })
+        | Step::Released(Outcome::Hairpinned { source, destination }) => source.new_mapping || destination.new_mapping,
         _ => false,
     }
 }

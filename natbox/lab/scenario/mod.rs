@@ -64,7 +64,20 @@ pub struct Finished {
 /// # Errors
 /// [`Stuck`] where the world did not go on.
 pub fn run(plan: &Plan, seed: u64, recorder: &Recorder) -> Result<Finished, Stuck> {
+    run_built(plan, plan.build(seed), seed, recorder)
+}
+
+/// As [`run`], with at most so many events at a time: for scenarios that nobody has looked at.
+///
+/// # Errors
+/// [`Stuck`] where the world did not go on, or went on for too long.
+pub fn run_within(plan: &Plan, seed: u64, recorder: &Recorder, events: u64) -> Result<Finished, Stuck> {
     let mut built = plan.build(seed);
+    built.world.limit_events(events);
+    run_built(plan, built, seed, recorder)
+}
+
+fn run_built(plan: &Plan, mut built: Built, seed: u64, recorder: &Recorder) -> Result<Finished, Stuck> {
     let tap = Tap::new(recorder.clone());
     built.world.observe(Box::new(tap.clone()));
     let stuck = |step: usize, line: u32| move |why: Stalled| Stuck { step, line, why };

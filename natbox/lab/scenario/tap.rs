@@ -140,7 +140,7 @@ impl<'a> Sighting<'a> {
         let (packet, dropped, delivered) = match note.event {
             Event::Sent { packet, fate: LinkFate::Dropped(reason), .. } => (packet, Some(reason), false),
             Event::Sent { packet, .. } => (packet, None, false),
-            Event::Received { packet, outcome, .. } => match outcome {
+            Event::Received { packet, outcome, .. } | Event::Released { packet, outcome } => match outcome {
                 Outcome::Refused(refusal) => (packet, Some(refusal.reason), false),
                 Outcome::Dropped(reason) => (packet, Some(reason), false),
                 outcome => (packet, None, outcome == Outcome::Delivered),

@@ -78,7 +78,7 @@ impl Aliases {
             Output::Release { from: Side::Outside, packet, verdict: Verdict::Forward(_), .. }
             | Output::Send { to: Side::Inside, packet, .. } => self.translate(packet, Side::Outside),
             Output::Discard { from: Side::Inside, packet, .. } => self.restore(packet),
-            Output::Release { .. } | Output::Discard { .. } | Output::Send { .. } => {}
+            _ => {}
         }
     }
 

@@ -58,6 +58,7 @@ pub(crate) fn classify<A: Address>(packet: &Packet) -> Result<Class<A>, DropReas
             flow(Protocol::Tcp, source, destination, flags, Tcp::opens(flags))
         }
         Transport::Echo { identifier, request, .. } => flow(Protocol::Icmp, identifier, identifier, none, request),
+        Transport::Query { kind, identifier } => flow(Protocol::Icmp, identifier, identifier, none, kind % 2 == 1),
         Transport::IcmpError(_) => Ok(Class::Error),
         Transport::LaterFragment => Err(DropReason::FragmentUntranslatable),
         Transport::OtherIcmp { .. } | Transport::Other => Err(DropReason::UnsupportedProtocol),

@@ -44,7 +44,8 @@ impl Nat {
     pub fn new(behavior: Arc<Behavior>, external: &[IpAddr], seed: u64) -> Nat {
         let (timers, uses) = (Timers::of(&behavior), Uses::of(&behavior));
         let random = Pcg64Mcg::seed_from_u64(seed);
-        let shared = Shared { behavior, timers, uses, random, next_id: 1, ended: Vec::new(), output: VecDeque::new() };
+        let (ended, output) = (Vec::new(), VecDeque::new());
+        let shared = Shared { behavior, timers, uses, random, next_id: 1, ended, output, next_hold: 0 };
         let aliases = Aliases::new(&shared.behavior.aliases);
         Nat { shared, external: external.into(), aliases, inside: Box::default(), seed, v4: None, v6: None }
     }
@@ -160,7 +161,14 @@ impl Nat {
         let late = self.shared.ended.first().map(|_| Time::ZERO);
         let v4 = self.v4.as_ref().and_then(|realm| realm.table.next_deadline());
         let v6 = self.v6.as_ref().and_then(|realm| realm.table.next_deadline());
-        [late, v4, v6].into_iter().flatten().min()
+        [late, v4, v6, self.poll_wake()].into_iter().flatten().min()
+    }
+
+    /// When a packet may leave of itself next, because one is held or because the NAT tells of what has ended; never
+    /// before [`poll_timeout`](Nat::poll_timeout). A driver must not miss this deadline: what is announced here is seen
+    /// by others, where all else that falls due is seen by the NAT alone.
+    pub fn poll_wake(&self) -> Option<Time> {
+        self.shared.next_output()
     }
 
     /// Ends what is due, and tells `ended` of each mapping that went, by number.
@@ -174,11 +182,12 @@ impl Nat {
         self.tell(ended);
     }
 
-    /// Loses all state, as a power cut does. Mapping numbers go on.
+    /// Loses all state, as a power cut does. Mapping numbers go on. Held packets are lost without an output.
     pub fn reboot(&mut self, ended: &mut dyn FnMut(Ended)) {
         let lost = self.mappings().into_iter().map(|mapping| Ended { mapping, why: MappingEnd::Rebooted });
         self.shared.ended.extend(lost);
         (self.v4, self.v6) = (None, None);
+        self.shared.output.clear();
         self.tell(ended);
     }
 

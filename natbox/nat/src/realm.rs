@@ -34,7 +34,7 @@ use crate::tcp::Tcp;
 use crate::timers::{Side, Timers};
 use crate::udp::Datagrams;
 use crate::uses::Uses;
-use crate::verdict::{Ended, MappingEnd, MappingId, Output, Refusal, Translation, Verdict};
+use crate::verdict::{Ended, HoldId, MappingEnd, MappingId, Output, Refusal, Translation, Verdict};
 
 /// What both families of one NAT share.
 pub(crate) struct Shared {
@@ -49,6 +49,22 @@ pub(crate) struct Shared {
     pub(crate) ended: Vec<Ended>,
     /// What nobody has asked for yet.
     pub(crate) output: VecDeque<Output>,
+    /// The number of the next packet that is held.
+    pub(crate) next_hold: u64,
+}
+
+impl Shared {
+    /// A number for a packet that is held.
+    #[allow(dead_code, reason = "for the mechanisms that hold packets")]
+    pub(crate) fn hold(&mut self) -> HoldId {
+        self.next_hold += 1;
+        HoldId(self.next_hold)
+    }
+
+    /// When a packet that is held may go on or die next, or one of the NAT's own making may leave.
+    pub(crate) fn next_output(&self) -> Option<Time> {
+        None
+    }
 }
 
 /// One address family: its table and its external addresses.

@@ -11,10 +11,11 @@
 use natbox_wire::{Packet, Protocol, Time};
 
 use crate::Behavior;
-use crate::behavior::{EarlyInbound, GenericAlg, Refresh, Switch};
+use crate::behavior::{GenericAlg, Refresh, Switch};
 use crate::key::{Address, Endpoint};
 use crate::realm::Realm;
 use crate::timers::Side;
+use crate::uses::Uses;
 use crate::verdict::{Translation, Verdict};
 
 /// What the short way needs to know.
@@ -32,10 +33,8 @@ impl Short {
             && timeouts.udp_stream() == timeouts.udp
             && timeouts.udp_ports.is_empty();
         let payloads = alg.generic == GenericAlg::Off && alg.sip == Switch::Off && alg.tftp == Switch::Off;
-        let others = behavior.aliases.is_empty()
-            && behavior.bypass.is_empty()
-            && behavior.degraded.is_empty()
-            && behavior.early_inbound != EarlyInbound::Blacklist;
+        let others = behavior.degraded.is_empty() && timeouts.absolute.is_none();
+        let others = others && !Uses::of(behavior).any(Uses::EVERY_PACKET);
         let lifetime = u64::try_from(timeouts.udp.as_nanos()).unwrap_or(u64::MAX);
         let prolong = |refresh: bool| refresh.then_some(lifetime);
         (translates && one_stage && payloads && others).then(|| Short {

@@ -27,6 +27,9 @@ impl Uses {
     /// Anything that a packet refused by the filter may do to the box.
     pub(crate) const UNINVITED: Uses = Uses(Uses::EARLY.0 | Uses::REFRESH_ON_FILTERED.0);
 
+    /// What has a say about every packet, also of established sessions.
+    pub(crate) const EVERY_PACKET: Uses = Uses(Uses::AROUND.0 | Uses::BLACKLIST.0);
+
     /// What a behaviour uses.
     pub(crate) fn of(behavior: &Behavior) -> Uses {
         let all = Outbound { udp: Reach::All, tcp: Reach::All, icmp: Switch::On };

@@ -78,6 +78,11 @@ pub enum Output {
         /// Why.
         refusal: Refusal,
     },
+    /// A held packet has become part of a whole that goes on: a fragment of a datagram that was put together.
+    Joined {
+        /// Its number.
+        hold: HoldId,
+    },
     /// A packet of the NAT's own making: a RST or a probe for a session that has been idle for too long.
     Send {
         /// The side that it goes to.

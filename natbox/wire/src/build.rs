@@ -12,7 +12,7 @@ pub use crate::fragment::{fragments, join};
 use crate::checksum::{checksum, transport_checksum};
 use crate::field::{icmp, number, put16, tcp, udp};
 use crate::layout::Kind;
-use crate::{IcmpError, Packet, TcpFlags, address};
+use crate::{IcmpError, Packet, TcpFlags, Transport, address};
 
 /// The IP header fields that a sender chooses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,6 +120,30 @@ pub fn icmp_error(error: IcmpError, from: IpAddr, offender: &Packet) -> Option<P
     let fields = IpFields { identification: offender.identification().unwrap_or(0), ..IpFields::default() };
     const ECN: u8 = 0b11;
     icmp_message(from, offender.source(), fields, offender.traffic_class() & !ECN, &[&header, quote])
+}
+
+/// The RST that a segment of no connection is owed, from the endpoint that it was sent to (RFC 9293 section 3.10.7.1).
+///
+/// `None` about a RST, a fragment, a segment whose checksum is wrong, what is sent to many, and what is no TCP segment.
+/// Its identification is 0 and don't-fragment on, as Linux sends it.
+pub fn reset(segment: &Packet) -> Option<Packet> {
+    let Transport::Tcp { flags, .. } = segment.transport() else { return None };
+    let destination = segment.destination();
+    let to_many = address::is_broadcast(destination) || address::is_multicast(destination);
+    if flags.rst || to_many || segment.is_fragment() || !segment.transport_checksum_ok() {
+        return None;
+    }
+    let rst = TcpFlags { rst: true, ..TcpFlags::default() };
+    let (flags, sequence, acknowledgement) = match flags.ack {
+        true => (rst, segment.tcp_acknowledgement()?, 0),
+        false => {
+            let length = segment.payload().len() as u32 + u32::from(flags.syn) + u32::from(flags.fin);
+            (TcpFlags { ack: true, ..rst }, 0, segment.tcp_sequence()?.wrapping_add(length))
+        }
+    };
+    let fields = IpFields { dont_fragment: true, ..IpFields::default() };
+    let (from, to) = (segment.destination_endpoint(), segment.source_endpoint());
+    tcp(from, to, fields, flags, sequence, acknowledgement, 0, &[])
 }
 
 fn may_be_reported(error: IcmpError, offender: &Packet) -> bool {

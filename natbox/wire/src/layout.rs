@@ -20,6 +20,8 @@ pub(crate) enum Kind {
     Udp,
     Tcp,
     Echo,
+    /// Another ICMP query with an identifier, or its reply.
+    Query,
     IcmpError,
     OtherIcmp,
     LaterFragment,
@@ -39,7 +41,7 @@ impl Kind {
         match self {
             Kind::Udp => Some(Protocol::Udp),
             Kind::Tcp => Some(Protocol::Tcp),
-            Kind::Echo => Some(Protocol::Icmp),
+            Kind::Echo | Kind::Query => Some(Protocol::Icmp),
             _ => None,
         }
     }
@@ -122,9 +124,10 @@ impl Layout {
             0 => Kind::Udp,
             1 => Kind::Tcp,
             2 => Kind::Echo,
-            3 => Kind::IcmpError,
-            4 => Kind::OtherIcmp,
-            5 => Kind::LaterFragment,
+            3 => Kind::Query,
+            4 => Kind::IcmpError,
+            5 => Kind::OtherIcmp,
+            6 => Kind::LaterFragment,
             _ => Kind::Other,
         }
     }
@@ -166,7 +169,7 @@ impl Layout {
 ///
 /// Every packet comes by here; hence no parser that reads more than these few fields.
 #[inline]
-pub(crate) fn check_ipv4_header(bytes: &[u8]) -> Result<(), DropReason> {
+fn check_ipv4_header(bytes: &[u8]) -> Result<(), DropReason> {
     let Some(fixed) = bytes.first_chunk::<{ ipv4::HEADER }>() else { return Err(DropReason::Truncated) };
     let (length, total) = (ipv4_header_length(fixed), usize::from(be16(fixed, ipv4::TOTAL_LENGTH)));
     if length < ipv4::HEADER {
@@ -343,11 +346,12 @@ fn tcp_is_well_formed(segment: &[u8]) -> bool {
     segment.len() >= tcp::HEADER && TcpHeaderSlice::from_slice(segment).is_ok()
 }
 
-/// The kinds of the echo request and reply types and of the errors.
+/// The kinds of the query types and of the errors. ICMPv6 has no query but echo whose header has an identifier.
 #[inline]
 pub(crate) fn icmp_kind(ipv6: bool, kind: u8) -> Kind {
     match (ipv6, kind) {
         (false, 0 | 8) | (true, 128 | 129) => Kind::Echo,
+        (false, 13..=18) => Kind::Query,
         _ if is_error_kind(ipv6, kind) => Kind::IcmpError,
         _ => Kind::OtherIcmp,
     }

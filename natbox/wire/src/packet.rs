@@ -26,9 +26,9 @@ pub struct Fragment {
 pub struct Quoted {
     /// Transport of the quoted packet.
     pub protocol: Protocol,
-    /// Its source endpoint; for echo, address and identifier.
+    /// Its source endpoint; for ICMP queries, address and identifier.
     pub source: SocketAddr,
-    /// Its destination endpoint; for echo, address and identifier.
+    /// Its destination endpoint; for ICMP queries, address and identifier.
     pub destination: SocketAddr,
 }
 
@@ -121,13 +121,13 @@ impl Packet {
         self.is_ipv6().then(|| (at(ipv6::SOURCE), at(ipv6::DESTINATION)))
     }
 
-    /// Source address with source port (UDP, TCP) or identifier (echo); port 0 where there is neither.
+    /// Source address with source port (UDP, TCP) or identifier (ICMP queries); port 0 where there is neither.
     #[inline]
     pub fn source_endpoint(&self) -> SocketAddr {
         SocketAddr::new(self.source(), self.port(ports::SOURCE))
     }
 
-    /// Destination address with destination port (UDP, TCP) or identifier (echo); port 0 where there is neither.
+    /// Destination address with destination port (UDP, TCP) or identifier (ICMP queries); port 0 where there is neither.
     #[inline]
     pub fn destination_endpoint(&self) -> SocketAddr {
         SocketAddr::new(self.destination(), self.port(ports::DESTINATION))
@@ -227,6 +227,7 @@ impl Packet {
                 identifier: be16(part, icmp::IDENTIFIER),
                 sequence: be16(part, icmp::SEQUENCE),
             },
+            Kind::Query => Transport::Query { kind: part[icmp::KIND], identifier: be16(part, icmp::IDENTIFIER) },
             Kind::IcmpError | Kind::OtherIcmp => self.icmp(),
             Kind::LaterFragment => Transport::LaterFragment,
             Kind::Other => Transport::Other,
@@ -263,13 +264,13 @@ impl Packet {
         &self.bytes[usize::from(self.layout.ip().payload_at)..]
     }
 
-    /// What a UDP datagram, a TCP segment, an echo message carries (behind the transport header).
+    /// What a UDP datagram, a TCP segment, an ICMP message carries (behind the transport header).
     pub fn payload(&self) -> &[u8] {
         let part = self.ip_payload();
         match self.layout.kind() {
             Kind::Udp => &self.udp_datagram()[udp::HEADER..],
             Kind::Tcp => &part[tcp_header_length(part)..],
-            Kind::Echo | Kind::IcmpError | Kind::OtherIcmp => &part[icmp::HEADER..],
+            Kind::Echo | Kind::Query | Kind::IcmpError | Kind::OtherIcmp => &part[icmp::HEADER..],
             Kind::LaterFragment | Kind::Other => part,
         }
     }
@@ -285,8 +286,8 @@ impl Packet {
             Kind::Udp if be16(part, udp::CHECKSUM) == 0 => !self.is_ipv6(),
             Kind::Udp => self.sums_up(self.udp_datagram()),
             Kind::Tcp => self.sums_up(part),
-            Kind::Echo | Kind::IcmpError | Kind::OtherIcmp if self.is_ipv6() => self.sums_up(part),
-            Kind::Echo | Kind::IcmpError | Kind::OtherIcmp => sum(part) == 0xFFFF,
+            Kind::Echo | Kind::Query | Kind::IcmpError | Kind::OtherIcmp if self.is_ipv6() => self.sums_up(part),
+            Kind::Echo | Kind::Query | Kind::IcmpError | Kind::OtherIcmp => sum(part) == 0xFFFF,
             Kind::LaterFragment | Kind::Other => true,
         }
     }
@@ -317,7 +318,7 @@ impl Packet {
         let transport = usize::from(self.layout.ip().payload_at);
         match self.layout.kind() {
             Kind::Udp | Kind::Tcp => be16(&self.bytes, transport + at),
-            Kind::Echo => be16(&self.bytes, transport + icmp::IDENTIFIER),
+            Kind::Echo | Kind::Query => be16(&self.bytes, transport + icmp::IDENTIFIER),
             _ => 0,
         }
     }

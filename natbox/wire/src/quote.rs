@@ -1,18 +1,23 @@
 //! The packet that an ICMP error quotes (RFC 792, RFC 4443), and its translation (RFC 5508 sections 4 and 5).
 //!
-//! A quote may be cut anywhere behind the transport's first bytes, and RFC 4884 extensions may follow it: their
-//! length field, padding and objects are never touched, nor taken for a part of the quoted packet.
+//! A quote holds eight bytes of the transport at least (RFC 792) and may be cut anywhere behind them. RFC 4884 extensions
+//! may follow it: their length field, padding and objects are never touched, nor taken for a part of the quoted packet.
+//! Padding that stands where a TCP checksum would is known by the data offset before it, which no TCP header has as 0.
+//!
+//! Whether the quoted IP header's checksum is right is told, and is nobody's condition here: hosts do not look at it, and
+//! of NATs only good ones (RFC 5508 REQ-3).
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use crate::field::{array, be16, icmp, ipv4, ipv6, number, ports};
+use crate::checksum::{self, Change};
+use crate::field::{array, be16, icmp, ipv4, ipv6, number, ports, tcp};
 use crate::layout::{self, Ip, Kind};
 use crate::rewrite::{Place, Side, edit, mend};
 use crate::{Packet, Quoted};
 
 impl Packet {
     /// The packet that this ICMP error quotes; `None` when this is no error or the quote shows no session
-    /// (cut before the ports, a later fragment, an ICMP error, a bad inner IP checksum).
+    /// (fewer than eight bytes of its transport, a later fragment, an ICMP error, no IP header).
     pub fn quoted(&self) -> Option<Quoted> {
         let place = self.quote()?;
         Some(Quoted {
@@ -22,8 +27,29 @@ impl Packet {
         })
     }
 
-    /// The transport part of the packet that this ICMP error quotes, as far as the quote holds it: ports at least, or
-    /// an echo header as far as its identifier. `None` where [`Packet::quoted`] is.
+    /// Whether the IP checksum of the packet that this ICMP error quotes is right; true in IPv6, which has none, and where
+    /// [`Packet::quoted`] is `None`.
+    pub fn quoted_ip_checksum_ok(&self) -> bool {
+        let of_ipv4 = self.quote().filter(|place| !place.ipv6);
+        of_ipv4.is_none_or(|place| checksum::sum(&self.bytes[place.ip_at..place.transport_at]) == 0xFFFF)
+    }
+
+    /// The IPv4 checksum in the header of the packet that this ICMP error quotes.
+    pub fn quoted_ip_checksum(&self) -> Option<u16> {
+        let place = self.quote().filter(|place| !place.ipv6)?;
+        Some(be16(&self.bytes, place.ip_at + ipv4::CHECKSUM))
+    }
+
+    /// Overwrites that checksum, right or wrong, as boxes leave it that do not mend it; mends the ICMP checksum.
+    pub fn set_quoted_ip_checksum(&mut self, checksum: u16) {
+        let Some(place) = self.quote().filter(|place| !place.ipv6) else { return };
+        let mut change = Change::default();
+        change.write(&mut self.bytes, place.ip_at + ipv4::CHECKSUM, checksum.to_be_bytes());
+        mend(&mut self.bytes, usize::from(self.layout.ip().payload_at) + icmp::CHECKSUM, change);
+    }
+
+    /// The transport part of the packet that this ICMP error quotes, as far as the quote holds it, eight bytes at
+    /// least. `None` where [`Packet::quoted`] is.
     pub fn quoted_transport(&self) -> Option<&[u8]> {
         let place = self.quote()?;
         self.bytes.get(place.transport_at..place.end)
@@ -61,7 +87,7 @@ impl Packet {
             Side::Source => (address(ipv4::SOURCE, ipv6::SOURCE), ports::SOURCE),
             Side::Destination => (address(ipv4::DESTINATION, ipv6::DESTINATION), ports::DESTINATION),
         };
-        let port_at = if place.kind == Kind::Echo { icmp::IDENTIFIER } else { port_at };
+        let port_at = if matches!(place.kind, Kind::Echo | Kind::Query) { icmp::IDENTIFIER } else { port_at };
         SocketAddr::new(address, be16(&self.bytes, place.transport_at + port_at))
     }
 
@@ -77,7 +103,8 @@ impl Packet {
         let transport = &quote[usize::from(ip.payload_at).min(end)..end];
         let kind = quoted_kind(&ip, transport)?;
         let transport_at = ip_at + usize::from(ip.payload_at);
-        Some(Place { ip_at, transport_at, end: ip_at + end, ipv6: ip.ipv6, kind })
+        let end = if kind == Kind::Tcp { end_of_segment(transport) } else { transport.len() };
+        Some(Place { ip_at, transport_at, end: transport_at + end, ipv6: ip.ipv6, kind })
     }
 
     /// The length attribute of an RFC 4884 message, in bytes; `None` where the quote fills the message.
@@ -97,8 +124,11 @@ fn quoted_ipv4(quote: &[u8]) -> Option<(Ip, usize)> {
     if quote.first()? >> 4 != 4 {
         return None;
     }
-    layout::check_ipv4_header(quote).ok()?;
-    let total = usize::from(be16(quote, ipv4::TOTAL_LENGTH));
+    let fixed = quote.get(..ipv4::HEADER)?;
+    let (length, total) = (usize::from(fixed[0] & 0x0F) * 4, usize::from(be16(fixed, ipv4::TOTAL_LENGTH)));
+    if length < ipv4::HEADER || length > total.min(quote.len()) {
+        return None;
+    }
     Some((Ip::of_ipv4(quote), total.min(quote.len())))
 }
 
@@ -112,18 +142,26 @@ fn quoted_ipv6(quote: &[u8]) -> Option<(Ip, usize)> {
     Some((layout::walk_ipv6(&quote[..end]).ok()?, end))
 }
 
-/// The kind of a session's packet of which at least the ports or the identifier are there.
+/// Where a quoted TCP segment ends: before what stands in place of a data offset, if that is none but padding.
+fn end_of_segment(segment: &[u8]) -> usize {
+    const LEAST_DATA_OFFSET: u8 = 5;
+    match segment.get(tcp::DATA_OFFSET) {
+        Some(offset) if offset >> 4 < LEAST_DATA_OFFSET => tcp::DATA_OFFSET,
+        _ => segment.len(),
+    }
+}
+
+/// The kind of a session's packet of which at least as much is there as RFC 792 asks for.
 fn quoted_kind(ip: &Ip, transport: &[u8]) -> Option<Kind> {
-    if ip.later {
+    const LEAST_BYTES: usize = 8;
+    if ip.later || transport.len() < LEAST_BYTES {
         return None;
     }
-    let (kind, needed) = match (ip.protocol, ip.ipv6) {
-        (number::UDP, _) => (Kind::Udp, ports::DESTINATION + 2),
-        (number::TCP, _) => (Kind::Tcp, ports::DESTINATION + 2),
-        (number::ICMP, false) | (number::ICMPV6, true) => {
-            (layout::icmp_kind(ip.ipv6, *transport.first()?), icmp::IDENTIFIER + 2)
-        }
+    let kind = match (ip.protocol, ip.ipv6) {
+        (number::UDP, _) => Kind::Udp,
+        (number::TCP, _) => Kind::Tcp,
+        (number::ICMP, false) | (number::ICMPV6, true) => layout::icmp_kind(ip.ipv6, transport[icmp::KIND]),
         _ => return None,
     };
-    (kind.protocol().is_some() && transport.len() >= needed).then_some(kind)
+    kind.protocol().is_some().then_some(kind)
 }

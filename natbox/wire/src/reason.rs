@@ -38,7 +38,9 @@ crate::words! {
         HairpinOff = "hairpin-off", "sent from inside to an external address of the same NAT, which does not hairpin";
         UnsupportedProtocol = "unsupported-protocol", "a protocol that this NAT does not translate";
         FragmentUntranslatable = "fragment-untranslatable", "a fragment, and this NAT or firewall handles whole packets only";
+        RateLimited = "rate-limited", "an ICMP error of the box's own, beyond what it may send a second (RFC 1812 section 4.3.2.8)";
         IcmpNoSession = "icmp-no-session", "an ICMP error about a packet of no session of this NAT";
+        Rebooted = "rebooted", "held by a box that has rebooted";
         // Hosts.
         NotForThisHost = "not-for-this-host", "addressed to somebody else, and hosts do not forward";
         PortUnreachable = "port-unreachable", "no socket on this port; an ICMP port unreachable or a RST answers";

@@ -6,7 +6,7 @@
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use crate::Packet;
-use crate::checksum::Change;
+use crate::checksum::{Change, sum};
 use crate::field::{array, be16, icmp, ipv4, ipv6, ports, put16, tcp, udp};
 use crate::layout::Kind;
 
@@ -143,7 +143,7 @@ fn write_port(bytes: &mut [u8], place: Place, side: Side, port: u16) -> Change {
     let at = match (place.kind, side) {
         (Kind::Udp | Kind::Tcp, Side::Source) => ports::SOURCE,
         (Kind::Udp | Kind::Tcp, Side::Destination) => ports::DESTINATION,
-        (Kind::Echo, _) => icmp::IDENTIFIER,
+        (Kind::Echo | Kind::Query, _) => icmp::IDENTIFIER,
         _ => return Change::default(),
     };
     let mut change = Change::default();
@@ -157,7 +157,7 @@ fn mend_transport(bytes: &mut [u8], place: Place, address: Change, port: Change)
     let (at, pseudo_header) = match place.kind {
         Kind::Udp => (udp::CHECKSUM, true),
         Kind::Tcp => (tcp::CHECKSUM, true),
-        Kind::Echo | Kind::IcmpError | Kind::OtherIcmp => (icmp::CHECKSUM, place.ipv6),
+        Kind::Echo | Kind::Query | Kind::IcmpError | Kind::OtherIcmp => (icmp::CHECKSUM, place.ipv6),
         Kind::LaterFragment | Kind::Other => return Change::default(),
     };
     let at = place.transport_at + at;
@@ -168,7 +168,11 @@ fn mend_transport(bytes: &mut [u8], place: Place, address: Change, port: Change)
     if pseudo_header {
         change.add(address);
     }
-    if place.kind == Kind::Udp { mend_udp(bytes, at, change) } else { mend(bytes, at, change) }
+    match place.kind {
+        Kind::Udp => mend_udp(bytes, at, change),
+        Kind::Echo if !pseudo_header => mend_echo(bytes, place, at, change),
+        _ => mend(bytes, at, change),
+    }
 }
 
 /// Applies edits to the checksum at `at`, and tells what that did to a checksum that covers this one.
@@ -194,5 +198,23 @@ fn mend_udp(bytes: &mut [u8], at: usize, change: Change) -> Change {
     put16(bytes, at, mended);
     let mut itself = Change::default();
     itself.replace(u16::from_be_bytes(old), mended);
+    itself
+}
+
+/// An echo reply of nothing but zeros has the checksum 0xFFFF. Everywhere else the two zeros of one's complement are
+/// alike; an update, which sees nothing but the edit, comes to 0.
+#[inline(always)]
+fn mend_echo(bytes: &mut [u8], place: Place, at: usize, change: Change) -> Change {
+    let old = be16(bytes, at);
+    let itself = mend(bytes, at, change);
+    if be16(bytes, at) == 0 { settle_zero(bytes, place, at, old) } else { itself }
+}
+
+#[cold]
+fn settle_zero(bytes: &mut [u8], place: Place, at: usize, old: u16) -> Change {
+    let new = if sum(&bytes[place.transport_at..place.end]) == 0 { 0xFFFF } else { 0 };
+    put16(bytes, at, new);
+    let mut itself = Change::default();
+    itself.replace(old, new);
     itself
 }

@@ -17,6 +17,15 @@ impl fmt::Display for Packet {
                 let what = if request { "request" } else { "reply" };
                 write!(f, "{icmp} echo {what} {from} > {to}, id {identifier}, seq {sequence}")?;
             }
+            Transport::Query { kind, identifier } => {
+                let subject = match kind {
+                    13 | 14 => "timestamp",
+                    15 | 16 => "information",
+                    _ => "address mask",
+                };
+                let what = if kind % 2 == 1 { "request" } else { "reply" };
+                write!(f, "{icmp} {subject} {what} {from} > {to}, id {identifier}")?;
+            }
             Transport::IcmpError(error) => return self.write_error(f, icmp, error),
             Transport::OtherIcmp { kind, code } => write!(f, "{icmp} type {kind} code {code} {from} > {to}")?,
             Transport::LaterFragment => return self.write_later_fragment(f),

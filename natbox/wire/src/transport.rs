@@ -5,7 +5,7 @@ use std::fmt;
 use crate::IcmpError;
 use crate::field::number;
 
-/// The transports that a NAT keeps sessions for. For [`Protocol::Icmp`] (ICMP and ICMPv6 echo) the identifier
+/// The transports that a NAT keeps sessions for. For [`Protocol::Icmp`] (ICMP queries, ICMPv6 echo) the identifier
 /// stands where the others have a port (RFC 5508 section 3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Protocol {
@@ -13,7 +13,7 @@ pub enum Protocol {
     Udp,
     /// TCP.
     Tcp,
-    /// ICMP or ICMPv6 echo.
+    /// ICMP queries with an identifier, or ICMPv6 echo.
     Icmp,
 }
 
@@ -110,6 +110,14 @@ pub enum Transport {
         identifier: u16,
         /// The sequence number.
         sequence: u16,
+    },
+    /// Another ICMP query with an identifier, or the reply to one: timestamp (13, 14), information (15, 16; RFC 792) or
+    /// address mask (17, 18; RFC 950).
+    Query {
+        /// ICMP type: odd for requests.
+        kind: u8,
+        /// The identifier, which a NAT treats as a port.
+        identifier: u16,
     },
     /// An ICMP or ICMPv6 error, which quotes another packet.
     IcmpError(IcmpError),

@@ -2,7 +2,7 @@
 //!
 //! A world without an observer builds no notes and pays nothing for them.
 
-use natbox_nat::{Ended, Refusal, Translation};
+use natbox_nat::{Ended, MappingId, Refusal, Translation};
 use natbox_wire::{DropReason, Time};
 
 /// A node of the world: a host, a gateway, or the core router of a network.
@@ -65,6 +65,22 @@ pub enum Event<'a> {
         /// What the node did.
         outcome: Outcome,
     },
+    /// A packet that a gateway had held ([`Outcome::Held`]) goes on or dies after all. Its bytes are those that came;
+    /// if it goes on, a `Sent` note follows.
+    Released {
+        /// The packet.
+        packet: PacketRef<'a>,
+        /// What became of it.
+        outcome: Outcome,
+    },
+    /// A gateway's NAT made a packet of its own accord; what became of it is noted next. An ICMP error or a RST that
+    /// answers a packet needs no such note: it has a cause.
+    Made {
+        /// The packet.
+        packet: PacketRef<'a>,
+        /// The mapping on whose account.
+        mapping: MappingId,
+    },
     /// A packet died at a node without coming through an interface just then: the node's own before sending (no
     /// route, too big), one it had held (reassembly timeout), or one lost on the receiver's link behind a switch,
     /// after its sender's link had delayed it.
@@ -111,7 +127,7 @@ pub enum LinkFate {
 pub enum Outcome {
     /// Given to a socket, or answered by the host itself (echo).
     Delivered,
-    /// A fragment, kept until the others come.
+    /// Kept for now: a fragment until the others come, by a NAT also a SYN that nobody asked for.
     Held,
     /// Sent on, unchanged but for its TTL.
     Routed,

@@ -5,6 +5,7 @@
 
 use std::net::IpAddr;
 
+use natbox_nat::HoldId;
 use natbox_wire::build::{self, IpFields};
 use natbox_wire::{DropReason, IcmpError, Packet, Transport, address};
 
@@ -19,24 +20,39 @@ pub(crate) struct Step {
     /// Where the packet itself goes on to.
     pub(crate) onward: Option<Hop>,
     /// What the router sends back on the packet's account.
-    pub(crate) answer: Option<Packet>,
+    pub(crate) answer: Option<Reply>,
+    /// The number by which the NAT holds the packet.
+    pub(crate) hold: Option<HoldId>,
+}
+
+/// A router's answer to a packet.
+pub(crate) enum Reply {
+    /// It goes out.
+    Sent(Packet),
+    /// It does not: there have been too many (RFC 1812 section 4.3.2.8).
+    Withheld(Packet),
 }
 
 impl Step {
     pub(crate) fn onward(outcome: Outcome, hop: Hop) -> Step {
-        Step { outcome, onward: Some(hop), answer: None }
+        Step { outcome, onward: Some(hop), answer: None, hold: None }
     }
 
     /// Dropped without a word.
     pub(crate) fn silent(outcome: Outcome) -> Step {
-        Step { outcome, onward: None, answer: None }
+        Step { outcome, onward: None, answer: None, hold: None }
+    }
+
+    /// Kept by the NAT for now.
+    pub(crate) fn hold(hold: HoldId) -> Step {
+        Step { outcome: Outcome::Held, onward: None, answer: None, hold: Some(hold) }
     }
 
     /// Dropped, and the sender told by `from`; without a word where that may not be (RFC 1812 section 4.3.2.7) or
     /// the router has no address to speak from.
     pub(crate) fn refuse(reason: DropReason, error: IcmpError, from: Option<IpAddr>, offender: &Packet) -> Step {
-        let answer = from.and_then(|from| build::icmp_error(error, from, offender));
-        Step { outcome: Outcome::Dropped(reason), onward: None, answer }
+        let answer = from.and_then(|from| build::icmp_error(error, from, offender)).map(Reply::Sent);
+        Step { outcome: Outcome::Dropped(reason), onward: None, answer, hold: None }
     }
 }
 
@@ -51,14 +67,14 @@ pub(crate) fn local(packet: &Packet) -> Step {
             let (source, destination) = (packet.destination(), packet.source());
             let fields = IpFields::default();
             let answer = build::echo(false, source, destination, fields, identifier, sequence, packet.payload());
-            Step { outcome: Outcome::Delivered, onward: None, answer }
+            Step { outcome: Outcome::Delivered, onward: None, answer: answer.map(Reply::Sent), hold: None }
         }
         Transport::Udp { .. } | Transport::Tcp { .. } => {
             Step::refuse(DropReason::PortUnreachable, IcmpError::PortUnreachable, own, packet)
         }
         Transport::Other => Step::refuse(DropReason::ProtocolUnreachable, IcmpError::ProtocolUnreachable, own, packet),
         Transport::Echo { .. } | Transport::LaterFragment => Step::silent(Outcome::Dropped(DropReason::NotForThisHost)),
-        Transport::IcmpError(_) | Transport::OtherIcmp { .. } => {
+        Transport::Query { .. } | Transport::IcmpError(_) | Transport::OtherIcmp { .. } => {
             Step::silent(Outcome::Dropped(DropReason::IcmpUnconcerned))
         }
     }

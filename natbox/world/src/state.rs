@@ -5,6 +5,7 @@
 
 mod arrive;
 mod change;
+mod outputs;
 mod transmit;
 
 use std::task::Waker;
@@ -61,6 +62,8 @@ pub(crate) struct Node {
     pub(crate) interfaces: u32,
     /// When its timer is set for; `Time::MAX` when it is not.
     pub(crate) timer: Time,
+    /// When its NAT wants to let packets go; `Time::MAX` when it does not.
+    pub(crate) wake: Time,
     pub(crate) body: Body,
 }
 
@@ -101,6 +104,8 @@ enum Pending {
     Arrival(Place, Flight),
     /// A node's timer may be due.
     Timer(NodeId),
+    /// A gateway's NAT may want to let packets go.
+    Departure(NodeId),
     /// A program waits for this moment.
     Wake(Waker),
 }
@@ -219,6 +224,7 @@ impl State {
     fn happen(&mut self, at: Time, pending: Pending) -> bool {
         match pending {
             Pending::Timer(node) => return self.timer(at, node),
+            Pending::Departure(node) => return self.departure(at, node),
             Pending::Wake(waker) => {
                 self.now = at;
                 self.woken = true;
@@ -254,9 +260,11 @@ impl State {
                 self.flush(node);
                 true
             }
-            // Only observers want to hear of it, so the clock stays where it is.
+            // Only observers want to hear of it, so the clock stays where it is. What others would see has its own event.
             _ => {
-                self.expire(node, at);
+                if self.node(node).wake > at {
+                    self.expire(node, at);
+                }
                 self.set_timer(node);
                 false
             }
@@ -267,6 +275,7 @@ impl State {
     ///
     /// A NAT ends its mappings when it next sees a packet; its timer is set only so that observers hear of it in time.
     fn set_timer(&mut self, node: NodeId) {
+        self.set_wake(node);
         let known = self.node(node);
         let (due, background) = match &known.body {
             Body::Host(host) => (host.stack.poll_timeout(), false),

@@ -109,7 +109,7 @@ impl World {
         let outside = state.fabric.attach(node, outside, state.seed);
         let inside = state.fabric.attach(node, inside, state.seed);
         state.fabric.make_gateway(inside);
-        state.add_node(name, &[outside, inside], Body::Gateway(Box::new(Gateway { nat, inside, outside })))
+        state.add_node(name, &[outside, inside], Body::Gateway(Box::new(Gateway::new(nat, inside, outside))))
     }
 
     /// A host with an uplink for each attachment, the first being its default.

@@ -134,6 +134,7 @@ impl Behavior {
         rows.word("icmp_kills_mapping", self.icmp_kills_mapping);
         rows.word("icmp_source_filter", self.icmp_source_filter);
         rows.word("icmp_originate", self.icmp_originate);
+        rows.word("answer_ping", self.answer_ping);
         rows.word("icmp_query", self.icmp_query);
         rows.word("icmp_identifier", self.icmp_identifier);
         rows.word("too_big", self.too_big);

@@ -182,6 +182,9 @@ pub struct Behavior {
     pub icmp_source_filter: Switch,
     /// Whether the box originates ICMP errors at all (RFC 5508 REQ-9).
     pub icmp_originate: Switch,
+    /// Whether the box answers pings from outside to its own address that nothing inside wants (RFC 1812 section
+    /// 4.3.3.6 asks for it; a Linux box with a dropping INPUT chain does not).
+    pub answer_ping: Switch,
     /// Whether queries pass.
     pub icmp_query: IcmpQuery,
     /// Which identifier a query gets.
@@ -240,6 +243,7 @@ impl Default for Behavior {
             icmp_kills_mapping: Switch::Off,
             icmp_source_filter: Switch::Off,
             icmp_originate: Switch::On,
+            answer_ping: Switch::On,
             icmp_query: IcmpQuery::Permit,
             icmp_identifier: IcmpIdentifier::Random,
             too_big: TooBig::FragNeeded,

@@ -74,6 +74,10 @@ fn transport_agrees(packet: &Packet, part: &[u8]) -> Result<(), TestCaseError> {
             prop_assert_eq!(packet.payload(), theirs.data());
             prop_assert_eq!(ok, theirs.verify_checksum());
         }
+        Transport::Query { kind, identifier } => {
+            prop_assert!((13..=18).contains(&kind));
+            prop_assert_eq!((kind, &identifier.to_be_bytes()), (part[0], &part[4..6].try_into().unwrap()));
+        }
         Transport::OtherIcmp { kind, code } => prop_assert_eq!(&[kind, code], &part[..2]),
         Transport::Other => prop_assert_eq!(packet.payload(), part),
         Transport::IcmpError(_) | Transport::LaterFragment => prop_assert!(false, "not generated"),

@@ -33,17 +33,15 @@ fn offender(ipv6: bool) -> impl Strategy<Value = Packet> {
     packet(ipv6).prop_filter("no group", |packet| !packet.destination().is_multicast())
 }
 
-/// How many bytes of a packet must be quoted before its ports or its identifier are seen.
+/// How many bytes of a packet must be quoted: eight of its transport (RFC 792).
 fn needed_bytes(packet: &Packet) -> usize {
-    let header = packet.bytes().len() - packet.ip_payload().len();
-    header + if packet.protocol() == Some(Protocol::Icmp) { 6 } else { 4 }
+    packet.bytes().len() - packet.ip_payload().len() + 8
 }
 
 /// Half a checksum cannot be mended and is left as it is: cut before it.
 fn not_within_the_checksum(packet: &Packet, quoted_bytes: usize) -> usize {
     let header = packet.bytes().len() - packet.ip_payload().len();
     match packet.protocol() {
-        Some(Protocol::Udp) if quoted_bytes == header + 7 => quoted_bytes - 1,
         Some(Protocol::Tcp) if quoted_bytes == header + 17 => quoted_bytes - 1,
         _ => quoted_bytes,
     }
@@ -257,9 +255,8 @@ fn a_quote_of_no_session_is_no_quote() {
     };
     let whole = error(&offender);
     assert!(whole.quoted().is_some());
-    let mut wrong_checksum = offender.bytes().to_vec();
-    wrong_checksum[10] ^= 1;
-    assert_eq!(with_quote(&whole, &wrong_checksum).quoted(), None);
+    assert!(with_quote(&whole, &offender.bytes()[..28]).quoted().is_some(), "eight bytes of transport are enough");
+    assert_eq!(with_quote(&whole, &offender.bytes()[..27]).quoted(), None, "seven are not");
     let pieces = build::fragments(offender.clone(), 80, 0).unwrap();
     assert_eq!(with_quote(&whole, pieces[1].bytes()).quoted(), None, "a later fragment");
     assert!(with_quote(&whole, pieces[0].bytes()).quoted().is_some(), "the first fragment has the ports");
@@ -281,4 +278,121 @@ fn an_absent_udp_checksum_stays_absent_in_a_quote() {
     packet.rewrite_quoted_source(endpoint("198.51.100.1:20000"));
     assert_eq!(&packet.payload()[26..28], [0, 0]);
     assert_eq!(packet, recomputed(packet.clone()));
+}
+
+#[test]
+fn a_wrong_checksum_in_a_quoted_header_is_told_and_stays_wrong() {
+    let offender = udp("10.0.0.2:5000", "192.0.2.1:3478", 4);
+    let whole = build::icmp_error(IcmpError::PortUnreachable, address("192.0.2.1"), &offender).unwrap();
+    assert!(whole.quoted_ip_checksum_ok());
+    let mut spoilt = whole.clone();
+    spoilt.set_quoted_ip_checksum(whole.quoted_ip_checksum().unwrap() ^ 0x0101);
+    assert!(spoilt.transport_checksum_ok() && !spoilt.quoted_ip_checksum_ok());
+    assert_eq!(spoilt.quoted(), whole.quoted());
+    spoilt.rewrite_quoted_source(endpoint("198.51.100.1:20000"));
+    assert!(spoilt.transport_checksum_ok() && !spoilt.quoted_ip_checksum_ok());
+    assert!(offender.quoted_ip_checksum_ok() && offender.quoted_ip_checksum().is_none(), "no error, no quote");
+}
+
+#[test]
+fn options_of_a_quoted_header_do_not_hide_the_ports() {
+    let plain = udp("10.0.0.2:5000", "192.0.2.1:3478", 4);
+    let whole = build::icmp_error(IcmpError::PortUnreachable, address("192.0.2.1"), &plain).unwrap();
+    for words in 1..=10_u8 {
+        // No-operation options, as many as fit.
+        let mut bytes = plain.bytes()[..20].to_vec();
+        bytes.extend(std::iter::repeat_n(1, usize::from(words) * 4));
+        bytes.extend_from_slice(&plain.bytes()[20..]);
+        bytes[0] = 0x45 + words;
+        bytes[3] += words * 4;
+        let offender = recomputed(parsed(checked(bytes)));
+        let mut packet = with_quote(&whole, offender.bytes());
+        packet.rewrite_quoted_source(endpoint("198.51.100.1:20000"));
+        let mut translated = offender.clone();
+        translated.rewrite_source(endpoint("198.51.100.1:20000"));
+        assert_eq!(packet.payload(), translated.bytes(), "IHL {}", words + 5);
+        assert_eq!(packet, recomputed(packet.clone()));
+    }
+}
+
+/// An IPv4 header with its checksum put right.
+fn checked(mut bytes: Vec<u8>) -> Vec<u8> {
+    let header = usize::from(bytes[0] & 15) * 4;
+    bytes[10..12].fill(0);
+    let sum = natbox_wire::checksum::checksum(&bytes[..header]);
+    bytes[10..12].copy_from_slice(&sum.to_be_bytes());
+    bytes
+}
+
+#[test]
+fn padding_is_not_taken_for_a_quoted_tcp_checksum() {
+    let (a, b) = (endpoint("10.0.0.2:5000"), endpoint("192.0.2.1:80"));
+    let offender = build::tcp(a, b, IpFields::default(), TcpFlags::default(), 1, 0, 1000, &[]).unwrap();
+    let error = build::icmp_error(IcmpError::TtlExceeded, address("10.0.0.1"), &offender).unwrap();
+    let mut quote = offender.bytes()[..28].to_vec();
+    quote.resize(128, 0);
+    let mut bytes = with_quote(&error, &[&quote[..], &[0x20, 0, 0, 0]].concat()).into_bytes();
+    bytes[25] = 128 / 4;
+    let mut packet = recomputed(parsed(bytes));
+    packet.rewrite_quoted_source(endpoint("198.51.100.1:20000"));
+    assert_eq!(packet.payload()[28..128], [0; 100]);
+    assert_eq!(packet, recomputed(packet.clone()));
+}
+
+#[test]
+fn a_query_has_its_identifier_for_a_port_in_a_quote_too() {
+    for kind in 13..=18_u8 {
+        let message = [kind, 0, 0, 0, 0x12, 0x34, 0, 1, 9, 9, 9, 9];
+        let query = build::ip(address("10.0.0.2"), address("192.0.2.1"), 1, IpFields::default(), &message).unwrap();
+        let mut query = recomputed(query);
+        assert_eq!(query.transport(), Transport::Query { kind, identifier: 0x1234 });
+        assert_eq!(query.source_endpoint(), endpoint("10.0.0.2:4660"));
+        let mut error = build::icmp_error(IcmpError::HostUnreachable, address("192.0.2.9"), &query).unwrap();
+        query.rewrite_source(endpoint("198.51.100.1:7"));
+        assert_eq!(query, recomputed(query.clone()));
+        error.rewrite_quoted_source(endpoint("198.51.100.1:7"));
+        assert_eq!(error.payload(), query.bytes());
+        assert_eq!(error, recomputed(error.clone()));
+    }
+}
+
+fn segment(flags: TcpFlags, payload: &[u8]) -> Packet {
+    let (a, b) = (endpoint("10.0.0.2:5000"), endpoint("192.0.2.1:80"));
+    build::tcp(a, b, IpFields::default(), flags, u32::MAX, 77, 1000, payload).unwrap()
+}
+
+#[test]
+fn a_reset_answers_what_the_segment_would_have_been_answered_with() {
+    let flags = |syn, ack, fin| TcpFlags { syn, ack, fin, ..TcpFlags::default() };
+    let answer = |packet: &Packet| build::reset(packet).expect("a RST is owed");
+    let to_data = answer(&segment(flags(false, true, false), b"data"));
+    assert_eq!((to_data.tcp_sequence(), to_data.tcp_acknowledgement()), (Some(77), Some(0)));
+    assert_eq!(
+        (to_data.source_endpoint(), to_data.destination_endpoint()),
+        (endpoint("192.0.2.1:80"), endpoint("10.0.0.2:5000"))
+    );
+    let to_syn = answer(&segment(flags(true, false, false), b""));
+    assert_eq!((to_syn.tcp_sequence(), to_syn.tcp_acknowledgement()), (Some(0), Some(0)), "sequence and SYN wrap");
+    let to_fin = answer(&segment(flags(false, false, true), b"1234"));
+    assert_eq!(to_fin.tcp_acknowledgement(), Some(4));
+    assert!(matches!(
+        to_fin.transport(),
+        Transport::Tcp { flags: TcpFlags { rst: true, ack: true, syn: false, .. }, .. }
+    ));
+    assert_eq!(to_fin, recomputed(to_fin.clone()));
+}
+
+#[test]
+fn some_segments_are_owed_no_reset() {
+    let syn = TcpFlags { syn: true, ..TcpFlags::default() };
+    assert_eq!(build::reset(&segment(TcpFlags { rst: true, ..syn }, b"")), None, "a RST");
+    assert_eq!(build::reset(&udp("10.0.0.2:1", "10.0.0.3:2", 0)), None, "no segment");
+    let mut spoilt = segment(syn, b"data").into_bytes();
+    *spoilt.last_mut().unwrap() ^= 1;
+    assert_eq!(build::reset(&parsed(spoilt)), None, "a wrong checksum");
+    let pieces = build::fragments(segment(syn, &[7; 100]), 80, 0).unwrap();
+    assert!(pieces.iter().all(|piece| build::reset(piece).is_none()), "a fragment");
+    let mut to_many = segment(syn, b"");
+    to_many.rewrite_destination(endpoint("224.0.0.251:80"));
+    assert_eq!(build::reset(&to_many), None, "a group");
 }

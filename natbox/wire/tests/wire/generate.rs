@@ -46,9 +46,25 @@ enum Body {
     Udp,
     UdpWithoutChecksum,
     UdpBeforePadding,
-    Tcp { flags: TcpFlags, sequence: u32, acknowledgement: u32, window: u16, options: Vec<u32> },
-    Echo { request: bool, sequence: u16 },
-    OtherIcmp { code: u8 },
+    Tcp {
+        flags: TcpFlags,
+        sequence: u32,
+        acknowledgement: u32,
+        window: u16,
+        options: Vec<u32>,
+    },
+    Echo {
+        request: bool,
+        sequence: u16,
+    },
+    /// Of one of six types; in IPv6, which has none with an identifier, another message.
+    Query {
+        kind: u8,
+        sequence: u16,
+    },
+    OtherIcmp {
+        code: u8,
+    },
     Other,
 }
 
@@ -64,6 +80,7 @@ fn body() -> impl Strategy<Value = Body> {
             }
         ),
         2 => (any::<bool>(), any::<u16>()).prop_map(|(request, sequence)| Body::Echo { request, sequence }),
+        1 => (13..=18_u8, any::<u16>()).prop_map(|(kind, sequence)| Body::Query { kind, sequence }),
         1 => any::<u8>().prop_map(|code| Body::OtherIcmp { code }),
         1 => Just(Body::Other),
     ]
@@ -94,8 +111,13 @@ fn with_body(source: SocketAddr, destination: SocketAddr, ip: IpFields, body: Bo
             build::ip(from, to, 6, ip, &segment)
         }
         Body::Echo { request, sequence } => build::echo(request, from, to, ip, source.port(), sequence, payload),
+        Body::Query { kind, sequence } => {
+            let ([a, b], [c, d]) = (source.port().to_be_bytes(), sequence.to_be_bytes());
+            let kind = if ipv6 { kind + 130 } else { kind };
+            build::ip(from, to, icmp, ip, &[&[kind, 0, 0, 0, a, b, c, d], payload].concat())
+        }
         Body::OtherIcmp { code } => {
-            build::ip(from, to, icmp, ip, &[&[if ipv6 { 135 } else { 13 }, code, 0, 0, 1, 2, 3, 4], payload].concat())
+            build::ip(from, to, icmp, ip, &[&[if ipv6 { 135 } else { 9 }, code, 0, 0, 1, 2, 3, 4], payload].concat())
         }
         Body::Other => build::ip(from, to, 47, ip, payload),
     };

@@ -68,3 +68,25 @@ fn a_checksum_is_right_whichever_zero_its_sums_come_to() {
     assert_eq!(&packet.bytes()[26..28], &(!(5000_u16 + 53 + 8)).to_be_bytes());
     assert!(packet.transport_checksum_ok());
 }
+
+#[test]
+fn an_echo_reply_of_nothing_but_zeros_keeps_a_right_checksum() {
+    let (from, to) = ("192.0.2.1".parse().unwrap(), "198.51.100.1".parse().unwrap());
+    let mut reply = build::echo(false, from, to, IpFields::default(), 77, 0, &[0; 8]).unwrap();
+    reply.rewrite_destination(endpoint("10.0.0.2:0"));
+    assert_eq!(&reply.bytes()[22..24], &[0xFF, 0xFF]);
+    assert!(reply.transport_checksum_ok());
+    assert_eq!(
+        reply,
+        build::echo(false, from, "10.0.0.2".parse().unwrap(), IpFields::default(), 0, 0, &[0; 8]).unwrap()
+    );
+    reply.rewrite_destination(endpoint("198.51.100.1:77"));
+    assert!(reply.transport_checksum_ok());
+    // With anything else in it, a sum of zero stays the 0 that a computation from scratch gives.
+    let mut other = build::echo(false, from, to, IpFields::default(), 77, 0, &[0xFF, 0xFF]).unwrap();
+    other.rewrite_destination(endpoint("10.0.0.2:0"));
+    assert_eq!(
+        other,
+        build::echo(false, from, "10.0.0.2".parse().unwrap(), IpFields::default(), 0, 0, &[0xFF, 0xFF]).unwrap()
+    );
+}

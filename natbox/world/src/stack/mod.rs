@@ -177,7 +177,7 @@ impl Stack {
                 self.receive_echo_reply(&packet, identifier, sequence, arrival)
             }
             Transport::IcmpError(error) => self.receive_icmp_error(&packet, error, arrival),
-            Transport::OtherIcmp { .. } => Outcome::Dropped(DropReason::IcmpUnconcerned),
+            Transport::Query { .. } | Transport::OtherIcmp { .. } => Outcome::Dropped(DropReason::IcmpUnconcerned),
             Transport::LaterFragment => Outcome::Dropped(DropReason::BadFragment),
             Transport::Other => {
                 self.send_icmp_error(IcmpError::ProtocolUnreachable, &packet, arrival);

@@ -2,19 +2,20 @@
 //!
 //! The packet's bytes are copied for the note only where the node rewrites or keeps them, and only for an observer.
 
-use natbox_wire::Packet;
+use natbox_wire::{DropReason, Packet};
 
 use super::{Body, Flight, Place, State};
+use crate::gateway::Held;
 use crate::note::{Event, InterfaceId, NodeId, Outcome, PacketId, PacketRef};
-use crate::router::{self, Step};
+use crate::router::{self, Reply, Step};
 
 /// A packet that came, but for its bytes.
 #[derive(Clone, Copy)]
-struct Arrival {
-    node: NodeId,
-    through: InterfaceId,
-    id: PacketId,
-    cause: Option<PacketId>,
+pub(super) struct Arrival {
+    pub(super) node: NodeId,
+    pub(super) through: InterfaceId,
+    pub(super) id: PacketId,
+    pub(super) cause: Option<PacketId>,
 }
 
 impl State {
@@ -51,7 +52,7 @@ impl State {
             packet.decrement_ttl();
             self.send(arrival.node, hop, arrival.id, arrival.cause, packet);
         }
-        if let Some(answer) = step.answer {
+        if let Some(Reply::Sent(answer)) = step.answer {
             let id = self.new_packet();
             let hop = router::core_hop(&self.fabric, network, answer.destination());
             self.send_or_drop(arrival.node, hop, id, Some(arrival.id), answer);
@@ -63,19 +64,35 @@ impl State {
         self.keep(&packet);
         let Body::Gateway(gateway) = &mut self.nodes[arrival.node.0 as usize].body else { return };
         let step = gateway.receive(&self.fabric, arrival.through, &mut packet, self.now);
+        if let Some(hold) = step.hold {
+            let bytes = if self.observer.is_some() { self.scratch.clone() } else { Vec::new() };
+            gateway.hold(hold, Held::new(arrival.through, arrival.id, arrival.cause, &packet, bytes));
+        }
         self.note_kept(arrival, step.outcome);
-        self.set_timer(arrival.node);
         self.follow(arrival, packet, step);
+        self.depart(arrival.node);
+        self.set_timer(arrival.node);
     }
 
     /// What follows from a gateway's decision.
-    fn follow(&mut self, arrival: Arrival, packet: Packet, step: Step) {
+    pub(super) fn follow(&mut self, arrival: Arrival, packet: Packet, step: Step) {
         if let Some(hop) = step.onward {
             self.send(arrival.node, hop, arrival.id, arrival.cause, packet);
         }
         if let Some(answer) = step.answer {
-            let id = self.new_packet();
-            self.transmit(arrival.node, arrival.through, id, Some(arrival.id), answer);
+            self.reply(arrival.node, arrival.through, arrival.id, answer);
+        }
+    }
+
+    /// What a gateway says about a packet that came through an interface.
+    fn reply(&mut self, node: NodeId, through: InterfaceId, cause: PacketId, reply: Reply) {
+        let id = self.new_packet();
+        match reply {
+            Reply::Sent(packet) => self.transmit(node, through, id, Some(cause), packet),
+            Reply::Withheld(packet) => {
+                let packet = PacketRef { id, cause: Some(cause), bytes: packet.bytes() };
+                self.note_dropped(node, packet, DropReason::RateLimited);
+            }
         }
     }
 

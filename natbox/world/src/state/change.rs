@@ -27,6 +27,7 @@ impl State {
             first_interface: interfaces.first().map_or(0, |first| first.0),
             interfaces: interfaces.len() as u32,
             timer: Time::MAX,
+            wake: Time::MAX,
             body,
         });
         id
@@ -47,6 +48,7 @@ impl State {
     pub(crate) fn reboot(&mut self, node: NodeId) -> Result<(), NotAGateway> {
         self.expire(node, self.now);
         self.change(node, |gateway, ended| gateway.nat.reboot(ended))?;
+        self.lose_held(node);
         self.note(node, Event::Rebooted);
         Ok(())
     }
@@ -80,11 +82,12 @@ impl State {
         Ok(())
     }
 
-    /// Ends what is due in a gateway's NAT.
+    /// Ends what is due in a gateway's NAT, and lets go what goes of itself by then.
     pub(super) fn expire(&mut self, node: NodeId, now: Time) {
         let Body::Gateway(gateway) = &mut self.nodes[node.0 as usize].body else { return };
         if gateway.nat.poll_timeout().is_some_and(|due| due <= now) {
             gateway.nat.handle_timeout(now, &mut tell(&mut self.observer, node, now));
+            self.depart(node);
         }
     }
 

@@ -165,7 +165,7 @@ impl State {
         }
     }
 
-    fn note_dropped(&mut self, node: NodeId, packet: PacketRef<'_>, reason: DropReason) {
+    pub(super) fn note_dropped(&mut self, node: NodeId, packet: PacketRef<'_>, reason: DropReason) {
         self.note(node, Event::Dropped { packet, reason });
     }
 

@@ -1,0 +1,131 @@
+//! Behaviours by choice: every axis that topology files have, and every value of it that the loader takes.
+//!
+//! The axes are read from the published schema, so that a new one is fuzzed from the day it stands there. Values that
+//! are no words (durations, ranges, counts) are those of a fixed list that the loader accepts in that place.
+
+use std::sync::{Arc, LazyLock};
+
+use natbox::nat::Behavior;
+use natbox::plan::Plan;
+use serde_json::{Map, Value, json};
+
+use super::input::Input;
+
+/// Keys of a NAT that say where it is, not how it behaves.
+const WIRING: [&str; 6] = ["behind", "address", "addresses", "inside", "inside6", "link"];
+
+/// An axis, or one key of it.
+pub struct Axis {
+    /// Its key, with those that it stands below: `ports.allocation`.
+    pub path: String,
+    /// What may stand there, and the same as text.
+    pub values: Vec<(Value, String)>,
+}
+
+/// Every axis of the schema.
+pub static AXES: LazyLock<Vec<Axis>> = LazyLock::new(|| {
+    let schema = natbox::topology::json_schema();
+    let mut axes = Vec::new();
+    if let Some(forms) = schema.pointer("/properties/nats/additionalProperties/anyOf").and_then(Value::as_array) {
+        for properties in forms.iter().filter_map(|form| form.get("properties")?.as_object()) {
+            let behaviors = properties.iter().filter(|(key, _)| !WIRING.contains(&key.as_str()));
+            behaviors.for_each(|(key, schema)| walk(key, schema, &mut axes));
+        }
+    }
+    axes.retain(|axis| !axis.values.is_empty());
+    assert!(axes.len() > 10, "the schema of a NAT has its axes where they are looked for");
+    axes
+});
+
+fn walk(path: &str, schema: &Value, axes: &mut Vec<Axis>) {
+    if let Some(properties) = schema.get("properties").and_then(Value::as_object) {
+        return properties.iter().for_each(|(key, schema)| walk(&format!("{path}.{key}"), schema, axes));
+    }
+    if let Some(forms) = schema.get("anyOf").and_then(Value::as_array) {
+        return forms.iter().for_each(|form| walk(path, form, axes));
+    }
+    let words = schema.get("oneOf").and_then(Value::as_array);
+    let words = words.map(|words| words.iter().filter_map(|word| word.get("const").cloned()).collect());
+    let values: Vec<Value> = words.unwrap_or_else(|| {
+        let fits = |value: &Value| load(&settings([(path, value)])).is_some();
+        quantities(schema).into_iter().filter(fits).collect()
+    });
+    let values = values.into_iter().map(|value| (value.clone(), value.to_string())).collect();
+    axes.push(Axis { path: path.to_owned(), values });
+}
+
+/// What may stand where no word stands: short lifetimes, small ranges and counts, where the edges are near.
+fn quantities(schema: &Value) -> Vec<Value> {
+    let edges = ["minimum", "maximum"].map(|edge| schema.get(edge).cloned());
+    let texts = [
+        "0s",
+        "1ms",
+        "1s",
+        "5s",
+        "30s",
+        "2h",
+        "1024-65535",
+        "40000-40003",
+        "4998-5003",
+        "1-40",
+        "5000-5000",
+        "0%",
+        "50%",
+        "10.0.0.0/24",
+        "198.51.100.1",
+        "10.0.0.2:5000",
+        "n",
+        "a",
+    ];
+    let counts = [0, 1, 2, 3, 4, 8, 16, 64, 512, 1024].map(|count| json!(count));
+    let single = edges.into_iter().flatten().chain(counts).chain(texts.map(|text| json!(text)));
+    let single: Vec<Value> = single.collect();
+    let lists = single.iter().map(|value| json!([value]));
+    let named = single.iter().flat_map(|value| ["53", "5000", "a"].map(|key| json!({ key: value })));
+    let all = single.iter().cloned().chain(lists).chain(named);
+    all.collect()
+}
+
+/// A NAT's entry with these values.
+fn settings<'a>(chosen: impl IntoIterator<Item = (&'a str, &'a Value)>) -> Map<String, Value> {
+    let mut entry = Map::new();
+    for (path, value) in chosen {
+        let mut keys: Vec<&str> = path.split('.').collect();
+        let Some(last) = keys.pop() else { continue };
+        let mut below = &mut entry;
+        for key in keys {
+            let next = below.entry(key).or_insert_with(|| json!({}));
+            if !next.is_object() {
+                *next = json!({});
+            }
+            let Value::Object(next) = next else { return entry };
+            below = next;
+        }
+        below.insert(last.to_owned(), value.clone());
+    }
+    entry
+}
+
+fn load(entry: &Map<String, Value>) -> Option<Arc<Behavior>> {
+    let text = json!({ "internet": { "prefix6": "2001:db8::/48" }, "nats": { "n": entry } }).to_string();
+    Plan::from_yaml("fuzz", &text).ok().map(|plan| plan.nats[0].behavior.clone())
+}
+
+/// The behaviour that an input chooses: some axes at some values. Where the loader finds a contradiction, the last
+/// choices do not count.
+pub fn behavior(input: &mut Input<'_>) -> Arc<Behavior> {
+    let mut chosen = Vec::new();
+    for _ in 0..input.byte() % 12 {
+        let axis = input.pick_named(&AXES, |axis| &axis.path);
+        let (value, _) = input.pick_named(&axis.values, |(_, text)| text);
+        chosen.push((axis.path.as_str(), value));
+    }
+    loop {
+        if let Some(behavior) = load(&settings(chosen.iter().copied())) {
+            return behavior;
+        }
+        if chosen.pop().is_none() {
+            return Arc::default();
+        }
+    }
+}

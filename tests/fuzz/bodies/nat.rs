@@ -1,0 +1,337 @@
+//! A NAT of any behaviour, and a sequence of packets from both sides, waits, new addresses and power cuts.
+//!
+//! A model would repeat the engine; what is held against it here is what must be true of every behaviour.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use natbox::nat::{Ended, MappingView, Nat, Verdict};
+use natbox::wire::build::{self, IpFields};
+use natbox::wire::{IcmpError, Packet, Protocol, TcpFlags, Time};
+
+use super::behaviors::behavior;
+use super::input::Input;
+use super::packets::{assert_sound, mended};
+
+const PORTS: [u16; 8] = [5000, 5001, 5002, 900, 65535, 21, 5060, 0];
+const REMOTE_PORTS: [u16; 8] = [1000, 1001, 5000, 53, 21, 69, 5060, 3478];
+const POOLS: [&[u8]; 4] = [&[1], &[1, 2, 3], &[2], &[3, 1]];
+/// What boxes look for in payloads: FTP, SIP, TFTP, and addresses where they stand in binary.
+const PAYLOADS: [&[u8]; 6] = [
+    b"natbox",
+    b"PORT 10,0,2,1,19,136\r\n",
+    b"227 Entering Passive Mode (10,0,2,1,19,136)\r\n",
+    b"INVITE sip:b@192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/UDP 10.0.2.1:5000\r\nContact: <sip:a@10.0.2.1:5000>\r\nContent-Length: 48\r\n\r\nc=IN IP4 10.0.2.1\r\nm=audio 5000 RTP/AVP 0\r\n\r\n\r\n\r\n",
+    b"\0\x01file\0octet\0",
+    b"\x01\x01\0\x0c!\x12\xa4B............\0\x01\0\x08\0\x01\x13\x88\x0a\0\x02\x01",
+];
+/// No session outlives this silence.
+const AGES: Duration = Duration::from_secs(30 * 86_400);
+
+/// Runs one input.
+pub fn run(data: &[u8]) {
+    let mut input = Input::new(data);
+    let behavior = behavior(&mut input);
+    let seed = input.byte();
+    let nat = Nat::new(behavior, &pool(1), seed.into());
+    let mut bench =
+        Bench { nat, now: Time::ZERO, outside: Vec::new(), inside: Vec::new(), packets: 0, ended: BTreeSet::new() };
+    while !input.is_empty() {
+        bench.step(&mut input);
+        bench.look();
+    }
+    bench.silence();
+}
+
+/// An address of the internal (10), external (198) or remote (192) network, of either version.
+fn address(ipv6: bool, network: u8, host: u8) -> IpAddr {
+    match ipv6 {
+        false => [network, 0, 2, host].into(),
+        true => [0x2001, 0xdb8, u16::from(network), 0, 0, 0, 0, u16::from(host)].into(),
+    }
+}
+
+fn pool(choice: usize) -> Vec<IpAddr> {
+    let hosts = POOLS[choice].iter();
+    hosts.flat_map(|host| [address(false, 198, *host), address(true, 198, *host)]).collect()
+}
+
+struct Bench {
+    nat: Nat,
+    now: Time,
+    /// Packets as delivered outside, and inside.
+    outside: Vec<Packet>,
+    inside: Vec<Packet>,
+    packets: usize,
+    /// The mappings that are gone.
+    ended: BTreeSet<u64>,
+}
+
+impl Bench {
+    fn step(&mut self, input: &mut Input<'_>) {
+        match input.byte() % 16 {
+            0..=3 => {
+                let packet = self.leaving(input);
+                self.send(packet);
+            }
+            4..=6 => {
+                let packet = self.coming(input);
+                self.receive(packet);
+            }
+            7 => {
+                let packet = turned(&self.outside, input);
+                self.receive(packet);
+            }
+            8 => {
+                let packet = turned(&self.inside, input);
+                self.send(packet);
+            }
+            9 => {
+                let packet = error(&self.outside, input, 192);
+                self.receive(packet);
+            }
+            10 => {
+                let packet = error(&self.inside, input, 10);
+                self.send(packet);
+            }
+            11 => {
+                let inbound = input.flag();
+                let packet = Packet::parse(mended(input.bytes())).ok();
+                if inbound { self.receive(packet) } else { self.send(packet) }
+            }
+            12 => self.wait(input),
+            13 => {
+                let addresses = pool(input.pick(&[0, 1, 2, 3]));
+                let told = collect(|told| self.nat.readdress(&addresses, told));
+                self.note(told);
+            }
+            14 if input.byte().is_multiple_of(8) => {
+                let told = collect(|told| self.nat.reboot(told));
+                self.note(told);
+                assert_eq!(self.nat.mappings(), []);
+            }
+            _ => self.fragments(input),
+        }
+    }
+
+    /// A packet of a host inside; its destination is a remote, or an external endpoint seen before.
+    fn leaving(&self, input: &mut Input<'_>) -> Option<Packet> {
+        let which = input.byte();
+        let ipv6 = which & 0x80 != 0;
+        let source = SocketAddr::new(address(ipv6, 10, which % 3 + 1), input.pick(&PORTS));
+        let destination = match which >> 2 & 3 {
+            0 => self.external(ipv6, input),
+            _ => remote(ipv6, input),
+        };
+        packet(source, destination, input)
+    }
+
+    /// A packet of a remote, to an external endpoint seen before, or to an internal one.
+    fn coming(&self, input: &mut Input<'_>) -> Option<Packet> {
+        let which = input.byte();
+        let ipv6 = which & 0x80 != 0;
+        let source = remote(ipv6, input);
+        let destination = match which & 7 {
+            0 => SocketAddr::new(address(ipv6, 10, 1), input.pick(&PORTS)),
+            1 => SocketAddr::new(address(ipv6, 198, 1), input.short()),
+            _ => self.external(ipv6, input),
+        };
+        packet(source, destination, input)
+    }
+
+    fn external(&self, ipv6: bool, input: &mut Input<'_>) -> SocketAddr {
+        let stranger = SocketAddr::new(address(ipv6, 198, 1), 4999);
+        let seen = self.outside.iter().rev().map(Packet::source_endpoint).filter(|seen| seen.is_ipv6() == ipv6);
+        seen.take(8).nth(usize::from(input.byte() & 7)).unwrap_or(stranger)
+    }
+
+    fn send(&mut self, packet: Option<Packet>) {
+        let Some(mut packet) = packet else { return };
+        let before = packet.clone();
+        let verdict = self.nat.outbound(&mut packet, self.now);
+        self.judge(&before, &packet, verdict);
+        match verdict {
+            Verdict::Forward(_) | Verdict::Pass => self.outside.push(packet),
+            Verdict::Hairpin { .. } => self.inside.push(packet),
+            Verdict::Drop(_) => {}
+        }
+    }
+
+    fn receive(&mut self, packet: Option<Packet>) {
+        let Some(mut packet) = packet else { return };
+        let before = packet.clone();
+        let verdict = self.nat.inbound(&mut packet, self.now);
+        self.judge(&before, &packet, verdict);
+        assert!(!matches!(verdict, Verdict::Hairpin { .. }), "a packet from outside does not come from inside");
+        if matches!(verdict, Verdict::Forward(_) | Verdict::Pass) {
+            self.inside.push(packet);
+        }
+    }
+
+    fn judge(&mut self, before: &Packet, after: &Packet, verdict: Verdict) {
+        self.packets += 1;
+        match verdict {
+            Verdict::Drop(_) | Verdict::Pass => assert_eq!(before, after, "{verdict:?} leaves a packet as it is"),
+            Verdict::Forward(translation) => {
+                assert_sound(before, after);
+                let view = self.nat.mapping(translation.mapping);
+                assert!(view.is_some_and(|view| view.created <= self.now), "{translation:?}");
+            }
+            Verdict::Hairpin { source, destination } => {
+                assert_sound(before, after);
+                assert!(self.nat.mapping(source.mapping).is_some() && self.nat.mapping(destination.mapping).is_some());
+            }
+        }
+    }
+
+    /// A large datagram in pieces, in some order, some of them perhaps twice or never, from either side.
+    fn fragments(&mut self, input: &mut Input<'_>) {
+        let (inbound, mtu_bytes) = (input.flag(), input.pick(&[68, 100, 576]));
+        let packet = if inbound { self.coming(input) } else { self.leaving(input) };
+        let Some(pieces) = packet.and_then(|packet| build::fragments(packet, mtu_bytes, 7)) else { return };
+        for _ in 0..pieces.len().min(16) + 1 {
+            let piece = Some(pieces[usize::from(input.byte()) % pieces.len()].clone());
+            if inbound { self.receive(piece) } else { self.send(piece) }
+        }
+    }
+
+    fn wait(&mut self, input: &mut Input<'_>) {
+        let (kind, next) = (input.byte(), self.nat.poll_timeout());
+        self.now = match kind % 4 {
+            0 => next.unwrap_or(self.now).max(self.now),
+            1 => next.map_or(self.now, |next| Time::from_nanos(next.as_nanos().saturating_sub(1))).max(self.now),
+            2 => self.now + Duration::from_millis(input.byte().into()),
+            _ => self.now + Duration::from_secs(input.byte().into()),
+        };
+        if kind & 0x80 == 0 {
+            self.handle();
+        }
+    }
+
+    /// Handles what is due; nothing may happen where nothing is.
+    fn handle(&mut self) {
+        let (due, live) = (self.nat.poll_timeout(), self.nat.mappings());
+        let told = collect(|told| self.nat.handle_timeout(self.now, told));
+        if due.is_none_or(|due| due > self.now) {
+            assert_eq!(
+                (told.len(), self.nat.mappings(), self.nat.poll_timeout()),
+                (0, live, due),
+                "silence before the deadline"
+            );
+        }
+        self.note(told);
+        assert!(self.nat.poll_timeout().is_none_or(|due| due > self.now), "what was due is done");
+    }
+
+    /// Every mapping ends once.
+    fn note(&mut self, told: Vec<Ended>) {
+        for one in told {
+            assert!(self.ended.insert(one.mapping.id.0), "{one:?} ended before");
+            assert_eq!(self.nat.mapping(one.mapping.id), None, "what ended is gone");
+        }
+    }
+
+    fn look(&self) {
+        let live = self.nat.mappings();
+        assert!(live.len() <= self.packets, "no more mappings than packets");
+        assert!(live.iter().all(|one| !self.ended.contains(&one.id.0) && one.created <= self.now));
+        let ids: BTreeSet<u64> = live.iter().map(|one| one.id.0).collect();
+        let externals: BTreeSet<(Protocol, SocketAddr)> = live.iter().map(|one| (one.protocol, one.external)).collect();
+        assert_eq!(ids.len(), live.len(), "one number, one mapping");
+        assert_eq!(externals.len(), live.len(), "two mappings share an external endpoint: {live:?}");
+        let owned =
+            |one: &MappingView| one.external == one.internal || self.nat.external().contains(&one.external.ip());
+        assert!(live.iter().all(owned), "an external endpoint that is not the NAT's: {live:?}");
+    }
+
+    /// Without packets, everything ends by the announced deadlines alone.
+    fn silence(mut self) {
+        let end = self.now + AGES;
+        let mut turns = 0;
+        while let Some(due) = self.nat.poll_timeout().filter(|due| *due <= end) {
+            self.now = self.now.max(due);
+            self.handle();
+            turns += 1;
+            assert!(turns <= 100 * (self.packets + 1), "deadlines that end nothing, again and again");
+        }
+        assert_eq!(self.nat.mappings(), [], "mappings that outlive {AGES:?} of silence");
+    }
+}
+
+fn remote(ipv6: bool, input: &mut Input<'_>) -> SocketAddr {
+    let which = input.byte();
+    SocketAddr::new(address(ipv6, 192, which % 3 + 1), REMOTE_PORTS[usize::from(which >> 4) % REMOTE_PORTS.len()])
+}
+
+fn packet(source: SocketAddr, destination: SocketAddr, input: &mut Input<'_>) -> Option<Packet> {
+    let (kind, fields) = (input.byte(), input.byte());
+    let fields = IpFields {
+        ttl: [64, 2, 1, 0][usize::from(fields) & 3],
+        dont_fragment: fields & 4 != 0,
+        identification: fields.into(),
+    };
+    let payload = match kind >> 4 & 7 {
+        6 => &[0x55; 700],
+        7 => input.bytes(),
+        known => PAYLOADS[usize::from(known)],
+    };
+    match kind & 15 {
+        0..=6 => build::udp(source, destination, fields, payload),
+        7..=12 => {
+            let bits = input.byte();
+            let flag = |bit: u8| bits >> bit & 1 != 0;
+            let flags = TcpFlags { syn: flag(0), ack: flag(1), fin: flag(2), rst: flag(3), psh: flag(4) };
+            let (sequence, acknowledgement) = (u32::from(input.short()) << 16, u32::from(input.short()));
+            build::tcp(source, destination, fields, flags, sequence, acknowledgement, 1000, payload)
+        }
+        13 => build::echo(true, source.ip(), destination.ip(), fields, source.port(), 1, payload),
+        14 => build::echo(false, source.ip(), destination.ip(), fields, destination.port(), 1, payload),
+        _ => build::ip(source.ip(), destination.ip(), input.byte(), fields, payload),
+    }
+}
+
+/// One of the last packets on a side.
+fn seen<'a>(packets: &'a [Packet], input: &mut Input<'_>) -> Option<&'a Packet> {
+    packets.iter().rev().nth(usize::from(input.byte() & 7))
+}
+
+/// The answer to a packet that arrived: its endpoints exchanged; for TCP with other flags, for echo the reply.
+fn turned(packets: &[Packet], input: &mut Input<'_>) -> Option<Packet> {
+    let seen = seen(packets, input)?;
+    let (source, destination) = (seen.destination_endpoint(), seen.source_endpoint());
+    match seen.protocol()? {
+        Protocol::Icmp => {
+            build::echo(false, source.ip(), destination.ip(), IpFields::default(), destination.port(), 1, b"natbox")
+        }
+        _ => packet(source, destination, input),
+    }
+}
+
+/// An error about a packet that arrived, from its receiver or a router, its quote perhaps cut.
+fn error(packets: &[Packet], input: &mut Input<'_>, network: u8) -> Option<Packet> {
+    let offender = seen(packets, input)?;
+    let which = input.byte();
+    let from = if which & 1 != 0 { address(offender.is_ipv6(), network, 77) } else { offender.destination() };
+    let kinds = [
+        IcmpError::PortUnreachable,
+        IcmpError::HostUnreachable,
+        IcmpError::PacketTooBig { mtu: 1280 },
+        IcmpError::TtlExceeded,
+        IcmpError::AdminProhibited,
+        IcmpError::ProtocolUnreachable,
+    ];
+    let error = build::icmp_error(kinds[usize::from(which >> 1) % kinds.len()], from, offender)?;
+    if which & 0x80 == 0 {
+        return Some(error);
+    }
+    let header = if error.is_ipv6() { 48 } else { 28 };
+    let cut = error.bytes().len().min(header + usize::from(input.byte()));
+    Packet::parse(mended(&error.bytes()[..cut])).ok()
+}
+
+fn collect(drive: impl FnOnce(&mut dyn FnMut(Ended))) -> Vec<Ended> {
+    let mut told = Vec::new();
+    drive(&mut |one| told.push(one));
+    told
+}

@@ -1,0 +1,228 @@
+//! The witness: Linux netfilter in the network namespace that this process runs in, which it made itself.
+//!
+//! Two TUN devices, the kernel forwarding between them and nftables translating. The kernel works a packet off while it is
+//! being written to a device, so what comes out of it can be read when the write returns.
+//!
+//! Timers run in compressed time ([`crate::variant::TIMERS`]), and sequences on a grid of slots of 1.5 s. All sequences of a
+//! batch run at once, each in a lane of its own.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use natbox_wire::Packet;
+use tun_rs::{DeviceBuilder, SyncDevice};
+
+use crate::lane::{BOX_INSIDE, LAST, Lane, WIDTH};
+use crate::play::{Device, Play, Side};
+use crate::script::{SLOT_MILLISECONDS, Script};
+use crate::variant;
+
+/// The kernel as a box with two sides.
+pub(crate) struct Kernel {
+    inside: SyncDevice,
+    outside: SyncDevice,
+    /// The next lane that nobody has used since the tracker was last empty.
+    next_lane: u32,
+}
+
+/// Packets of a slot may be late by so much; a timer is 0.5 s away at least.
+const LATE: Duration = Duration::from_millis(200);
+/// After so long without a packet every entry is gone.
+const OUTLIVED: Duration = Duration::from_secs(11);
+
+impl Kernel {
+    /// Sets the namespace up. The error says what this machine refuses.
+    pub(crate) fn new() -> Result<Kernel, String> {
+        let device = |name: &str| {
+            let device = DeviceBuilder::new().name(name).mtu(1500).build_sync();
+            let device = device.map_err(|error| format!("no TUN device: {error}"))?;
+            device.set_nonblocking(true).map_err(|error| format!("TUN device: {error}"))?;
+            Ok::<SyncDevice, String>(device)
+        };
+        for (name, value) in sysctls() {
+            let path = format!("/proc/sys/net/{name}");
+            fs::write(&path, value).map_err(|error| format!("{path}: {error}"))?;
+        }
+        let (inside, outside) = (device("inside0")?, device("outside0")?);
+        feed("ip", &["-batch", "-"], &addresses())?;
+        feed("nft", &["-f", "-"], &rules())?;
+        Ok(Kernel { inside, outside, next_lane: 1 })
+    }
+
+    /// Plays scripts, all at once, and tells what the kernel did. `Err` if the machine was too busy to keep the time.
+    pub(crate) fn testify(&mut self, scripts: &[Script]) -> Result<Vec<Script>, String> {
+        let mut testimony = Vec::new();
+        let lanes_at_once = 4000 / variant::ALL.len();
+        for chunk in scripts.chunks(lanes_at_once) {
+            testimony.extend(self.on_time(chunk)?);
+        }
+        Ok(testimony)
+    }
+
+    /// Plays as many scripts as there are lanes, again if time was not kept.
+    fn on_time(&mut self, scripts: &[Script]) -> Result<Vec<Script>, String> {
+        let mut late = Duration::ZERO;
+        for _ in 0..5 {
+            match self.once(scripts) {
+                Ok(testimony) => return Ok(testimony),
+                Err(by) => late = late.max(by),
+            }
+        }
+        Err(format!("this machine was {} ms late for a packet, five times", late.as_millis()))
+    }
+
+    fn once(&mut self, scripts: &[Script]) -> Result<Vec<Script>, Duration> {
+        let lanes = self.lanes(scripts);
+        let mut plays: Vec<Play> = scripts.iter().zip(lanes).map(|(script, lane)| Play::new(script, lane)).collect();
+        let last = scripts.iter().map(Script::last_slot).max().unwrap_or(0);
+        let start = Instant::now();
+        for slot in 0..=last {
+            let due = Duration::from_millis(SLOT_MILLISECONDS) * slot;
+            sleep(due.saturating_sub(start.elapsed()));
+            forget_expired();
+            for play in &mut plays {
+                play.play_slot(slot, self);
+            }
+            let late = start.elapsed() - due;
+            if late > LATE {
+                return Err(late);
+            }
+        }
+        Ok(plays.into_iter().map(Play::finish).collect())
+    }
+
+    /// A fresh lane of the right variant for each script.
+    fn lanes(&mut self, scripts: &[Script]) -> Vec<Lane> {
+        let variants = variant::ALL.len() as u32;
+        if self.next_lane + scripts.len() as u32 * variants > LAST {
+            sleep(OUTLIVED);
+            forget_expired();
+            self.next_lane = 1;
+        }
+        let mut lanes = Vec::new();
+        for script in scripts {
+            let index = variant::index(&script.variant).expect("a known variant") as u32;
+            let lane = (self.next_lane..).find(|lane| lane % variants == index).unwrap_or(self.next_lane);
+            self.next_lane = lane + 1;
+            lanes.push(Lane(lane));
+        }
+        lanes
+    }
+
+    fn drain(&mut self, out: &mut Vec<(Side, Packet)>) {
+        let mut buffer = [0; 2048];
+        for (side, device) in [(Side::Inside, &self.inside), (Side::Outside, &self.outside)] {
+            while let Ok(length) = device.recv(&mut buffer) {
+                match Packet::parse(buffer[..length].to_vec()) {
+                    Ok(packet) if !packet.is_ipv6() => out.push((side, packet)),
+                    _ => {}
+                }
+            }
+        }
+    }
+}
+
+impl Device for Kernel {
+    fn pass(&mut self, from: Side, packet: &Packet) -> Vec<(Side, Packet)> {
+        let mut out = Vec::new();
+        let device = match from {
+            Side::Inside => &self.inside,
+            Side::Outside => &self.outside,
+        };
+        // The kernel refuses nothing that parses; what it drops simply does not come out.
+        device.send(packet.bytes()).expect("a TUN device that is up takes packets");
+        self.drain(&mut out);
+        out
+    }
+}
+
+/// Reading the table makes the kernel drop what has expired (nf_conntrack_standalone.c, ct_seq_show). Else an entry that no
+/// packet asks for lingers up to a minute, and new flows may still take over its port (nf_nat_core.c,
+/// find_appropriate_src), depending on when the kernel's collector comes by.
+fn forget_expired() {
+    // A kernel without the file has its collector only; entries then linger, and the retry tells chance from fact.
+    let _ = fs::read("/proc/net/nf_conntrack");
+}
+
+fn sysctls() -> Vec<(String, String)> {
+    let mut all = vec![
+        ("ipv6/conf/all/disable_ipv6".to_owned(), "1".to_owned()),
+        ("ipv6/conf/default/disable_ipv6".to_owned(), "1".to_owned()),
+        ("ipv4/ip_forward".to_owned(), "1".to_owned()),
+        ("ipv4/conf/all/rp_filter".to_owned(), "0".to_owned()),
+        ("ipv4/conf/default/rp_filter".to_owned(), "0".to_owned()),
+        ("ipv4/conf/all/send_redirects".to_owned(), "0".to_owned()),
+        ("ipv4/conf/default/send_redirects".to_owned(), "0".to_owned()),
+        ("ipv4/icmp_ratelimit".to_owned(), "0".to_owned()),
+        ("netfilter/nf_conntrack_tcp_loose".to_owned(), "1".to_owned()),
+        ("netfilter/nf_conntrack_tcp_be_liberal".to_owned(), "0".to_owned()),
+        ("netfilter/nf_conntrack_tcp_max_retrans".to_owned(), "3".to_owned()),
+    ];
+    for timer in &variant::TIMERS {
+        all.push((format!("netfilter/nf_conntrack_{}", timer.sysctl), timer.compressed_seconds.to_string()));
+    }
+    // A namespace of a user who is not root may lack the first of them where IPv6 is off.
+    if fs::metadata("/proc/sys/net/ipv6").is_err() {
+        all.retain(|(name, _)| !name.starts_with("ipv6/"));
+    }
+    all
+}
+
+/// What `ip -batch` reads.
+fn addresses() -> String {
+    let mut batch = format!("link set lo up\naddress add {BOX_INSIDE}/8 dev inside0\n");
+    for lane in 1..=LAST {
+        let _ = writeln!(batch, "address add {}/28 dev outside0 noprefixroute", Lane(lane).external());
+    }
+    batch + "link set inside0 up\nlink set outside0 up\nroute add 198.18.0.0/15 dev outside0\n"
+}
+
+/// What `nft -f` reads. A lane's variant is its number modulo eight: three bits of its addresses.
+fn rules() -> String {
+    let (mut output, mut input, mut forward) = (String::new(), String::new(), String::new());
+    let mask = std::net::Ipv4Addr::from_bits((variant::ALL.len() as u32 - 1) * WIDTH);
+    for (index, variant) in variant::ALL.iter().enumerate() {
+        let bits = std::net::Ipv4Addr::from_bits(index as u32 * WIDTH);
+        for translation in variant.source_nat {
+            let _ = writeln!(output, "oifname outside0 ip saddr & {mask} == {bits} {translation}");
+        }
+        for verdict in variant.input {
+            let _ = writeln!(input, "ip daddr & {mask} == {bits} {verdict}");
+        }
+        if variant.drops_invalid {
+            let _ = writeln!(forward, "iifname inside0 ip saddr & {mask} == {bits} ct state invalid drop");
+            let _ = writeln!(forward, "iifname outside0 ip daddr & {mask} == {bits} ct state invalid drop");
+        }
+    }
+    format!(
+        "table ip natbox {{
+chain out {{ type nat hook postrouting priority srcnat; {output} }}
+chain in {{ type filter hook input priority filter; {input} }}
+chain pass {{ type filter hook forward priority filter; {forward} }}
+}}\n"
+    )
+}
+
+/// Runs a command with this on its standard input.
+fn feed(command: &str, arguments: &[&str], text: &str) -> Result<(), String> {
+    let spawned = Command::new(command)
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn();
+    let mut child = spawned.map_err(|error| format!("no `{command}`: {error}"))?;
+    let fed = child.stdin.take().map(|mut input| input.write_all(text.as_bytes()));
+    let done = child.wait_with_output().map_err(|error| format!("{command}: {error}"))?;
+    match (done.status.success(), fed) {
+        (true, Some(Ok(()))) => Ok(()),
+        _ => Err(format!(
+            "`{command}` says: {}",
+            String::from_utf8_lossy(&done.stderr).lines().next().unwrap_or_default()
+        )),
+    }
+}

@@ -1,0 +1,110 @@
+//! The witness on the stand: asked once for everything, then again where its word and natbox's differ.
+
+use std::collections::BTreeMap;
+use std::process::Command;
+use std::sync::{Mutex, OnceLock};
+
+use crate::kernel::Kernel;
+use crate::script::Script;
+use crate::{natbox, shrink};
+
+/// What the kernel says, or why nobody can ask it.
+pub(crate) struct Witness {
+    asked: Vec<Script>,
+    answer: OnceLock<Result<Stand, String>>,
+    absent: Option<String>,
+}
+
+struct Stand {
+    said: BTreeMap<String, Script>,
+    kernel: Mutex<Kernel>,
+}
+
+/// Says so in the environment of the process that runs in the namespace.
+const INSIDE: &str = "NATBOX_IN_NAMESPACE";
+/// A difference counts when the kernel says so each time of so many: random ports coincide now and then.
+const ASKED_AGAIN: usize = 3;
+
+/// Runs this program again in a network namespace of its own and leaves with its exit code. Comes back in that process, or
+/// where no namespace can be had: then it says why.
+pub(crate) fn enter_namespace() -> Result<(), String> {
+    if std::env::var_os(INSIDE).is_some() {
+        return Ok(());
+    }
+    let unshare = |program: &mut Command| {
+        let user = if is_root() { &[][..] } else { &["--map-root-user"][..] };
+        let mut command = Command::new("unshare");
+        command.args(user).args(["--net", "--"]).arg(program.get_program()).args(program.get_args());
+        command
+    };
+    let tried = unshare(&mut Command::new("true")).output().map_err(|error| format!("no `unshare`: {error}"))?;
+    if !tried.status.success() {
+        let why = String::from_utf8_lossy(&tried.stderr).trim().to_owned();
+        return Err(format!("no right to a network namespace ({why})"));
+    }
+    let program = std::env::current_exe().map_err(|error| error.to_string())?;
+    let mut again = Command::new(program);
+    again.args(std::env::args_os().skip(1));
+    let status = unshare(&mut again).env(INSIDE, "1").status().map_err(|error| error.to_string())?;
+    std::process::exit(status.code().unwrap_or(101));
+}
+
+fn is_root() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    status.lines().any(|line| line.starts_with("Uid:") && line.split_whitespace().nth(2) == Some("0"))
+}
+
+impl Witness {
+    /// A witness that is to be asked about these.
+    pub(crate) fn new(asked: Vec<Script>, absent: Option<String>) -> Witness {
+        Witness { asked, answer: OnceLock::new(), absent }
+    }
+
+    /// What the kernel does with one of the sequences; `Err` if it cannot be asked.
+    pub(crate) fn says(&self, script: &Script) -> Result<Script, String> {
+        let stand = self.stand()?;
+        Ok(stand.said[&script.without_outcomes().to_string()].clone())
+    }
+
+    /// Asks about other sequences.
+    pub(crate) fn says_now(&self, scripts: &[Script]) -> Result<Vec<Script>, String> {
+        let stand = self.stand()?;
+        stand.kernel.lock().map_err(|_| "the kernel's thread panicked".to_owned())?.testify(scripts)
+    }
+
+    /// Whether the kernel says something else than `expected` each time it is asked.
+    pub(crate) fn contradicts(&self, expected: &Script) -> Result<bool, String> {
+        let script = expected.without_outcomes();
+        let again = self.says_now(&vec![script; ASKED_AGAIN])?;
+        Ok(again.iter().all(|said| said.steps != expected.steps))
+    }
+
+    /// The shortest sequence found in which the kernel and natbox differ as they do in this one.
+    pub(crate) fn shrink(&self, script: &Script) -> Result<Script, String> {
+        let mut shortest = script.clone();
+        for _ in 0..40 {
+            let simpler = shrink::simpler(&shortest);
+            let candidates: Vec<Script> = simpler.into_iter().flat_map(|one| vec![one; 2]).collect();
+            let said = self.says_now(&candidates)?;
+            let differs = |said: &Script| natbox::play(said).is_some_and(|natbox| natbox.steps != said.steps);
+            match said.chunks(2).find(|twice| twice.iter().all(differs)) {
+                Some(twice) => shortest = twice[0].without_outcomes(),
+                None => break,
+            }
+        }
+        Ok(shortest)
+    }
+
+    fn stand(&self) -> Result<&Stand, String> {
+        if let Some(why) = &self.absent {
+            return Err(why.clone());
+        }
+        let answer = self.answer.get_or_init(|| {
+            let mut kernel = Kernel::new()?;
+            let said = kernel.testify(&self.asked)?;
+            let asked = self.asked.iter().map(|script| script.without_outcomes().to_string());
+            Ok(Stand { said: asked.zip(said).collect(), kernel: Mutex::new(kernel) })
+        });
+        answer.as_ref().map_err(Clone::clone)
+    }
+}
