@@ -21,7 +21,7 @@ impl<A: Address> Realm<A> {
         let answers = || self.table.find_quoted(flow.protocol, flow.source, remote).is_some();
         match returns || reaches(&nat.behavior, flow) || answers() {
             true => Ok(()),
-            false => Err(blocked(&nat.behavior)),
+            false => Err(BLOCKED),
         }
     }
 }
@@ -30,7 +30,7 @@ impl<A: Address> Realm<A> {
 #[cold]
 pub(crate) fn may_pass<A: Address>(behavior: &Behavior, packet: &Packet) -> Result<(), Refusal> {
     match classify::<A>(packet) {
-        Ok(Class::Flow(flow)) if !reaches(behavior, &flow) => Err(blocked(behavior)),
+        Ok(Class::Flow(flow)) if !reaches(behavior, &flow) => Err(BLOCKED),
         _ => Ok(()),
     }
 }
@@ -44,7 +44,8 @@ fn reaches<A>(behavior: &Behavior, flow: &Flow<A>) -> bool {
 }
 
 /// The refusal of a policy, and what its victim is told (RFC 5508 REQ-8, RFC 1812 section 5.2.7.1).
-fn blocked(behavior: &Behavior) -> Refusal {
-    let told = (behavior.icmp_originate == Switch::On).then_some(Answer::Icmp(IcmpError::AdminProhibited));
-    Refusal { reason: DropReason::OutboundBlocked, mapping: None, answer: told }
-}
+const BLOCKED: Refusal = Refusal {
+    reason: DropReason::OutboundBlocked,
+    mapping: None,
+    answer: Some(Answer::Icmp(IcmpError::AdminProhibited)),
+};
