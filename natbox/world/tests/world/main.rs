@@ -7,6 +7,7 @@ mod links;
 mod malformed;
 mod mtu;
 mod programs;
+mod realms;
 mod routers;
 mod scenario;
 mod support;
