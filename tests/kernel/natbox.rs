@@ -70,6 +70,7 @@ impl Emulated {
                 Output::Discard { from, packet, refusal, .. } => {
                     out.extend(self.carry_out(side(from), packet, Verdict::Drop(refusal)));
                 }
+                Output::Joined { .. } => {}
                 Output::Send { to, packet, .. } => out.push((side(to), packet)),
             }
         }
