@@ -28,17 +28,17 @@ pub(crate) struct Aliases {
 }
 
 impl Aliases {
-    pub(crate) fn new(aliases: &[Alias]) -> Aliases {
+    /// `None` if there are none.
+    pub(crate) fn of(aliases: &[Alias]) -> Option<Box<Aliases>> {
         let sorted = |pairs: Vec<(IpAddr, IpAddr)>| {
             let mut pairs = pairs;
             pairs.sort_by_key(|(from, _)| *from);
             pairs.dedup_by_key(|(from, _)| *from);
             pairs
         };
-        Aliases {
-            by_inside: sorted(aliases.iter().map(|one| (one.inside, one.outside)).collect()),
-            by_outside: sorted(aliases.iter().map(|one| (one.outside, one.inside)).collect()),
-        }
+        let by_inside = sorted(aliases.iter().map(|one| (one.inside, one.outside)).collect());
+        let by_outside = sorted(aliases.iter().map(|one| (one.outside, one.inside)).collect());
+        (!by_inside.is_empty()).then(|| Box::new(Aliases { by_inside, by_outside }))
     }
 
     /// What an address is called on the other side.
@@ -99,9 +99,9 @@ impl Nat {
             return Verdict::Pass;
         }
         match from {
-            Side::Inside if self.aliases.change(packet, from) => {
+            Side::Inside if self.aliases.as_ref().is_some_and(|aliases| aliases.change(packet, from)) => {
                 let before = packet.clone();
-                self.aliases.translate(packet, from);
+                self.rename(packet, from);
                 let verdict = self.leave(packet, now);
                 if matches!(verdict, Verdict::Drop(_) | Verdict::Hold(_)) {
                     *packet = before;
@@ -112,17 +112,23 @@ impl Nat {
             Side::Outside => {
                 let verdict = self.enter(packet, now);
                 if matches!(verdict, Verdict::Forward(_) | Verdict::Pass) {
-                    self.aliases.translate(packet, from);
+                    self.rename(packet, from);
                 }
                 verdict
             }
         }
     }
 
+    fn rename(&self, packet: &mut Packet, from: Side) {
+        if let Some(aliases) = &self.aliases {
+            aliases.translate(packet, from);
+        }
+    }
+
     /// The address outside that a packet from inside to `destination` is for, which is what it must be routed by: another
     /// one where that is an alias (RFC 2663 section 4.3).
     pub fn outside_of(&self, destination: IpAddr) -> IpAddr {
-        self.aliases.across(destination, Side::Inside)
+        self.aliases.as_ref().map_or(destination, |aliases| aliases.across(destination, Side::Inside))
     }
 }
 

@@ -10,9 +10,11 @@ use rand_pcg::Pcg64Mcg;
 
 use crate::around::Aliases;
 use crate::behavior::{Filtering, Ipv6, TranslationKind};
+use crate::identification::Identification;
 use crate::key::{Address, Hash};
 use crate::policy;
 use crate::realm::{Realm, Shared};
+use crate::short::STAGE;
 use crate::timers::{Side, Timers};
 use crate::uses::Uses;
 use crate::{Behavior, Ended, MappingEnd, MappingId, MappingView, Output, Verdict};
@@ -30,7 +32,8 @@ use crate::{Behavior, Ended, MappingEnd, MappingId, MappingView, Output, Verdict
 pub struct Nat {
     pub(crate) shared: Shared,
     pub(crate) external: Box<[IpAddr]>,
-    pub(crate) aliases: Aliases,
+    /// Where there are any.
+    pub(crate) aliases: Option<Box<Aliases>>,
     /// The inside addresses of the gateway that it is on.
     inside: Box<[IpAddr]>,
     seed: u64,
@@ -45,8 +48,12 @@ impl Nat {
         let (timers, uses) = (Timers::of(&behavior), Uses::of(&behavior));
         let random = Pcg64Mcg::seed_from_u64(seed);
         let (ended, output) = (Vec::new(), VecDeque::new());
-        let shared = Shared { behavior, timers, uses, random, next_id: 1, ended, output, next_hold: 0 };
-        let aliases = Aliases::new(&shared.behavior.aliases);
+        let identifiers = behavior.icmp_identifier.ports();
+        let identification = Identification::new(behavior.ip_id, seed);
+        let (next_id, next_hold) = (1, 0);
+        let shared =
+            Shared { behavior, timers, uses, random, next_id, ended, output, next_hold, identifiers, identification };
+        let aliases = Aliases::of(&shared.behavior.aliases);
         Nat { shared, external: external.into(), aliases, inside: Box::default(), seed, v4: None, v6: None }
     }
 
@@ -149,6 +156,25 @@ impl Nat {
         allowed.map_or_else(Verdict::Drop, |()| Verdict::Pass)
     }
 
+    /// Packets that came at one time, from either side: the same as [`Nat::outbound`] and [`Nat::inbound`] one after
+    /// the other, and the same verdicts, which are added to `verdicts` in order. With a large table and packets of many
+    /// flows it takes less than half the time, if there are eight packets or more.
+    pub fn batch(&mut self, packets: &mut [(Side, Packet)], now: Time, verdicts: &mut Vec<Verdict>) {
+        for stage in packets.chunks_mut(STAGE) {
+            let fetched = self.v4.as_ref().map(|realm| realm.fetch(stage));
+            for (place, (from, packet)) in stage.iter_mut().enumerate() {
+                let short = match (&mut self.v4, &fetched) {
+                    (Some(realm), Some(fetched)) => realm.short_way_fetched(fetched[place], packet, now),
+                    _ => None,
+                };
+                verdicts.push(short.unwrap_or_else(|| match from {
+                    Side::Inside => self.outbound_at_length(packet, now),
+                    Side::Outside => self.inbound_at_length(packet, now),
+                }));
+            }
+        }
+    }
+
     /// Whether packets of this version are neither translated nor filtered.
     #[inline]
     fn passes(&self, packet: &Packet) -> bool {
@@ -159,8 +185,8 @@ impl Nat {
     /// When something will be due next.
     pub fn poll_timeout(&self) -> Option<Time> {
         let late = self.shared.ended.first().map(|_| Time::ZERO);
-        let v4 = self.v4.as_ref().and_then(|realm| realm.table.next_deadline());
-        let v6 = self.v6.as_ref().and_then(|realm| realm.table.next_deadline());
+        let v4 = self.v4.as_ref().and_then(|realm| realm.next_deadline());
+        let v6 = self.v6.as_ref().and_then(|realm| realm.next_deadline());
         [late, v4, v6, self.poll_wake()].into_iter().flatten().min()
     }
 
@@ -168,7 +194,9 @@ impl Nat {
     /// before [`poll_timeout`](Nat::poll_timeout). A driver must not miss this deadline: what is announced here is seen
     /// by others, where all else that falls due is seen by the NAT alone.
     pub fn poll_wake(&self) -> Option<Time> {
-        self.shared.next_output()
+        let v4 = self.v4.as_ref().and_then(|realm| realm.next_output(&self.shared));
+        let v6 = self.v6.as_ref().and_then(|realm| realm.next_output(&self.shared));
+        [v4, v6].into_iter().flatten().min()
     }
 
     /// Ends what is due, and tells `ended` of each mapping that went, by number.
@@ -203,6 +231,11 @@ impl Nat {
         self.tell(ended);
     }
 
+    /// Gives a packet that the box itself sends the identification that goes with its source.
+    pub fn identify(&mut self, packet: &mut Packet) {
+        self.shared.identification.give(packet);
+    }
+
     /// One live mapping.
     ///
     /// At once for a mapping that one of the last two translations used, else by a search.
@@ -223,8 +256,8 @@ impl Nat {
     /// What the NAT does of its own accord or with packets that it held, oldest first.
     pub fn poll_output(&mut self) -> Option<Output> {
         let mut output = self.shared.output.pop_front()?;
-        if self.shared.uses.any(Uses::AROUND) {
-            self.aliases.translate_output(&mut output);
+        if let Some(aliases) = &self.aliases {
+            aliases.translate_output(&mut output);
         }
         Some(output)
     }

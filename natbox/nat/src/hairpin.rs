@@ -28,7 +28,7 @@ use crate::icmp;
 use crate::key::{Address, Endpoint, Hash};
 use crate::realm::{Realm, Shared, refuse};
 use crate::uses::Uses;
-use crate::verdict::{Refusal, Verdict};
+use crate::verdict::{Refusal, Side, Verdict};
 
 /// Ports that may stand in for one that is in use.
 const PORTS: u16 = 16;
@@ -47,6 +47,15 @@ struct Mask<A> {
     sender: Endpoint<A>,
     /// The external endpoint of the receiver.
     external: Endpoint<A>,
+}
+
+/// A packet that has passed both halves.
+struct Turned<A> {
+    /// The external endpoint of its sender.
+    external: Endpoint<A>,
+    /// The session of its receiver.
+    receiver: u32,
+    verdict: Verdict,
 }
 
 /// The gateway's inside addresses, and who hides behind them.
@@ -105,34 +114,58 @@ impl<A: Address> Realm<A> {
         if kind == Hairpin::Off {
             return Err(refuse(DropReason::HairpinOff));
         }
-        let judged = nat.behavior.hairpin_filter == HairpinFilter::Apply;
-        let (external, receiver, verdict) = self.turn_round(nat, flow, judged, now)?;
+        if !icmp::hairpins(&nat.behavior, flow.protocol, packet.is_ipv6()) {
+            return Err(refuse(DropReason::NoMapping));
+        }
+        let turned = match self.turn_round(nat, packet, flow, now)? {
+            Ok(turned) => turned,
+            Err(verdict) => return Ok(verdict),
+        };
         let shown = match kind {
-            Hairpin::ExternalSource => Some(external),
-            Hairpin::RouterSource => Some(self.mask(flow.protocol, external, receiver).unwrap_or(external)),
+            Hairpin::ExternalSource => Some(turned.external),
+            Hairpin::RouterSource => {
+                Some(self.mask(flow.protocol, turned.external, turned.receiver).unwrap_or(turned.external))
+            }
             Hairpin::InternalSource | Hairpin::Off => None,
         };
-        if let Some(shown) = shown {
-            shown.write(End::Source, packet);
-        }
-        self.table.session(receiver).internal.write(End::Destination, packet);
-        Ok(verdict)
+        Ok(self.deliver(nat, packet, shown, turned))
     }
 
-    /// Both halves: the external endpoint of the sender, and the receiver's session.
+    /// Both halves. Where the second refuses, its verdict is final, and what the first opened stays open.
     fn turn_round(
         &mut self,
         nat: &mut Shared,
+        packet: &Packet,
         flow: Flow<A>,
-        judged: bool,
         now: Time,
-    ) -> Result<(Endpoint<A>, u32, Verdict), Refusal> {
-        let sender = self.leave(nat, flow, now)?;
+    ) -> Result<Result<Turned<A>, Verdict>, Refusal> {
+        let judged = nat.behavior.hairpin_filter == HairpinFilter::Apply;
+        let sender = self.leave(nat, packet, flow, now)?;
         let external = self.table.session(sender.session).external;
-        let receiver = self.enter(nat, flow.leaving_as(external), judged, now)?;
+        let flow = flow.leaving_as(external);
+        let receiver = match self.enter(nat, packet, flow, judged, now) {
+            Ok(receiver) => receiver,
+            Err(refusal) => return Ok(Err(self.unsolicited(nat, packet, Side::Inside, flow, refusal, now))),
+        };
         let index = receiver.session;
         let (source, destination) = (self.translation(sender), self.translation(receiver));
-        Ok((external, index, Verdict::Hairpin { source, destination }))
+        Ok(Ok(Turned { external, receiver: index, verdict: Verdict::Hairpin { source, destination } }))
+    }
+
+    /// Rewrites a packet that has turned round. `shown` is its new source, if it gets one.
+    fn deliver(
+        &mut self,
+        nat: &mut Shared,
+        packet: &mut Packet,
+        shown: Option<Endpoint<A>>,
+        turned: Turned<A>,
+    ) -> Verdict {
+        if let Some(shown) = shown {
+            shown.write(End::Source, packet);
+        }
+        self.identify(nat, packet);
+        self.table.session(turned.receiver).internal.write(End::Destination, packet);
+        turned.verdict
     }
 
     /// An answer to a sender that its receiver knows as the gateway; `None` if it is none.
@@ -147,28 +180,39 @@ impl<A: Address> Realm<A> {
         let mask = *self.masked(flow.protocol, flow.source, flow.destination)?;
         let port = if flow.protocol == Protocol::Icmp { flow.destination.port } else { mask.sender.port };
         let flow = Flow { destination: Endpoint { port, ..mask.sender }, ..flow };
-        // The sender has asked for it, whatever the filter says of others.
-        Some(self.turn_round(nat, flow, true, now).map(|(external, receiver, verdict)| {
-            external.write(End::Source, packet);
-            self.table.session(receiver).internal.write(End::Destination, packet);
-            verdict
+        let turned = self.turn_round(nat, packet, flow, now);
+        Some(turned.map(|turned| match turned {
+            Ok(turned) => self.deliver(nat, packet, Some(turned.external), turned),
+            Err(verdict) => verdict,
         }))
+    }
+
+    /// An ICMP error from inside.
+    pub(crate) fn error_from_inside(
+        &mut self,
+        nat: &mut Shared,
+        packet: &mut Packet,
+        now: Time,
+    ) -> Result<Verdict, Refusal> {
+        match nat.uses.any(Uses::ROUTER_SOURCE) {
+            true => self.masked_error(nat, packet, now),
+            false => icmp::outbound(self, nat, packet, now),
+        }
     }
 
     /// An ICMP error from inside, where masks may have to be taken off what it quotes, or put on.
     #[cold]
-    pub(crate) fn masked_error(&mut self, nat: &Shared, packet: &mut Packet) -> Result<Verdict, Refusal> {
+    fn masked_error(&mut self, nat: &mut Shared, packet: &mut Packet, now: Time) -> Result<Verdict, Refusal> {
         let before = packet.clone();
         if let Some(mask) = self.mask_quoted(packet).copied() {
             packet.rewrite_quoted_source(mask.sender.to_socket());
             packet.rewrite_destination(mask.sender.to_socket());
         }
-        let verdict = icmp::outbound(self, &nat.behavior, packet);
-        if matches!(verdict, Ok(Verdict::Hairpin { .. })) {
-            self.mask_error(packet);
-        }
-        if matches!(verdict, Err(_) | Ok(Verdict::Drop(_) | Verdict::Hold(_))) {
-            *packet = before;
+        let verdict = icmp::outbound(self, nat, packet, now);
+        match verdict {
+            Ok(Verdict::Hairpin { .. }) => self.mask_error(packet),
+            Err(_) | Ok(Verdict::Drop(_) | Verdict::Hold(_)) => *packet = before,
+            Ok(Verdict::Pass | Verdict::Forward(_)) => {}
         }
         verdict
     }

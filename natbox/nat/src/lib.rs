@@ -13,6 +13,7 @@ mod expiry;
 mod filter;
 mod hairpin;
 mod icmp;
+mod identification;
 mod key;
 mod lifetime;
 mod policy;

@@ -29,7 +29,7 @@ impl<A: Address> Realm<A> {
 /// Whether a packet may leave a box without state.
 #[cold]
 pub(crate) fn may_pass<A: Address>(behavior: &Behavior, packet: &Packet) -> Result<(), Refusal> {
-    match classify::<A>(packet) {
+    match classify::<A>(packet, behavior.icmp_query) {
         Ok(Class::Flow(flow)) if !reaches(behavior, &flow) => Err(BLOCKED),
         _ => Ok(()),
     }
