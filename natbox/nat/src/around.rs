@@ -94,7 +94,7 @@ impl Aliases {
 impl Nat {
     /// A packet of a box with aliases, or with destinations that it does not translate.
     #[cold]
-    pub(crate) fn around(&mut self, packet: &mut Packet, from: Side, now: Time) -> Verdict {
+    pub(crate) fn around(&mut self, from: Side, packet: &mut Packet, now: Time) -> Verdict {
         if is_bypassed(&self.shared.behavior, &self.external, packet, from) {
             return Verdict::Pass;
         }
@@ -102,15 +102,15 @@ impl Nat {
             Side::Inside if self.aliases.as_ref().is_some_and(|aliases| aliases.change(packet, from)) => {
                 let before = packet.clone();
                 self.rename(packet, from);
-                let verdict = self.leave(packet, now);
+                let verdict = self.cross(from, packet, now);
                 if matches!(verdict, Verdict::Drop(_) | Verdict::Hold(_)) {
                     *packet = before;
                 }
                 verdict
             }
-            Side::Inside => self.leave(packet, now),
+            Side::Inside => self.cross(from, packet, now),
             Side::Outside => {
-                let verdict = self.enter(packet, now);
+                let verdict = self.cross(from, packet, now);
                 if matches!(verdict, Verdict::Forward(_) | Verdict::Pass) {
                     self.rename(packet, from);
                 }

@@ -42,9 +42,6 @@ pub(crate) enum Class<A> {
 #[inline(always)]
 pub(crate) fn classify<A: Address>(packet: &Packet, queries: IcmpQuery) -> Result<Class<A>, DropReason> {
     let (source, destination) = A::both(packet).ok_or(DropReason::UnsupportedProtocol)?;
-    if packet.is_fragment() {
-        return Err(DropReason::FragmentUntranslatable);
-    }
     if destination.is_multicast() {
         return Err(DropReason::UnsupportedProtocol);
     }

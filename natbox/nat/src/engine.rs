@@ -10,6 +10,7 @@ use rand_pcg::Pcg64Mcg;
 
 use crate::around::Aliases;
 use crate::behavior::{Filtering, Ipv6, TranslationKind};
+use crate::fragments::{Fragments, Road};
 use crate::identification::Identification;
 use crate::key::{Address, Hash};
 use crate::policy;
@@ -17,7 +18,7 @@ use crate::realm::{Realm, Shared};
 use crate::short::STAGE;
 use crate::timers::{Side, Timers};
 use crate::uses::Uses;
-use crate::{Behavior, Ended, MappingEnd, MappingId, MappingView, Output, Verdict};
+use crate::{Behavior, Ended, HoldId, MappingEnd, MappingId, MappingView, Output, Verdict};
 
 /// A NAT.
 ///
@@ -40,6 +41,8 @@ pub struct Nat {
     // Made when the first packet of the family needs them: an idle NAT is small.
     v4: Option<Box<Realm<Ipv4Addr>>>,
     v6: Option<Box<Realm<Ipv6Addr>>>,
+    // Made when the first fragment comes.
+    fragments: Option<Box<Fragments>>,
 }
 
 impl Nat {
@@ -54,7 +57,8 @@ impl Nat {
         let shared =
             Shared { behavior, timers, uses, random, next_id, ended, output, next_hold, identifiers, identification };
         let aliases = Aliases::of(&shared.behavior.aliases);
-        Nat { shared, external: external.into(), aliases, inside: Box::default(), seed, v4: None, v6: None }
+        let (external, inside) = (external.into(), Box::default());
+        Nat { shared, external, aliases, inside, seed, v4: None, v6: None, fragments: None }
     }
 
     /// Tells it the inside addresses of the gateway that it is on, preferred first: the source of hairpinned packets
@@ -99,16 +103,13 @@ impl Nat {
     #[inline(never)]
     fn outbound_at_length(&mut self, packet: &mut Packet, now: Time) -> Verdict {
         match self.shared.uses.any(Uses::AROUND) {
-            false => self.leave(packet, now),
-            true => self.around(packet, Side::Inside, now),
+            false => self.cross(Side::Inside, packet, now),
+            true => self.around(Side::Inside, packet, now),
         }
     }
 
-    #[inline]
-    pub(crate) fn leave(&mut self, packet: &mut Packet, now: Time) -> Verdict {
-        if self.passes(packet) {
-            return self.pass(packet);
-        }
+    #[inline(always)]
+    fn leave(&mut self, packet: &mut Packet, now: Time) -> Verdict {
         let own = [&*self.external, &*self.inside];
         if packet.is_ipv6() {
             realm(&mut self.v6, &self.shared, own, self.seed).outbound(&mut self.shared, packet, now)
@@ -127,16 +128,13 @@ impl Nat {
     #[inline(never)]
     fn inbound_at_length(&mut self, packet: &mut Packet, now: Time) -> Verdict {
         match self.shared.uses.any(Uses::AROUND) {
-            false => self.enter(packet, now),
-            true => self.around(packet, Side::Outside, now),
+            false => self.cross(Side::Outside, packet, now),
+            true => self.around(Side::Outside, packet, now),
         }
     }
 
-    #[inline]
-    pub(crate) fn enter(&mut self, packet: &mut Packet, now: Time) -> Verdict {
-        if self.passes(packet) {
-            return Verdict::Pass;
-        }
+    #[inline(always)]
+    fn enter(&mut self, packet: &mut Packet, now: Time) -> Verdict {
         let own = [&*self.external, &*self.inside];
         if packet.is_ipv6() {
             realm(&mut self.v6, &self.shared, own, self.seed).inbound(&mut self.shared, packet, now)
@@ -145,10 +143,25 @@ impl Nat {
         }
     }
 
-    /// A packet from inside that is neither translated nor filtered, on a box that may have rules all the same.
+    /// A packet from either side, with the addresses that the outside knows for outside hosts.
     #[inline]
-    fn pass(&self, packet: &Packet) -> Verdict {
-        let allowed = match self.shared.uses.any(Uses::POLICY) {
+    pub(crate) fn cross(&mut self, from: Side, packet: &mut Packet, now: Time) -> Verdict {
+        if self.passes(packet) {
+            return self.pass(from, packet);
+        }
+        if packet.is_fragment() {
+            return self.fragment(from, packet, now);
+        }
+        match from {
+            Side::Inside => self.leave(packet, now),
+            Side::Outside => self.enter(packet, now),
+        }
+    }
+
+    /// A packet that is neither translated nor filtered, on a box that may have rules all the same.
+    #[inline]
+    fn pass(&self, from: Side, packet: &Packet) -> Verdict {
+        let allowed = match from == Side::Inside && self.shared.uses.any(Uses::POLICY) {
             false => Ok(()),
             true if packet.is_ipv6() => policy::may_pass::<Ipv6Addr>(&self.shared.behavior, packet),
             true => policy::may_pass::<Ipv4Addr>(&self.shared.behavior, packet),
@@ -175,6 +188,15 @@ impl Nat {
         }
     }
 
+    #[cold]
+    fn fragment(&mut self, from: Side, packet: &mut Packet, now: Time) -> Verdict {
+        let behavior = self.shared.behavior.clone();
+        let mut fragments = self.fragments.take().unwrap_or_default();
+        let verdict = fragments.receive(self, &behavior.fragments, from, packet, now);
+        self.fragments = Some(fragments);
+        verdict
+    }
+
     /// Whether packets of this version are neither translated nor filtered.
     #[inline]
     fn passes(&self, packet: &Packet) -> bool {
@@ -194,13 +216,17 @@ impl Nat {
     /// before [`poll_timeout`](Nat::poll_timeout). A driver must not miss this deadline: what is announced here is seen
     /// by others, where all else that falls due is seen by the NAT alone.
     pub fn poll_wake(&self) -> Option<Time> {
+        let fragments = self.fragments.as_ref().and_then(|fragments| fragments.next_deadline());
         let v4 = self.v4.as_ref().and_then(|realm| realm.next_output(&self.shared));
         let v6 = self.v6.as_ref().and_then(|realm| realm.next_output(&self.shared));
-        [v4, v6].into_iter().flatten().min()
+        [fragments, v4, v6].into_iter().flatten().min()
     }
 
     /// Ends what is due, and tells `ended` of each mapping that went, by number.
     pub fn handle_timeout(&mut self, now: Time, ended: &mut dyn FnMut(Ended)) {
+        if let Some(fragments) = &mut self.fragments {
+            fragments.expire(now, &mut self.shared.output);
+        }
         if let Some(realm) = &mut self.v4 {
             realm.expire(&mut self.shared, now);
         }
@@ -214,7 +240,7 @@ impl Nat {
     pub fn reboot(&mut self, ended: &mut dyn FnMut(Ended)) {
         let lost = self.mappings().into_iter().map(|mapping| Ended { mapping, why: MappingEnd::Rebooted });
         self.shared.ended.extend(lost);
-        (self.v4, self.v6) = (None, None);
+        (self.v4, self.v6, self.fragments) = (None, None, None);
         self.shared.output.clear();
         self.tell(ended);
     }
@@ -265,6 +291,23 @@ impl Nat {
     fn tell(&mut self, ended: &mut dyn FnMut(Ended)) {
         self.shared.ended.sort_unstable_by_key(|one| one.mapping.id);
         std::mem::take(&mut self.shared.ended).into_iter().for_each(ended);
+    }
+}
+
+impl Road for Nat {
+    fn travel(&mut self, from: Side, packet: &mut Packet, now: Time) -> Verdict {
+        match from {
+            Side::Inside => self.leave(packet, now),
+            Side::Outside => self.enter(packet, now),
+        }
+    }
+
+    fn hold(&mut self) -> HoldId {
+        self.shared.hold()
+    }
+
+    fn output(&mut self) -> &mut VecDeque<Output> {
+        &mut self.shared.output
     }
 }
 

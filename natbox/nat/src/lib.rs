@@ -11,6 +11,7 @@ mod early;
 mod engine;
 mod expiry;
 mod filter;
+mod fragments;
 mod hairpin;
 mod icmp;
 mod identification;

@@ -14,7 +14,7 @@
 use natbox_wire::{Packet, Protocol, Time};
 
 use crate::Behavior;
-use crate::behavior::{GenericAlg, Refresh, Switch};
+use crate::behavior::{GenericAlg, IpId, Refresh, Switch};
 use crate::key::{Address, Endpoint};
 use crate::realm::Realm;
 use crate::record::NONE;
@@ -27,6 +27,8 @@ use crate::verdict::{Translation, Verdict};
 pub(crate) struct Short {
     /// By how many nanoseconds packets from inside, and from outside, prolong a session.
     prolong: [Option<u64>; 2],
+    /// Whether packets from inside that may be fragmented get another identification.
+    identifies: bool,
 }
 
 impl Short {
@@ -38,6 +40,7 @@ impl Short {
             && timeouts.udp_ports.is_empty();
         let payloads = alg.generic == GenericAlg::Off && alg.sip == Switch::Off && alg.tftp == Switch::Off;
         let others = behavior.degraded.is_empty() && timeouts.absolute.is_none();
+        let others = others && behavior.ip_id != IpId::ZeroIfAtomic;
         let others = others && !Uses::of(behavior).any(Uses::EVERY_PACKET);
         let lifetime = u64::try_from(timeouts.udp.as_nanos()).unwrap_or(u64::MAX);
         let prolong = |refresh: bool| refresh.then_some(lifetime);
@@ -46,6 +49,7 @@ impl Short {
                 prolong(matches!(refresh, Refresh::Outbound | Refresh::Both)),
                 prolong(matches!(refresh, Refresh::Inbound | Refresh::Both)),
             ],
+            identifies: behavior.ip_id == IpId::Unique,
         })
     }
 }
@@ -121,7 +125,9 @@ impl<A: Address> Realm<A> {
     /// What the short way needs of a packet, if it may go there.
     #[inline(always)]
     fn plain(&self, from: Side, packet: &Packet) -> Option<Plain<A>> {
-        self.short?;
+        if self.short?.identifies && from == Side::Inside && !packet.dont_fragment() {
+            return None;
+        }
         let (source, destination) = A::plain_udp(packet)?;
         let hash = match from {
             Side::Inside if self.pool.owns(destination.address) => return None,

@@ -45,6 +45,8 @@ crate::words! {
         HairpinOff = "hairpin-off", "sent from inside to an external address of the same NAT, which does not hairpin";
         UnsupportedProtocol = "unsupported-protocol", "a protocol that this NAT does not translate";
         FragmentUntranslatable = "fragment-untranslatable", "a fragment, and this NAT or firewall handles whole packets only";
+        FragmentWithoutFirst = "fragment-without-first", "a later fragment of a datagram whose first has not been seen, and this NAT or firewall holds none";
+        FragmentRepeated = "fragment-repeated", "a fragment that the box holds already";
         RateLimited = "rate-limited", "an ICMP error of the box's own, beyond what it may send a second (RFC 1812 section 4.3.2.8)";
         QueryDenied = "query-denied", "an ICMP query, and this NAT lets none pass";
         IcmpErrorOff = "icmp-error-off", "an ICMP error, and this NAT translates none that goes this way";
@@ -58,8 +60,9 @@ crate::words! {
         ProtocolUnreachable = "protocol-unreachable", "a protocol that the host does not speak; an ICMP protocol unreachable answers";
         BufferFull = "buffer-full", "the socket's receive buffer was full";
         ReassemblyTimeout = "reassembly-timeout", "the other fragments did not come in time";
-        ReassemblyLimit = "reassembly-limit", "the host's memory for fragments was full";
-        BadFragment = "bad-fragment", "fragments that overlap (RFC 5722), run past 65,535 bytes or have a crooked length";
+        ReassemblyLimit = "reassembly-limit", "the memory for fragments was full";
+        BadFragment = "bad-fragment", "fragments that run past 65,535 bytes or have a crooked length, or whose whole is no packet";
+        FragmentOverlap = "fragment-overlap", "fragments that overlap, or contradict one another about the end (RFC 5722)";
         IcmpUnconcerned = "icmp-unconcerned", "an ICMP message that concerns no socket of this host";
     }
 }
