@@ -18,7 +18,6 @@ mod identification;
 mod key;
 mod lifetime;
 mod policy;
-mod pool;
 mod ports;
 pub mod preset;
 mod realm;
@@ -33,6 +32,7 @@ pub mod verdict;
 
 pub use behavior::Behavior;
 pub use engine::Nat;
+pub use ports::deterministic::PortPlan;
 pub use verdict::{
     Answer, Ended, HoldId, MappingEnd, MappingId, MappingView, Output, Refusal, Side, Translation, Verdict,
 };

@@ -14,7 +14,7 @@
 use natbox_wire::{Packet, Protocol, Time};
 
 use crate::Behavior;
-use crate::behavior::{GenericAlg, IpId, Refresh, Switch};
+use crate::behavior::{Exhausted, GenericAlg, IpId, Refresh, Switch};
 use crate::key::{Address, Endpoint};
 use crate::realm::Realm;
 use crate::record::NONE;
@@ -41,6 +41,7 @@ impl Short {
         let payloads = alg.generic == GenericAlg::Off && alg.sip == Switch::Off && alg.tftp == Switch::Off;
         let others = behavior.degraded.is_empty() && timeouts.absolute.is_none();
         let others = others && behavior.ip_id != IpId::ZeroIfAtomic;
+        let others = others && behavior.exhausted != Exhausted::EvictUnassured;
         let others = others && !Uses::of(behavior).any(Uses::EVERY_PACKET);
         let lifetime = u64::try_from(timeouts.udp.as_nanos()).unwrap_or(u64::MAX);
         let prolong = |refresh: bool| refresh.then_some(lifetime);

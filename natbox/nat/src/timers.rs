@@ -7,7 +7,7 @@ use std::time::Duration;
 use natbox_wire::{Protocol, Time};
 
 use crate::Behavior;
-use crate::behavior::Refresh;
+use crate::behavior::{Exhausted, Refresh};
 use crate::tcp::{Lifetimes, Tcp};
 use crate::udp::Stages;
 
@@ -32,7 +32,11 @@ impl Timers {
         let timeouts = &behavior.timeouts;
         Timers {
             udp: timeouts.udp,
-            stages: Stages::of(timeouts).map(Box::new),
+            // Whoever asks which sessions have seen a reply asks the stages.
+            stages: match behavior.exhausted {
+                Exhausted::EvictUnassured => Some(Box::new(Stages::even_alike(timeouts))),
+                _ => Stages::of(timeouts).map(Box::new),
+            },
             icmp: timeouts.icmp,
             tcp: Lifetimes::of(timeouts),
             absolute: timeouts.absolute,
