@@ -368,6 +368,7 @@ impl<A: Address> Realm<A> {
     fn expire_due(&mut self, nat: &mut Shared, now: Time) {
         while let Some(index) = self.table.next_due(now) {
             self.end_due(nat, index);
+            self.table.prefetch_next();
         }
     }
 

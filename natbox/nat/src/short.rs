@@ -93,12 +93,12 @@ impl<A: Address> Realm<A> {
         for (fetched, (from, packet)) in fetched.iter_mut().zip(batch) {
             fetched.plain = self.plain(*from, packet);
             if let Some(plain) = fetched.plain {
-                self.table.touch(plain.from, plain.hash);
+                self.table.prefetch(plain.from, plain.hash);
             }
         }
         for fetched in &mut fetched[..batch.len().min(STAGE)] {
             if let Some(plain) = fetched.plain {
-                fetched.session = self.table.touch_record(plain.from, plain.hash);
+                fetched.session = self.table.prefetch_record(plain.from, plain.hash);
             }
         }
         fetched
