@@ -86,6 +86,7 @@ fn messages(entry: &Node, behavior: &mut Behavior) {
     set(&mut behavior.icmp_kills_mapping, word(entry, "icmp_kills_mapping"));
     set(&mut behavior.icmp_source_filter, word(entry, "icmp_source_filter"));
     set(&mut behavior.icmp_originate, word(entry, "icmp_originate"));
+    set(&mut behavior.answer_ping, word(entry, "answer_ping"));
     set(&mut behavior.icmp_query, word(entry, "icmp_query"));
     set(&mut behavior.icmp_identifier, word(entry, "icmp_identifier"));
     set(&mut behavior.too_big, word(entry, "too_big"));

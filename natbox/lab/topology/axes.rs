@@ -147,7 +147,12 @@ pub(crate) const AXES: &[Field] = &[
         "Whether ICMP errors from addresses that the session does not concern are dropped (RFC 4787 REQ-12a).",
     ),
     optional("icmp_originate", &SWITCH, "Whether the box originates ICMP errors (RFC 5508 REQ-9)."),
-    optional("icmp_query", &word::<IcmpQuery>(), "Whether ICMP queries pass (RFC 5508 REQ-1)."),
+    optional(
+        "answer_ping",
+        &SWITCH,
+        "Whether the box answers pings from outside that nothing inside wants (RFC 1812 section 4.3.3.6 asks for it).",
+    ),
+    optional("icmp_query", &word::<IcmpQuery>(), "Which ICMP queries pass (RFC 5508 REQ-1, REQ-10)."),
     optional("icmp_identifier", &word::<IcmpIdentifier>(), "Which identifier a query gets outside."),
     optional("too_big", &word::<TooBig>(), "Packets too big for the next link that may not be fragmented."),
     optional("ttl", &word::<Ttl>(), "What the box does to the time to live."),

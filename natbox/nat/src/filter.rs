@@ -62,6 +62,8 @@ pub(crate) fn admits<A: Address>(table: &Table<A>, behavior: &Behavior, mapping:
             first.is_some_and(|first| table.is_permitted_first(first, remote))
                 || table.permissions.as_ref().is_some_and(|all| all.contains(mapping, record, remote.address))
         }
+        // Only connections that the inside has begun: those have sessions, which need not ask.
+        (Filtering::ConnectionDependent, _) if record.protocol == Protocol::Tcp => false,
         (Filtering::AddressAndPortDependent | Filtering::ConnectionDependent, FilterScope::Mapping) => {
             table.find_on(mapping, remote).is_some_and(|index| table.session(index).permits())
         }

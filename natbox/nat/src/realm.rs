@@ -8,10 +8,6 @@
 //! Where nothing is translated the same road serves as a stateful firewall: every external endpoint is the
 //! internal one, and the mapping rule, which could only name it, counts as endpoint-independent.
 //!
-//! Hairpinned echo has a single identifier for both ends. It leaves with the sender's external identifier, and that
-//! is what the second half looks up: behind one external address a host that pings it reaches itself (RFC 5508
-//! REQ-7 asks no more of a NAT that rewrites identifiers).
-
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -19,17 +15,20 @@ use natbox_wire::{DropReason, Packet, Protocol, Side as End, Time};
 use rand_pcg::Pcg64Mcg;
 
 use crate::Behavior;
-use crate::behavior::{Hairpin, HairpinFilter, Mapping as MappingRule, SessionAffinity};
+use crate::behavior::{
+    ExpiryNotify, Hairpin, HairpinFilter, Mapping as MappingRule, PortConflict, PortOverlap, Ports, SessionAffinity,
+};
 use crate::classify::{Class, Flow, classify};
 use crate::early::Early;
 use crate::filter::{self, Permissions};
 use crate::icmp;
+use crate::identification::Identification;
 use crate::key::{Address, Endpoint, Hash};
 use crate::pool::Pool;
 use crate::record::{Mapping, Opening};
 use crate::short::Short;
 use crate::table::{Aside, Table};
-use crate::tcp::Tcp;
+use crate::tcp::{HeldSyns, Tcp, Track};
 use crate::timers::{Side, Timers};
 use crate::udp::Datagrams;
 use crate::uses::Uses;
@@ -50,19 +49,16 @@ pub(crate) struct Shared {
     pub(crate) output: VecDeque<Output>,
     /// The number of the next packet that is held.
     pub(crate) next_hold: u64,
+    /// How queries get their identifiers.
+    pub(crate) identifiers: Ports,
+    pub(crate) identification: Identification,
 }
 
 impl Shared {
     /// A number for a packet that is held.
-    #[allow(dead_code, reason = "for the mechanisms that hold packets")]
     pub(crate) fn hold(&mut self) -> HoldId {
         self.next_hold += 1;
         HoldId(self.next_hold)
-    }
-
-    /// When a packet that is held may go on or die next, or one of the NAT's own making may leave.
-    pub(crate) fn next_output(&self) -> Option<Time> {
-        None
     }
 }
 
@@ -72,6 +68,10 @@ pub(crate) struct Realm<A> {
     pub(crate) translates: bool,
     pub(crate) table: Table<A>,
     pub(crate) pool: Pool<A>,
+    /// SYNs that nobody asked for.
+    pub(crate) syns: HeldSyns<A>,
+    /// Where connections stand in their sequence spaces, where an axis asks.
+    pub(crate) tracks: Aside<Track>,
     /// The short way, where the behaviour has one.
     pub(crate) short: Option<Short>,
     /// The stages of UDP sessions, where they count.
@@ -81,9 +81,9 @@ pub(crate) struct Realm<A> {
 }
 
 /// One half of a packet's way: the session that it takes.
-struct Passage {
-    session: u32,
-    new_mapping: bool,
+pub(crate) struct Passage {
+    pub(crate) session: u32,
+    pub(crate) new_mapping: bool,
 }
 
 /// A refusal without a mapping.
@@ -109,26 +109,32 @@ impl<A: Address> Realm<A> {
             true => *behavior.mapping.of(protocol),
             false => MappingRule::EndpointIndependent,
         });
-        let table = Table::new(hash.clone(), rules, affinity, Permissions::of(behavior, hash.clone()));
-        let (datagrams, early) = (Aside::default(), Early::new(hash.clone()));
-        let short = Short::of(behavior, translates);
-        Realm { translates, table, pool: Pool::new(external, hash), short, datagrams, early }
+        let mut table = Table::new(hash.clone(), rules, affinity, Permissions::of(behavior, hash.clone()));
+        table.exclusive =
+            behavior.ports.overlap == PortOverlap::None && behavior.ports.conflict != PortConflict::Overload;
+        let (pool, datagrams, early) = (Pool::new(external, hash.clone()), Aside::default(), Early::new(hash));
+        let (short, syns, tracks) = (Short::of(behavior, translates), HeldSyns::default(), Aside::default());
+        Realm { translates, table, pool, syns, tracks, short, datagrams, early }
     }
 
     /// A packet from inside.
     #[inline]
     pub(crate) fn outbound(&mut self, nat: &mut Shared, packet: &mut Packet, now: Time) -> Verdict {
         self.expire(nat, now);
-        let flow = match classify(packet) {
+        let flow = match classify(packet, nat.behavior.icmp_query) {
             Ok(Class::Flow(flow)) => flow,
-            Ok(Class::Error) => return verdict(icmp::outbound(self, &nat.behavior, packet)),
-            Err(reason) => return Verdict::Drop(refuse(reason)),
+            Ok(Class::Error) => return verdict(icmp::outbound(self, nat, packet, now)),
+            Err(reason) => return Verdict::Drop(Refusal { answer: icmp::answer_to(reason), ..refuse(reason) }),
         };
         if self.translates && self.pool.owns(flow.destination.address) {
             return verdict(self.hairpin(nat, packet, flow, now));
         }
-        match self.leave(nat, flow, now) {
-            Ok(passage) => self.forward(packet, Side::Inside, passage),
+        match self.leave(nat, packet, flow, now) {
+            Ok(passage) => {
+                let verdict = self.forward(packet, Side::Inside, passage);
+                self.identify(nat, packet);
+                verdict
+            }
             Err(refusal) => Verdict::Drop(refusal),
         }
     }
@@ -137,9 +143,9 @@ impl<A: Address> Realm<A> {
     #[inline]
     pub(crate) fn inbound(&mut self, nat: &mut Shared, packet: &mut Packet, now: Time) -> Verdict {
         self.expire(nat, now);
-        let flow = match classify(packet) {
+        let flow = match classify(packet, nat.behavior.icmp_query) {
             Ok(Class::Flow(flow)) => flow,
-            Ok(Class::Error) => return verdict(icmp::inbound(self, packet)),
+            Ok(Class::Error) => return verdict(icmp::inbound(self, nat, packet, now)),
             Err(reason) => return Verdict::Drop(refuse(reason)),
         };
         if nat.uses.any(Uses::BLACKLIST)
@@ -147,9 +153,9 @@ impl<A: Address> Realm<A> {
         {
             return Verdict::Drop(refusal);
         }
-        match self.enter(nat, flow, true, now) {
+        match self.enter(nat, packet, flow, true, now) {
             Ok(passage) => self.forward(packet, Side::Outside, passage),
-            Err(refusal) => Verdict::Drop(refusal),
+            Err(refusal) => self.unsolicited(nat, packet, Side::Outside, flow, refusal, now),
         }
     }
 
@@ -166,30 +172,47 @@ impl<A: Address> Realm<A> {
         Verdict::Forward(self.translation(passage))
     }
 
+    /// A packet that has its external source gets the identification that goes with it.
+    #[inline(always)]
+    fn identify(&self, nat: &mut Shared, packet: &mut Packet) {
+        if self.translates {
+            nat.identification.give(packet);
+        }
+    }
+
     /// A packet from inside to one of the NAT's own addresses.
     #[inline(never)]
     fn hairpin(&mut self, nat: &mut Shared, packet: &mut Packet, flow: Flow<A>, now: Time) -> Result<Verdict, Refusal> {
         if *nat.behavior.hairpin.of(flow.protocol) == Hairpin::Off {
             return Err(refuse(DropReason::HairpinOff));
         }
-        let sender = self.leave(nat, flow, now)?;
+        if !icmp::hairpins(&nat.behavior, flow.protocol, packet.is_ipv6()) {
+            return Err(refuse(DropReason::NoMapping));
+        }
+        let sender = self.leave(nat, packet, flow, now)?;
         let external = self.table.session(sender.session).external;
         let judged = nat.behavior.hairpin_filter == HairpinFilter::Apply;
-        let receiver = self.enter(nat, flow.leaving_as(external), judged, now)?;
+        let flow = flow.leaving_as(external);
+        let receiver = match self.enter(nat, packet, flow, judged, now) {
+            Ok(receiver) => receiver,
+            Err(refusal) => return Ok(self.unsolicited(nat, packet, Side::Inside, flow, refusal, now)),
+        };
         if *nat.behavior.hairpin.of(flow.protocol) == Hairpin::ExternalSource {
             external.write(End::Source, packet);
         }
+        self.identify(nat, packet);
         self.table.session(receiver.session).internal.write(End::Destination, packet);
         Ok(Verdict::Hairpin { source: self.translation(sender), destination: self.translation(receiver) })
     }
 
     /// The outbound half: by which external endpoint the packet leaves.
     #[inline(always)]
-    fn leave(&mut self, nat: &mut Shared, flow: Flow<A>, now: Time) -> Result<Passage, Refusal> {
+    fn leave(&mut self, nat: &mut Shared, packet: &Packet, flow: Flow<A>, now: Time) -> Result<Passage, Refusal> {
         let remote = flow.destination.as_remote(flow.protocol);
         match self.table.find_outbound(flow.protocol, flow.source, remote) {
+            Some(session) if flow.protocol == Protocol::Tcp => self.leave_segment(nat, packet, session, flow, now),
             Some(session) => Ok(self.pass(nat, session, Side::Inside, flow, now)),
-            None => self.leave_anew(nat, flow, remote, now),
+            None => self.leave_anew(nat, packet, flow, remote, now),
         }
     }
 
@@ -198,12 +221,13 @@ impl<A: Address> Realm<A> {
     fn leave_anew(
         &mut self,
         nat: &mut Shared,
+        packet: &Packet,
         flow: Flow<A>,
         remote: Endpoint<A>,
         now: Time,
     ) -> Result<Passage, Refusal> {
         if !flow.opens {
-            return Err(refuse(DropReason::NoSession));
+            self.may_open(nat, flow)?;
         }
         if self.table.is_full() {
             return Err(refuse(DropReason::SessionsExhausted));
@@ -219,10 +243,13 @@ impl<A: Address> Realm<A> {
             None => self.open_mapping(nat, &flow, towards, now).map_err(refuse)?,
         };
         let session = self.open_session(nat, mapping, remote, Side::Inside, now);
+        if flow.protocol == Protocol::Tcp {
+            self.segment_opened(nat, packet, session, Side::Inside, flow, now);
+        }
         Ok(Passage { session, new_mapping: known.is_none() })
     }
 
-    fn open_mapping(
+    pub(crate) fn open_mapping(
         &mut self,
         nat: &mut Shared,
         flow: &Flow<A>,
@@ -244,12 +271,20 @@ impl<A: Address> Realm<A> {
         if self.pool.is_empty() {
             return Err(DropReason::NoRoute);
         }
-        let (pooling, ports) = (nat.behavior.pooling, &nat.behavior.ports);
-        let taken = self.pool.take(flow.protocol, flow.source, pooling, ports, &mut nat.random);
+        let Shared { behavior, identifiers, random, .. } = nat;
+        let ports = if flow.protocol == Protocol::Icmp { identifiers } else { &behavior.ports };
+        let taken = self.pool.take(flow.protocol, flow.source, behavior.pooling, ports, random);
         taken.ok_or(DropReason::PortsExhausted)
     }
 
-    fn open_session(&mut self, nat: &Shared, mapping: u32, remote: Endpoint<A>, side: Side, now: Time) -> u32 {
+    pub(crate) fn open_session(
+        &mut self,
+        nat: &Shared,
+        mapping: u32,
+        remote: Endpoint<A>,
+        side: Side,
+        now: Time,
+    ) -> u32 {
         let (protocol, internal) = (self.table.mapping(mapping).protocol, self.table.mapping(mapping).internal);
         let leads = match nat.behavior.session_affinity {
             SessionAffinity::On => self.table.find_outbound(protocol, internal, remote).is_none(),
@@ -270,10 +305,17 @@ impl<A: Address> Realm<A> {
 
     /// The inbound half: to which internal endpoint the packet goes. `judged` says whether the filter has a say.
     #[inline(always)]
-    fn enter(&mut self, nat: &mut Shared, flow: Flow<A>, judged: bool, now: Time) -> Result<Passage, Refusal> {
+    fn enter(
+        &mut self,
+        nat: &mut Shared,
+        packet: &Packet,
+        flow: Flow<A>,
+        judged: bool,
+        now: Time,
+    ) -> Result<Passage, Refusal> {
         let remote = flow.source.as_remote(flow.protocol);
         let Some(index) = self.table.find_inbound(flow.protocol, flow.destination, remote) else {
-            return self.enter_anew(nat, flow, remote, judged, now);
+            return self.enter_anew(nat, packet, flow, remote, judged, now);
         };
         let session = self.table.session(index);
         let mapping = session.mapping_of(index);
@@ -282,13 +324,16 @@ impl<A: Address> Realm<A> {
             self.uninvited(nat, &flow, Some(mapping), now);
             return Err(refusal);
         }
+        if flow.protocol == Protocol::Tcp {
+            return self.enter_segment(nat, packet, index, flow, judged, now);
+        }
         self.pin(nat, index);
         Ok(self.pass(nat, index, Side::Outside, flow, now))
     }
 
     /// With affinity, replies use the mapping that let the packet in.
     #[inline]
-    fn pin(&mut self, nat: &Shared, index: u32) {
+    pub(crate) fn pin(&mut self, nat: &Shared, index: u32) {
         if !self.table.session(index).leads() && nat.behavior.session_affinity == SessionAffinity::On {
             self.table.lead(index);
         }
@@ -299,6 +344,7 @@ impl<A: Address> Realm<A> {
     fn enter_anew(
         &mut self,
         nat: &mut Shared,
+        packet: &Packet,
         flow: Flow<A>,
         remote: Endpoint<A>,
         judged: bool,
@@ -325,6 +371,9 @@ impl<A: Address> Realm<A> {
             return refuse(DropReason::SessionsExhausted);
         }
         let index = self.open_session(nat, mapping, remote, Side::Outside, now);
+        if flow.protocol == Protocol::Tcp {
+            self.segment_opened(nat, packet, index, Side::Outside, flow, now);
+        }
         self.pin(nat, index);
         Ok(Passage { session: index, new_mapping: false })
     }
@@ -332,10 +381,9 @@ impl<A: Address> Realm<A> {
     /// A packet of a known session passes: it gives permission and touches the timers.
     #[inline(always)]
     fn pass(&mut self, nat: &Shared, index: u32, side: Side, flow: Flow<A>, now: Time) -> Passage {
-        let session = self.table.session_mut(index);
-        let permits = session.permits();
+        let permits = self.table.session(index).permits();
         let deadline = match nat.timers.stages.is_some() && flow.protocol == Protocol::Udp {
-            false => nat.timers.after(&mut session.tcp, flow.protocol, side, flow.flags, now),
+            false => nat.timers.after(flow.protocol, side, now),
             true => self.after_datagram(nat, index, side, now),
         };
         if side == Side::Inside && !permits {
@@ -359,15 +407,28 @@ impl<A: Address> Realm<A> {
     /// Ends what is due.
     #[inline]
     pub(crate) fn expire(&mut self, nat: &mut Shared, now: Time) {
-        if self.table.next_deadline().is_some_and(|next| next <= now) {
+        if self.table.next_deadline().is_some_and(|next| next <= now) || self.syns.is_due(now) {
             self.expire_due(nat, now);
         }
     }
 
+    /// When something will be due next.
+    pub(crate) fn next_deadline(&self) -> Option<Time> {
+        [self.table.next_deadline(), self.syns.next_deadline()].into_iter().flatten().min()
+    }
+
+    /// When a packet that is held may go on or die next, or one of the NAT's own making may leave.
+    pub(crate) fn next_output(&self, nat: &Shared) -> Option<Time> {
+        let tells = nat.behavior.expiry_notify != ExpiryNotify::None;
+        let notice = self.table.next_deadline().filter(|_| tells);
+        [notice, self.syns.next_deadline()].into_iter().flatten().min()
+    }
+
     #[cold]
     fn expire_due(&mut self, nat: &mut Shared, now: Time) {
+        self.syns.expire(nat, now);
         while let Some(index) = self.table.next_due(now) {
-            self.end_due(nat, index);
+            self.end_due(nat, index, now);
             self.table.prefetch_next();
         }
     }

@@ -95,7 +95,7 @@ impl<A: Address> Record<A> {
             external: new.external,
             remote: Endpoint::unspecified(),
             protocol: new.protocol,
-            tcp: Tcp::Established,
+            tcp: Tcp::NONE,
             session: 0,
             mapping: dependent | findable,
             marks: 0,

@@ -76,7 +76,7 @@ impl<A: Address> Realm<A> {
     #[inline(always)]
     pub(crate) fn short_way(&mut self, from: Side, packet: &mut Packet, now: Time) -> Option<Verdict> {
         let plain = self.plain(from, packet)?;
-        if self.table.is_due(now) {
+        if self.table.is_due(now) || self.syns.is_due(now) {
             return None;
         }
         let session = match from {
@@ -108,7 +108,7 @@ impl<A: Address> Realm<A> {
     #[inline(always)]
     pub(crate) fn short_way_fetched(&mut self, fetched: Fetched<A>, packet: &mut Packet, now: Time) -> Option<Verdict> {
         let (plain, session) = (fetched.plain?, fetched.session);
-        if self.table.is_due(now) {
+        if self.table.is_due(now) || self.syns.is_due(now) {
             return None;
         }
         let is_it = match plain.from {

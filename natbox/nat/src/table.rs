@@ -92,6 +92,8 @@ pub(crate) struct Table<A> {
     hash: Hash,
     /// Which remotes share a mapping, by protocol.
     rules: [Rule; 3],
+    /// Whether no two mappings share an external endpoint: then none is sought before another is added.
+    pub(crate) exclusive: bool,
     /// Whether another session takes over when a leading one ends.
     affinity: bool,
     /// The mapping looked at last: whoever asks about a mapping asks about the packet just handled.
@@ -115,6 +117,7 @@ impl<A: Address> Table<A> {
             ends: Aside::default(),
             hash,
             rules,
+            exclusive: false,
             affinity,
             recent: [NONE; 2],
         }
@@ -163,9 +166,9 @@ impl<A: Address> Table<A> {
         index
     }
 
-    /// When a mapping was made.
-    fn created_at(&self, index: u32) -> Time {
-        self.created.get(index).copied().unwrap_or_default()
+    /// Lets the rule name this mapping for no further session.
+    pub(crate) fn hide(&mut self, mapping: u32) {
+        self.records[mapping].mapping &= !of_mapping::FINDABLE;
     }
 
     /// Adds a session to a mapping.
@@ -206,7 +209,7 @@ impl<A: Address> Table<A> {
             external,
             remote,
             protocol,
-            tcp: crate::tcp::Tcp::Established,
+            tcp: crate::tcp::Tcp::NONE,
             session: 0,
             mapping: 0,
             marks: 0,
@@ -289,7 +292,7 @@ impl<A: Address> Table<A> {
             towards: record.has(of_mapping::DEPENDENT).then(|| record.towards()),
             findable: record.has(of_mapping::FINDABLE),
             id: record.id,
-            created: self.created_at(index),
+            created: self.created(index),
         };
         self.records.remove(index);
         mapping

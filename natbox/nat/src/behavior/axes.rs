@@ -121,6 +121,7 @@ impl Behavior {
         rows.word("unsolicited_syn", self.unsolicited_syn);
         rows.word("unsolicited_udp", self.unsolicited_udp);
         rows.word("tcp_no_state", self.tcp_no_state);
+        rows.word("tcp_machine", self.tcp_machine);
         rows.word("tcp_established_on", self.tcp_established_on);
         rows.word("tcp_simopen", self.tcp_simopen);
         rows.word("tcp_window", self.tcp_window);
@@ -170,6 +171,7 @@ fn timeout_axes(timeouts: &Timeouts, rows: &mut Rows) {
     rows.time("timeouts.tcp_opening", timeouts.tcp_opening);
     rows.time("timeouts.tcp_partial_open", timeouts.tcp_partial_open());
     rows.time("timeouts.tcp_established", timeouts.tcp_established);
+    rows.time("timeouts.tcp_pickup", timeouts.tcp_pickup());
     rows.time("timeouts.tcp_half_closed", timeouts.tcp_half_closed());
     rows.time("timeouts.tcp_close_wait", timeouts.tcp_close_wait());
     rows.time("timeouts.tcp_closing", timeouts.tcp_closing);

@@ -40,7 +40,8 @@ impl<A: Address> Table<A> {
 
     /// Lets a new mapping be found by its external endpoint.
     pub(super) fn link_by_endpoint(&mut self, index: u32) {
-        match self.head_by_endpoint(index) {
+        debug_assert!(!self.exclusive || self.head_by_endpoint(index).is_none(), "two mappings on one endpoint");
+        match if self.exclusive { None } else { self.head_by_endpoint(index) } {
             None => {
                 self.by_endpoint.insert(self.hashes(index).1, index);
                 self.records[index].mapping |= of_mapping::HEADS_ENDPOINT;

@@ -207,13 +207,13 @@ impl<A: Address> Table<A> {
             internal: record.internal.to_socket(),
             external: record.external.to_socket(),
             towards: record.has(of_mapping::DEPENDENT).then(|| record.towards().to_socket()),
-            created: self.created_at(index),
+            created: self.created(index),
         }
     }
 
     /// When a mapping was made.
     pub(crate) fn created(&self, mapping: u32) -> Time {
-        self.created_at(mapping)
+        self.created.get(mapping).copied().unwrap_or_default()
     }
 
     /// The live mappings with their indices, in no order that means anything.
