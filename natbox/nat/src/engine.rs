@@ -45,11 +45,10 @@ impl Nat {
         let (timers, uses) = (Timers::of(&behavior), Uses::of(&behavior));
         let random = Pcg64Mcg::seed_from_u64(seed);
         let (ended, output) = (Vec::new(), VecDeque::new());
-        let identifiers = behavior.icmp_identifier.ports();
         let identification = Identification::new(behavior.ip_id, seed);
-        let (next_id, next_hold) = (1, 0);
+        let (next_id, next_hold, first) = (1, 0, Time::ZERO);
         let shared =
-            Shared { behavior, timers, uses, random, next_id, ended, output, next_hold, identifiers, identification };
+            Shared { behavior, timers, uses, random, now: first, next_id, ended, output, next_hold, identification };
         Nat { shared, external: external.into(), seed, v4: None, v6: None, fragments: None }
     }
 
@@ -66,7 +65,7 @@ impl Nat {
     /// A packet from inside. The caller has routed it: it is for the outside, or for an external address.
     #[inline]
     pub fn outbound(&mut self, packet: &mut Packet, now: Time) -> Verdict {
-        let short = self.v4.as_mut().and_then(|realm| realm.short_way(Side::Inside, packet, now));
+        let short = self.v4.as_mut().and_then(|realm| realm.short_way(&mut self.shared, Side::Inside, packet, now));
         short.unwrap_or_else(|| self.outbound_at_length(packet, now))
     }
 
@@ -93,7 +92,7 @@ impl Nat {
     /// A packet from outside.
     #[inline]
     pub fn inbound(&mut self, packet: &mut Packet, now: Time) -> Verdict {
-        let short = self.v4.as_mut().and_then(|realm| realm.short_way(Side::Outside, packet, now));
+        let short = self.v4.as_mut().and_then(|realm| realm.short_way(&mut self.shared, Side::Outside, packet, now));
         short.unwrap_or_else(|| self.inbound_at_length(packet, now))
     }
 
@@ -125,7 +124,9 @@ impl Nat {
             let fetched = self.v4.as_ref().map(|realm| realm.fetch(stage));
             for (place, (from, packet)) in stage.iter_mut().enumerate() {
                 let short = match (&mut self.v4, &fetched) {
-                    (Some(realm), Some(fetched)) => realm.short_way_fetched(fetched[place], packet, now),
+                    (Some(realm), Some(fetched)) => {
+                        realm.short_way_fetched(&mut self.shared, fetched[place], packet, now)
+                    }
                     _ => None,
                 };
                 verdicts.push(short.unwrap_or_else(|| match from {
@@ -259,7 +260,7 @@ impl Road for Nat {
 /// Whether a behaviour rewrites addresses of IPv4, or of IPv6.
 fn translates(behavior: &Behavior, ipv6: bool) -> bool {
     match ipv6 {
-        false => behavior.translation == TranslationKind::Napt,
+        false => behavior.translation != TranslationKind::None,
         true => behavior.ipv6 == Ipv6::Napt,
     }
 }

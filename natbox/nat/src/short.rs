@@ -14,9 +14,9 @@
 use natbox_wire::{Packet, Protocol, Time};
 
 use crate::Behavior;
-use crate::behavior::{GenericAlg, Refresh, Switch};
+use crate::behavior::{Exhausted, GenericAlg, Refresh, Switch};
 use crate::key::{Address, Endpoint};
-use crate::realm::Realm;
+use crate::realm::{Realm, Shared};
 use crate::record::NONE;
 use crate::timers::Side;
 use crate::uses::Uses;
@@ -38,6 +38,7 @@ impl Short {
             && timeouts.udp_ports.is_empty();
         let payloads = alg.generic == GenericAlg::Off && alg.sip == Switch::Off && alg.tftp == Switch::Off;
         let others = behavior.degraded.is_empty() && timeouts.absolute.is_none();
+        let others = others && behavior.exhausted != Exhausted::EvictUnassured;
         let others = others && !Uses::of(behavior).any(Uses::EVERY_PACKET);
         let lifetime = u64::try_from(timeouts.udp.as_nanos()).unwrap_or(u64::MAX);
         let prolong = |refresh: bool| refresh.then_some(lifetime);
@@ -74,7 +75,13 @@ pub(crate) struct Fetched<A> {
 impl<A: Address> Realm<A> {
     /// Takes a packet the short way, if that is its way.
     #[inline(always)]
-    pub(crate) fn short_way(&mut self, from: Side, packet: &mut Packet, now: Time) -> Option<Verdict> {
+    pub(crate) fn short_way(
+        &mut self,
+        nat: &mut Shared,
+        from: Side,
+        packet: &mut Packet,
+        now: Time,
+    ) -> Option<Verdict> {
         let plain = self.plain(from, packet)?;
         if self.table.is_due(now) || self.syns.is_due(now) {
             return None;
@@ -83,7 +90,7 @@ impl<A: Address> Realm<A> {
             Side::Inside => self.table.find_plain_outbound(plain.hash, plain.source, plain.destination),
             Side::Outside => self.table.find_plain_inbound(plain.hash, plain.destination, plain.source),
         };
-        self.go(plain, session?, packet, now)
+        self.go(nat, plain, session?, packet, now)
     }
 
     /// Brings near what the packets of a batch will need; [`STAGE`] packets at most.
@@ -106,7 +113,13 @@ impl<A: Address> Realm<A> {
 
     /// Takes a packet the short way for which everything has been fetched, if that is its way.
     #[inline(always)]
-    pub(crate) fn short_way_fetched(&mut self, fetched: Fetched<A>, packet: &mut Packet, now: Time) -> Option<Verdict> {
+    pub(crate) fn short_way_fetched(
+        &mut self,
+        nat: &mut Shared,
+        fetched: Fetched<A>,
+        packet: &mut Packet,
+        now: Time,
+    ) -> Option<Verdict> {
         let (plain, session) = (fetched.plain?, fetched.session);
         if self.table.is_due(now) || self.syns.is_due(now) {
             return None;
@@ -115,7 +128,7 @@ impl<A: Address> Realm<A> {
             Side::Inside => self.table.is_plain_outbound(session, plain.source, plain.destination),
             Side::Outside => self.table.is_plain_inbound(session, plain.destination, plain.source),
         };
-        if is_it { self.go(plain, session, packet, now) } else { None }
+        if is_it { self.go(nat, plain, session, packet, now) } else { None }
     }
 
     /// What the short way needs of a packet, if it may go there.
@@ -133,13 +146,16 @@ impl<A: Address> Realm<A> {
 
     /// A packet of this session goes the short way, unless its deadline must be armed anew.
     #[inline(always)]
-    fn go(&mut self, plain: Plain<A>, index: u32, packet: &mut Packet, now: Time) -> Option<Verdict> {
+    fn go(&mut self, nat: &mut Shared, plain: Plain<A>, index: u32, packet: &mut Packet, now: Time) -> Option<Verdict> {
         let session = self.table.session_mut(index);
         if let Some(nanos) = self.short?.prolong[plain.from as usize] {
             session.prolong(Time::from_nanos(now.as_nanos().saturating_add(nanos)))?;
         }
         match plain.from {
-            Side::Inside => session.external.write_plain(natbox_wire::Side::Source, packet),
+            Side::Inside => {
+                session.external.write_plain(natbox_wire::Side::Source, packet);
+                nat.identification.give(packet);
+            }
             Side::Outside => session.internal.write_plain(natbox_wire::Side::Destination, packet),
         }
         let mapping = session.id;
