@@ -289,7 +289,8 @@ impl Nat {
 
     fn tell(&mut self, ended: &mut dyn FnMut(Ended)) {
         self.shared.ended.sort_unstable_by_key(|one| one.mapping.id);
-        std::mem::take(&mut self.shared.ended).into_iter().for_each(ended);
+        self.shared.ended.drain(..).for_each(ended);
+        self.shared.ended.shrink_to(64);
     }
 }
 
