@@ -172,6 +172,10 @@ impl Bench {
             Verdict::Drop(_) | Verdict::Pass | Verdict::Hold(_) => {
                 assert_eq!(before, after, "{verdict:?} leaves a packet as it is");
             }
+            // The last fragment to come goes on as the whole datagram (`fragments: reassemble`).
+            Verdict::Forward(_) | Verdict::Hairpin { .. } if before.is_fragment() && !after.is_fragment() => {
+                assert_eq!(Packet::parse(after.bytes().to_vec()).as_ref(), Ok(&after));
+            }
             Verdict::Forward(_) | Verdict::Hairpin { .. } if rewrites_payloads(self.nat.behavior()) => {
                 assert_eq!(Packet::parse(after.bytes().to_vec()).as_ref(), Ok(&after));
                 assert_eq!(before.transport_checksum_ok(), after.transport_checksum_ok());
