@@ -1,13 +1,14 @@
 //! The NAT engine's driver contract.
 
 use std::collections::VecDeque;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddrV4};
 use std::sync::Arc;
 
-use natbox_wire::{Packet, Time};
+use natbox_wire::{Packet, Protocol, Time};
 use rand_core::SeedableRng;
 use rand_pcg::Pcg64Mcg;
 
+use crate::alg::{Algs, Helper};
 use crate::behavior::{Filtering, Ipv6, TranslationKind};
 use crate::fragments::{Fragments, Road};
 use crate::key::{Address, Hash};
@@ -35,6 +36,8 @@ pub struct Nat {
     v6: Option<Box<Realm<Ipv6Addr>>>,
     // Made when the first fragment comes.
     fragments: Option<Box<Fragments>>,
+    // Made when the first packet comes that an ALG may look at.
+    algs: Option<Box<Algs>>,
 }
 
 impl Nat {
@@ -44,7 +47,7 @@ impl Nat {
         let random = Pcg64Mcg::seed_from_u64(seed);
         let (ended, output) = (Vec::new(), VecDeque::new());
         let shared = Shared { behavior, timers, uses, random, next_id: 1, ended, output, next_hold: 0 };
-        Nat { shared, external: external.into(), seed, v4: None, v6: None, fragments: None }
+        Nat { shared, external: external.into(), seed, v4: None, v6: None, fragments: None, algs: None }
     }
 
     /// How it behaves.
@@ -71,6 +74,9 @@ impl Nat {
         }
         if packet.is_fragment() {
             return self.fragment(Side::Inside, packet, now);
+        }
+        if self.shared.uses.any(Uses::PAYLOADS) {
+            return self.payload(Side::Inside, packet, now);
         }
         self.leave(packet, now)
     }
@@ -99,6 +105,9 @@ impl Nat {
         if packet.is_fragment() {
             return self.fragment(Side::Outside, packet, now);
         }
+        if self.shared.uses.any(Uses::PAYLOADS) {
+            return self.payload(Side::Outside, packet, now);
+        }
         self.enter(packet, now)
     }
 
@@ -117,6 +126,16 @@ impl Nat {
         let mut fragments = self.fragments.take().unwrap_or_default();
         let verdict = fragments.receive(self, &behavior.fragments, from, packet, now);
         self.fragments = Some(fragments);
+        verdict
+    }
+
+    /// A whole packet whose payload may be looked at.
+    #[cold]
+    fn payload(&mut self, from: Side, packet: &mut Packet, now: Time) -> Verdict {
+        let rules = self.shared.behavior.alg;
+        let mut algs = self.algs.take().unwrap_or_default();
+        let verdict = algs.receive(self, &rules, from, packet, now);
+        self.algs = Some(algs);
         verdict
     }
 
@@ -161,7 +180,7 @@ impl Nat {
     pub fn reboot(&mut self, ended: &mut dyn FnMut(Ended)) {
         let lost = self.mappings().into_iter().map(|mapping| Ended { mapping, why: MappingEnd::Rebooted });
         self.shared.ended.extend(lost);
-        (self.v4, self.v6, self.fragments) = (None, None, None);
+        (self.v4, self.v6, self.fragments, self.algs) = (None, None, None, None);
         self.shared.output.clear();
         self.tell(ended);
     }
@@ -208,10 +227,10 @@ impl Nat {
 
 impl Road for Nat {
     fn travel(&mut self, from: Side, packet: &mut Packet, now: Time) -> Verdict {
-        match from {
-            Side::Inside => self.leave(packet, now),
-            Side::Outside => self.enter(packet, now),
+        if self.shared.uses.any(Uses::PAYLOADS) {
+            return self.payload(from, packet, now);
         }
+        self.carry(from, false, packet, now)
     }
 
     fn hold(&mut self) -> HoldId {
@@ -220,6 +239,28 @@ impl Road for Nat {
 
     fn output(&mut self) -> &mut VecDeque<Output> {
         &mut self.shared.output
+    }
+}
+
+impl Helper for Nat {
+    fn carry(&mut self, from: Side, expected: bool, packet: &mut Packet, now: Time) -> Verdict {
+        match (from, &mut self.v4) {
+            (Side::Inside, _) => self.leave(packet, now),
+            (Side::Outside, Some(realm)) if expected => realm.inbound_expected(&mut self.shared, packet, now),
+            (Side::Outside, _) => self.enter(packet, now),
+        }
+    }
+
+    fn reserve(
+        &mut self,
+        protocol: Protocol,
+        internal: SocketAddrV4,
+        remote: Ipv4Addr,
+        now: Time,
+    ) -> Option<SocketAddrV4> {
+        let realm = realm(&mut self.v4, &self.shared, &self.external, self.seed);
+        let external = realm.reserve(&mut self.shared, protocol, internal.into(), remote, now)?;
+        Some(SocketAddrV4::new(external.address, external.port))
     }
 }
 

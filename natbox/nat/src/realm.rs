@@ -15,7 +15,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use natbox_wire::{DropReason, Packet, Protocol, Side as End, Time};
+use natbox_wire::{DropReason, Packet, Protocol, Side as End, TcpFlags, Time};
 use rand_pcg::Pcg64Mcg;
 
 use crate::Behavior;
@@ -150,6 +150,33 @@ impl<A: Address> Realm<A> {
             Ok(passage) => self.forward(packet, Side::Outside, passage),
             Err(refusal) => Verdict::Drop(refusal),
         }
+    }
+
+    /// A packet from outside that an ALG expects: as [`Realm::inbound`], but no filter judges it.
+    pub(crate) fn inbound_expected(&mut self, nat: &mut Shared, packet: &mut Packet, now: Time) -> Verdict {
+        self.expire(nat, now);
+        let Ok(Class::Flow(flow)) = classify(packet) else { return self.inbound(nat, packet, now) };
+        match self.enter(nat, flow, false, now) {
+            Ok(passage) => self.forward(packet, Side::Outside, passage),
+            Err(refusal) => Verdict::Drop(refusal),
+        }
+    }
+
+    /// The external endpoint at which an internal one is to be reached from an address whose port is not known yet:
+    /// as if it had sent something to port 0 there.
+    pub(crate) fn reserve(
+        &mut self,
+        nat: &mut Shared,
+        protocol: Protocol,
+        internal: Endpoint<A>,
+        remote: A,
+        now: Time,
+    ) -> Option<Endpoint<A>> {
+        let destination = Endpoint { address: remote, port: 0 };
+        let flags = TcpFlags { syn: true, ..TcpFlags::default() };
+        let flow = Flow { protocol, source: internal, destination, flags, opens: true };
+        let passage = self.leave(nat, flow, now).ok()?;
+        Some(self.table.session(passage.session).external)
     }
 
     /// A packet from one side goes on to the other, with the endpoint that its session gives it.
