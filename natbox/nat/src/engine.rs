@@ -4,15 +4,17 @@ use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddrV4};
 use std::sync::Arc;
 
-use natbox_wire::{Packet, Protocol, Time};
+use natbox_wire::{Packet, Time};
 use rand_core::SeedableRng;
 use rand_pcg::Pcg64Mcg;
 
 use crate::alg::{Algs, Helper};
 use crate::behavior::{Filtering, Ipv6, TranslationKind};
 use crate::fragments::{Fragments, Road};
+use crate::identification::Identification;
 use crate::key::{Address, Hash};
 use crate::realm::{Realm, Shared};
+use crate::short::STAGE;
 use crate::timers::{Side, Timers};
 use crate::uses::Uses;
 use crate::{Behavior, Ended, HoldId, MappingEnd, MappingId, MappingView, Output, Verdict};
@@ -46,7 +48,10 @@ impl Nat {
         let (timers, uses) = (Timers::of(&behavior), Uses::of(&behavior));
         let random = Pcg64Mcg::seed_from_u64(seed);
         let (ended, output) = (Vec::new(), VecDeque::new());
-        let shared = Shared { behavior, timers, uses, random, next_id: 1, ended, output, next_hold: 0 };
+        let identification = Identification::new(behavior.ip_id, seed);
+        let (next_id, next_hold, first) = (1, 0, Time::ZERO);
+        let shared =
+            Shared { behavior, timers, uses, random, now: first, next_id, ended, output, next_hold, identification };
         Nat { shared, external: external.into(), seed, v4: None, v6: None, fragments: None, algs: None }
     }
 
@@ -120,6 +125,25 @@ impl Nat {
         }
     }
 
+    /// Packets that came at one time, from either side: the same as [`Nat::outbound`] and [`Nat::inbound`] one after
+    /// the other, and the same verdicts, which are added to `verdicts` in order. With a large table and packets of many
+    /// flows it takes less than half the time, if there are eight packets or more.
+    pub fn batch(&mut self, packets: &mut [(Side, Packet)], now: Time, verdicts: &mut Vec<Verdict>) {
+        for stage in packets.chunks_mut(STAGE) {
+            let fetched = self.v4.as_ref().map(|realm| realm.fetch(stage));
+            for (place, (from, packet)) in stage.iter_mut().enumerate() {
+                let short = match (&mut self.v4, &fetched) {
+                    (Some(realm), Some(fetched)) => realm.short_way_fetched(fetched[place], packet, now),
+                    _ => None,
+                };
+                verdicts.push(short.unwrap_or_else(|| match from {
+                    Side::Inside => self.outbound_at_length(packet, now),
+                    Side::Outside => self.inbound_at_length(packet, now),
+                }));
+            }
+        }
+    }
+
     #[cold]
     fn fragment(&mut self, from: Side, packet: &mut Packet, now: Time) -> Verdict {
         let behavior = self.shared.behavior.clone();
@@ -149,8 +173,8 @@ impl Nat {
     /// When something will be due next.
     pub fn poll_timeout(&self) -> Option<Time> {
         let late = self.shared.ended.first().map(|_| Time::ZERO);
-        let v4 = self.v4.as_ref().and_then(|realm| realm.table.next_deadline());
-        let v6 = self.v6.as_ref().and_then(|realm| realm.table.next_deadline());
+        let v4 = self.v4.as_ref().and_then(|realm| realm.next_deadline());
+        let v6 = self.v6.as_ref().and_then(|realm| realm.next_deadline());
         [late, v4, v6, self.poll_wake()].into_iter().flatten().min()
     }
 
@@ -159,7 +183,9 @@ impl Nat {
     /// by others, where all else that falls due is seen by the NAT alone.
     pub fn poll_wake(&self) -> Option<Time> {
         let fragments = self.fragments.as_ref().and_then(|fragments| fragments.next_deadline());
-        [fragments, self.shared.next_output()].into_iter().flatten().min()
+        let v4 = self.v4.as_ref().and_then(|realm| realm.next_output(&self.shared));
+        let v6 = self.v6.as_ref().and_then(|realm| realm.next_output(&self.shared));
+        [fragments, v4, v6].into_iter().flatten().min()
     }
 
     /// Ends what is due, and tells `ended` of each mapping that went, by number.
@@ -195,6 +221,11 @@ impl Nat {
             realm.readdress(&mut self.shared, of_family(external));
         }
         self.tell(ended);
+    }
+
+    /// Gives a packet that the box itself sends the identification that goes with its source.
+    pub fn identify(&mut self, packet: &mut Packet) {
+        self.shared.identification.give(packet);
     }
 
     /// One live mapping.
@@ -233,6 +264,14 @@ impl Road for Nat {
         self.carry(from, false, packet, now)
     }
 
+    fn identify(&mut self, first: &mut Packet) {
+        if translates(&self.shared.behavior, first.is_ipv6())
+            && let Some(identification) = self.shared.identification.of_datagram(first)
+        {
+            first.rewrite_identification(identification);
+        }
+    }
+
     fn hold(&mut self) -> HoldId {
         self.shared.hold()
     }
@@ -246,20 +285,14 @@ impl Helper for Nat {
     fn carry(&mut self, from: Side, expected: bool, packet: &mut Packet, now: Time) -> Verdict {
         match (from, &mut self.v4) {
             (Side::Inside, _) => self.leave(packet, now),
-            (Side::Outside, Some(realm)) if expected => realm.inbound_expected(&mut self.shared, packet, now),
+            (Side::Outside, Some(realm)) if expected => realm.inbound_judged(&mut self.shared, packet, false, now),
             (Side::Outside, _) => self.enter(packet, now),
         }
     }
 
-    fn reserve(
-        &mut self,
-        protocol: Protocol,
-        internal: SocketAddrV4,
-        remote: Ipv4Addr,
-        now: Time,
-    ) -> Option<SocketAddrV4> {
+    fn reserve(&mut self, packet: &Packet, now: Time) -> Option<SocketAddrV4> {
         let realm = realm(&mut self.v4, &self.shared, &self.external, self.seed);
-        let external = realm.reserve(&mut self.shared, protocol, internal.into(), remote, now)?;
+        let external = realm.reserve(&mut self.shared, packet, now)?;
         Some(SocketAddrV4::new(external.address, external.port))
     }
 }
@@ -267,7 +300,7 @@ impl Helper for Nat {
 /// Whether a behaviour rewrites addresses of IPv4, or of IPv6.
 fn translates(behavior: &Behavior, ipv6: bool) -> bool {
     match ipv6 {
-        false => behavior.translation == TranslationKind::Napt,
+        false => behavior.translation != TranslationKind::None,
         true => behavior.ipv6 == Ipv6::Napt,
     }
 }

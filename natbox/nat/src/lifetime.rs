@@ -41,7 +41,6 @@ impl<A: Address> Realm<A> {
 
     /// An ICMP error about a session has passed, from `side`. It restarts timers as a packet from there would, on a box
     /// of which RFC 5508 REQ-6 and RFC 7857 section 7.1 say that it should not; on others nothing happens.
-    #[allow(dead_code, reason = "the translation of ICMP errors is to call it")]
     pub(crate) fn error_passed(&mut self, nat: &Shared, session: u32, side: Side, now: Time) {
         if nat.uses.any(Uses::REFRESH_ON_ERROR) {
             self.restart(nat, session, side, now);
@@ -70,11 +69,13 @@ impl<A: Address> Realm<A> {
     }
 
     /// A session whose deadline has come ends; its mapping with all its sessions if that has reached its age.
-    pub(crate) fn end_due(&mut self, nat: &mut Shared, session: u32) {
+    /// A connection may get another chance.
+    pub(crate) fn end_due(&mut self, nat: &mut Shared, session: u32, now: Time) {
         let mapping = self.table.mapping_of(session);
         let end = nat.timers.absolute.map(|absolute| self.table.created(mapping) + absolute);
         match end.is_some_and(|end| self.table.session(session).deadline >= end) {
             true => self.end_mapping(nat, mapping, MappingEnd::Aged),
+            false if self.outlives(nat, session, now) => {}
             false => self.end_session(nat, session, MappingEnd::Expired),
         }
     }

@@ -51,6 +51,7 @@ mod deadlines;
 mod index;
 mod keys;
 mod look;
+mod plain;
 #[cfg(test)]
 mod tests;
 
@@ -157,6 +158,11 @@ impl<A: Address> Table<A> {
         index
     }
 
+    /// Lets the rule name this mapping for no further session.
+    pub(crate) fn hide(&mut self, mapping: u32) {
+        self.records[mapping as usize].mapping &= !of_mapping::FINDABLE;
+    }
+
     /// Adds a session to a mapping.
     pub(crate) fn open_session(&mut self, opening: Opening<A>) -> u32 {
         let Opening { mapping, remote, tcp, permits, holds, leads, deadline } = opening;
@@ -195,7 +201,7 @@ impl<A: Address> Table<A> {
             external,
             remote,
             protocol,
-            tcp: crate::tcp::Tcp::Established,
+            tcp: crate::tcp::Tcp::NONE,
             session: 0,
             mapping: 0,
             marks: 0,

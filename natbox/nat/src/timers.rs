@@ -1,15 +1,14 @@
 //! How long an idle session lives, and which packets make it live longer.
 //!
-//! The `refresh` axis (RFC 4787 REQ-6) is about UDP and echo. TCP timers run from the last segment of either side,
-//! as its machine says (RFC 5382 section 5, RFC 7857 section 2).
+//! The `refresh` axis (RFC 4787 REQ-6) is about UDP and echo. What moves TCP timers is in `tcp`.
 
 use std::time::Duration;
 
-use natbox_wire::{Protocol, TcpFlags, Time};
+use natbox_wire::{Protocol, Time};
 
 use crate::Behavior;
-use crate::behavior::Refresh;
-use crate::tcp::Tcp;
+use crate::behavior::{Exhausted, Refresh};
+use crate::tcp::{Lifetimes, Tcp};
 use crate::udp::Stages;
 
 pub(crate) use crate::verdict::Side;
@@ -21,11 +20,9 @@ pub(crate) struct Timers {
     /// Where UDP sessions do not all live equally long.
     pub(crate) stages: Option<Stages>,
     icmp: Duration,
+    pub(crate) tcp: Lifetimes,
     /// How long a mapping lives at most.
     pub(crate) absolute: Option<Duration>,
-    tcp_opening: Duration,
-    tcp_established: Duration,
-    tcp_closing: Duration,
     from_inside: bool,
     from_outside: bool,
 }
@@ -35,12 +32,14 @@ impl Timers {
         let timeouts = &behavior.timeouts;
         Timers {
             udp: timeouts.udp,
-            stages: Stages::of(timeouts),
+            // Whoever asks which sessions have seen a reply asks the stages.
+            stages: match behavior.exhausted {
+                Exhausted::EvictUnassured => Some(Stages::even_alike(timeouts)),
+                _ => Stages::of(timeouts),
+            },
             icmp: timeouts.icmp,
+            tcp: Lifetimes::of(timeouts),
             absolute: timeouts.absolute,
-            tcp_opening: timeouts.tcp_opening,
-            tcp_established: timeouts.tcp_established,
-            tcp_closing: timeouts.tcp_closing,
             from_inside: matches!(behavior.refresh, Refresh::Outbound | Refresh::Both),
             from_outside: matches!(behavior.refresh, Refresh::Inbound | Refresh::Both),
         }
@@ -58,25 +57,18 @@ impl Timers {
         match protocol {
             Protocol::Udp => now + self.stages.as_ref().map_or(self.udp, |stages| stages.first(remote_port)),
             Protocol::Icmp => now + self.icmp,
-            Protocol::Tcp => now + self.tcp_opening,
+            Protocol::Tcp => now + self.tcp.opening(),
         }
     }
 
-    /// When a session ends after this packet, if the packet moves its deadline at all. Steps the TCP machine.
+    /// When a UDP or query session ends after this packet, if the packet moves its deadline at all.
     #[inline(always)]
-    pub(crate) fn after(
-        &self,
-        tcp: &mut Tcp,
-        protocol: Protocol,
-        side: Side,
-        flags: TcpFlags,
-        now: Time,
-    ) -> Option<Time> {
+    pub(crate) fn after(&self, protocol: Protocol, side: Side, now: Time) -> Option<Time> {
         let restarts = self.restarts(side);
         match protocol {
             Protocol::Udp => restarts.then(|| now + self.udp),
             Protocol::Icmp => restarts.then(|| now + self.icmp),
-            Protocol::Tcp => self.after_segment(tcp, side, flags, now),
+            Protocol::Tcp => None,
         }
     }
 
@@ -95,22 +87,7 @@ impl Timers {
         match protocol {
             Protocol::Udp => self.restarts(side).then(|| now + self.udp),
             Protocol::Icmp => self.restarts(side).then(|| now + self.icmp),
-            Protocol::Tcp => Some(now + self.of_tcp(tcp)),
-        }
-    }
-
-    #[inline(never)]
-    fn after_segment(&self, tcp: &mut Tcp, side: Side, flags: TcpFlags, now: Time) -> Option<Time> {
-        let (state, restarts) = tcp.step(side, flags);
-        *tcp = state;
-        restarts.then(|| now + self.of_tcp(state))
-    }
-
-    fn of_tcp(&self, state: Tcp) -> Duration {
-        match state {
-            Tcp::OpeningFromInside | Tcp::OpeningFromOutside => self.tcp_opening,
-            Tcp::Established | Tcp::FinFromInside | Tcp::FinFromOutside => self.tcp_established,
-            Tcp::Closing | Tcp::Transitory => self.tcp_closing,
+            Protocol::Tcp => self.tcp.at(tcp.stage()).map(|lifetime| now + lifetime),
         }
     }
 }

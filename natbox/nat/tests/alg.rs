@@ -5,7 +5,7 @@ mod common;
 use std::net::SocketAddr;
 
 use common::*;
-use natbox_nat::behavior::{Alg, Filtering, GenericAlg, Hairpin, Mapping, Switch, TranslationKind};
+use natbox_nat::behavior::{Alg, Filtering, GenericAlg, Hairpin, Mapping, Switch, TranslationKind, UnsolicitedSyn};
 use natbox_nat::{Behavior, Verdict};
 use natbox_wire::build::{self, IpFields};
 use natbox_wire::{DropReason, Packet};
@@ -22,7 +22,12 @@ const CLIENT: &str = "10.0.0.2:5000";
 const SERVER: &str = "192.0.2.1:21";
 
 fn strict(alg: Alg) -> Behavior {
-    Behavior { filtering: Filtering::AddressAndPortDependent.into(), alg, ..Behavior::default() }
+    Behavior {
+        filtering: Filtering::AddressAndPortDependent.into(),
+        unsolicited_syn: UnsolicitedSyn::Drop,
+        alg,
+        ..Behavior::default()
+    }
 }
 
 fn segment(from: impl ToString, to: impl ToString, sequence: u32, acknowledgement: u32, text: &[u8]) -> Packet {

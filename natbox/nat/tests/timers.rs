@@ -161,7 +161,12 @@ fn end_of_or_now(nat: &mut Rig) -> u64 {
 
 #[test]
 fn refused_packets_restart_timers_only_where_they_are_told_to_and_where_admitted_ones_would() {
-    let behavior = |refresh, refresh_on_filtered| Behavior { refresh, refresh_on_filtered, ..Behavior::default() };
+    let behavior = |refresh, refresh_on_filtered| Behavior {
+        refresh,
+        refresh_on_filtered,
+        unsolicited_syn: UnsolicitedSyn::Drop,
+        ..Behavior::default()
+    };
     assert_eq!(under_refused_packets(behavior(Refresh::Both, Switch::Off), false), 300);
     assert_eq!(under_refused_packets(behavior(Refresh::Both, Switch::On), false), 20 * 60 + 300);
     assert_eq!(under_refused_packets(behavior(Refresh::Outbound, Switch::On), false), 300);

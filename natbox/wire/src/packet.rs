@@ -5,6 +5,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use etherparse::{TcpHeaderSlice, TcpOptionElement};
+
 use crate::checksum::{pseudo_header_sum, sum};
 use crate::field::{array, be16, be32, icmp, ipv4, ipv6, ports, tcp, udp};
 use crate::layout::{Kind, Layout, fragment_offset};
@@ -158,6 +160,13 @@ impl Packet {
         self.is_ipv6() || be16(&self.bytes, ipv4::FRAGMENT) & ipv4::DONT_FRAGMENT != 0
     }
 
+    /// Whether this packet neither is a fragment nor may become several (RFC 6864 section 4); true for IPv6, whose
+    /// packets have no identification outside of fragments.
+    #[inline(always)]
+    pub fn is_atomic(&self) -> bool {
+        self.is_ipv6() || be16(&self.bytes, ipv4::FRAGMENT) & !ipv4::RESERVED == ipv4::DONT_FRAGMENT
+    }
+
     /// Whether this is a part of a datagram of several fragments.
     #[inline]
     pub fn is_fragment(&self) -> bool {
@@ -256,6 +265,16 @@ impl Packet {
     /// The window field of a TCP segment, unscaled.
     pub fn tcp_window(&self) -> Option<u16> {
         (self.layout.kind() == Kind::Tcp).then(|| be16(self.ip_payload(), tcp::WINDOW))
+    }
+
+    /// The window scale option of a TCP segment (RFC 7323 section 2.2); `None` also where the options are malformed
+    /// before it.
+    pub fn tcp_window_scale(&self) -> Option<u8> {
+        let header = TcpHeaderSlice::from_slice(self.ip_payload()).ok().filter(|_| self.layout.kind() == Kind::Tcp)?;
+        let options = header.options_iterator().map_while(Result::ok);
+        options
+            .filter_map(|option| if let TcpOptionElement::WindowScale(shift) = option { Some(shift) } else { None })
+            .next()
     }
 
     /// Everything behind the IP header and its extension headers: transport header and payload.

@@ -23,7 +23,7 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::time::Duration;
 
-use natbox_wire::{Packet, Protocol, Time, Transport};
+use natbox_wire::{Packet, Protocol, TcpFlags, Time, Transport, build};
 
 use self::expect::{Expectations, Key};
 use self::stream::Stream;
@@ -42,14 +42,8 @@ const TFTP: u16 = 69;
 pub(crate) trait Helper {
     /// Takes the road of a whole packet. `expected` says that no filter need judge it.
     fn carry(&mut self, from: Side, expected: bool, packet: &mut Packet, now: Time) -> Verdict;
-    /// An external endpoint for an internal one that packets from this remote are to reach.
-    fn reserve(
-        &mut self,
-        protocol: Protocol,
-        internal: SocketAddrV4,
-        remote: Ipv4Addr,
-        now: Time,
-    ) -> Option<SocketAddrV4>;
+    /// The external endpoint at which a packet's source is to be reached, as if it had been sent.
+    fn reserve(&mut self, packet: &Packet, now: Time) -> Option<SocketAddrV4>;
 }
 
 /// The ALGs of one NAT.
@@ -270,7 +264,7 @@ impl Algs {
         if !self.expectations.has_room(*internal.ip(), now) {
             return None;
         }
-        let external = nat.reserve(protocol, internal, *remote.ip(), now)?;
+        let external = nat.reserve(&placeholder(protocol, internal, *remote.ip())?, now)?;
         self.expect(crossing, external, once);
         Some(external)
     }
@@ -280,6 +274,19 @@ impl Algs {
         if self.expectations.has_room(*internal.ip(), now) {
             self.expectations.add(Key { protocol, external, remote: *remote.ip() }, *internal.ip(), once, now);
         }
+    }
+}
+
+/// What an endpoint might send to a remote whose port is not known yet: to port 0.
+fn placeholder(protocol: Protocol, internal: SocketAddrV4, remote: Ipv4Addr) -> Option<Packet> {
+    let (source, destination) = (SocketAddr::V4(internal), SocketAddr::V4(SocketAddrV4::new(remote, 0)));
+    let fields = build::IpFields::default();
+    match protocol {
+        Protocol::Tcp => {
+            let syn = TcpFlags { syn: true, ..TcpFlags::default() };
+            build::tcp(source, destination, fields, syn, 0, 0, 0, &[])
+        }
+        _ => build::udp(source, destination, fields, &[]),
     }
 }
 

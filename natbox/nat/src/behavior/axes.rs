@@ -87,6 +87,7 @@ impl Behavior {
         rows.word("ports.contiguity", self.ports.contiguity);
         rows.value("ports.delta", self.ports.delta);
         rows.value("ports.increment", self.ports.increment);
+        rows.value("ports.table_length", self.ports.table_length);
         rows.word("ports.counter", self.ports.counter);
         rows.value("ports.block_size", self.ports.block_size);
         rows.value("ports.blocks_per_host", self.ports.blocks_per_host);
@@ -97,6 +98,7 @@ impl Behavior {
         rows.limit("ports.deterministic.max_ports", fixed.max_ports);
         rows.word("ports.deterministic.algorithm", fixed.algorithm);
         rows.time("ports.quarantine", self.ports.quarantine);
+        rows.limit("ports.quarantine_max", self.ports.quarantine_max);
         rows.word("pooling", self.pooling);
         rows.word("pool_exhausted", self.pool_exhausted);
         rows.word("exhausted", self.exhausted);
@@ -121,6 +123,7 @@ impl Behavior {
         rows.word("unsolicited_syn", self.unsolicited_syn);
         rows.word("unsolicited_udp", self.unsolicited_udp);
         rows.word("tcp_no_state", self.tcp_no_state);
+        rows.word("tcp_machine", self.tcp_machine);
         rows.word("tcp_established_on", self.tcp_established_on);
         rows.word("tcp_simopen", self.tcp_simopen);
         rows.word("tcp_window", self.tcp_window);
@@ -170,6 +173,7 @@ fn timeout_axes(timeouts: &Timeouts, rows: &mut Rows) {
     rows.time("timeouts.tcp_opening", timeouts.tcp_opening);
     rows.time("timeouts.tcp_partial_open", timeouts.tcp_partial_open());
     rows.time("timeouts.tcp_established", timeouts.tcp_established);
+    rows.time("timeouts.tcp_pickup", timeouts.tcp_pickup());
     rows.time("timeouts.tcp_half_closed", timeouts.tcp_half_closed());
     rows.time("timeouts.tcp_close_wait", timeouts.tcp_close_wait());
     rows.time("timeouts.tcp_closing", timeouts.tcp_closing);

@@ -162,6 +162,8 @@ pub struct Behavior {
     pub unsolicited_udp: UnsolicitedUdp,
     /// Segments of no session.
     pub tcp_no_state: TcpNoState,
+    /// Whose state machine follows connections.
+    pub tcp_machine: TcpMachine,
     /// When a connection counts as established.
     pub tcp_established_on: TcpEstablishedOn,
     /// What the box makes of a simultaneous open.
@@ -185,7 +187,7 @@ pub struct Behavior {
     /// Whether the box answers pings from outside to its own address that nothing inside wants (RFC 1812 section
     /// 4.3.3.6 asks for it; a Linux box with a dropping INPUT chain does not).
     pub answer_ping: Switch,
-    /// Whether queries pass.
+    /// Which queries pass.
     pub icmp_query: IcmpQuery,
     /// Which identifier a query gets.
     pub icmp_identifier: IcmpIdentifier,
@@ -233,6 +235,7 @@ impl Default for Behavior {
             unsolicited_syn: UnsolicitedSyn::IcmpAfter6s,
             unsolicited_udp: UnsolicitedUdp::Drop,
             tcp_no_state: TcpNoState::Drop,
+            tcp_machine: TcpMachine::Rfc7857,
             tcp_established_on: TcpEstablishedOn::ServerSyn,
             tcp_simopen: TcpSimultaneousOpen::Ok,
             tcp_window: TcpWindow::Off,
@@ -269,11 +272,13 @@ impl Default for Ports {
             contiguity: PortContiguity::None,
             delta: 1,
             increment: 500,
+            table_length: 10,
             counter: PortCounter::Global,
             block_size: 64,
             blocks_per_host: 4,
             deterministic: Deterministic::default(),
             quarantine: Duration::ZERO,
+            quarantine_max: None,
         }
     }
 }

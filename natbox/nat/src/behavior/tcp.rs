@@ -32,6 +32,14 @@ words! {
 }
 
 words! {
+    /// Whose state machine follows connections.
+    pub enum TcpMachine: "TCP state machine" {
+        Rfc7857 = "rfc7857", "RFC 7857 figure 1: every segment passes, and data after a RST shows that the connection lives";
+        Netfilter = "netfilter", "Linux: what the state does not allow is dropped, a RST ends for good, every segment refreshes; says itself when a connection is established and when it may be opened again";
+    }
+}
+
+words! {
     /// When a connection counts as established (RFC 7857 figure 1, RFC 5382 section 5).
     pub enum TcpEstablishedOn: "TCP established when" {
         ServerSyn = "server-syn", "a SYN of both sides has passed";
@@ -71,6 +79,6 @@ words! {
     /// Whether a new SYN on the endpoints of a connection that has been closed begins a new session.
     pub enum TcpReopen: "TCP reopening" {
         On = "on", "a SYN after FINs both ways or a RST begins anew, on the same mapping";
-        Off = "off", "it passes and changes nothing (RFC 6146)";
+        Off = "off", "after FINs both ways it passes and changes nothing, after a RST it counts as any segment (RFC 6146)";
     }
 }

@@ -37,13 +37,15 @@ pub struct Timeouts {
     pub tcp_partial_open: Option<Duration>,
     /// Established TCP (RFC 5382 REQ-5: 2 hours 4 minutes).
     pub tcp_established: Duration,
+    /// TCP that was picked up running, until the other side answers; as `tcp_established` if absent (Linux: 300 s).
+    pub tcp_pickup: Option<Duration>,
     /// TCP after a FIN of one side; as `tcp_established` if absent (RFC 7857 figure 1).
     pub tcp_half_closed: Option<Duration>,
     /// TCP after that FIN has been acknowledged; as `tcp_half_closed` if absent (Linux: close_wait).
     pub tcp_close_wait: Option<Duration>,
     /// TCP after FINs both ways (RFC 5382 REQ-5: 4 minutes).
     pub tcp_closing: Duration,
-    /// TCP after the last FIN has been acknowledged; as `tcp_closing` if absent.
+    /// TCP after the last FIN has been acknowledged, from then on; if absent the closing one goes on.
     pub tcp_time_wait: Option<Duration>,
     /// TCP after a RST; as `tcp_closing` if absent (RFC 7857 section 2.2: 4 minutes).
     pub tcp_reset: Option<Duration>,
@@ -68,6 +70,7 @@ impl Default for Timeouts {
             tcp_opening: Duration::from_secs(240),
             tcp_partial_open: None,
             tcp_established: Duration::from_secs(7440),
+            tcp_pickup: None,
             tcp_half_closed: None,
             tcp_close_wait: None,
             tcp_closing: Duration::from_secs(240),
@@ -94,6 +97,11 @@ impl Timeouts {
     /// The lifetime of a partially open TCP connection.
     pub fn tcp_partial_open(&self) -> Duration {
         self.tcp_partial_open.unwrap_or(self.tcp_opening)
+    }
+
+    /// The lifetime of a TCP connection that was picked up, until the other side answers.
+    pub fn tcp_pickup(&self) -> Duration {
+        self.tcp_pickup.unwrap_or(self.tcp_established)
     }
 
     /// The lifetime of a TCP connection with a FIN of one side.

@@ -10,8 +10,8 @@ use super::Preset;
 use crate::Behavior;
 use crate::behavior::{
     EarlyInbound, Exhausted, Filtering, FragmentMode, FragmentRules, Hairpin, IcmpIdentifier, IpId, Mapping, Pooling,
-    PortAllocation, PortClass, PortOverlap, Ports, Refresh, TcpEstablishedOn, TcpNoState, TcpWindow, Timeouts,
-    UnsolicitedSyn, UnsolicitedUdp,
+    PortAllocation, PortClass, PortOverlap, Ports, Refresh, TcpEstablishedOn, TcpMachine, TcpNoState, TcpWindow,
+    Timeouts, UnsolicitedSyn, UnsolicitedUdp,
 };
 
 const KERNEL: &str = "Linux 6.18, nftables, in network namespaces";
@@ -51,6 +51,7 @@ pub(super) fn netfilter() -> Behavior {
         timeouts: timeouts(),
         unsolicited_syn: UnsolicitedSyn::Drop,
         tcp_no_state: TcpNoState::Pickup,
+        tcp_machine: TcpMachine::Netfilter,
         tcp_established_on: TcpEstablishedOn::AckBothWays,
         tcp_window: TcpWindow::Strict,
         icmp_identifier: IcmpIdentifier::Preserve,
@@ -75,6 +76,7 @@ fn timeouts() -> Timeouts {
         tcp_opening: seconds(120),
         tcp_partial_open: Some(seconds(60)),
         tcp_established: seconds(432_000),
+        tcp_pickup: Some(seconds(300)),
         tcp_half_closed: Some(seconds(120)),
         tcp_close_wait: Some(seconds(60)),
         tcp_closing: seconds(30),

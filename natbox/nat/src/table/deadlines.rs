@@ -22,6 +22,13 @@ impl<A: Address> Table<A> {
         }
     }
 
+    /// Gives a session that has come up another deadline; whether that is still to come, its absolute end considered.
+    pub(crate) fn set_due(&mut self, index: u32, deadline: Time) -> bool {
+        let before = std::mem::replace(&mut self.records[index as usize].armed, Time::MAX);
+        self.set_deadline(index, deadline);
+        self.session(index).deadline > before
+    }
+
     /// Gives a session an absolute end, which no packet moves.
     pub(crate) fn set_end(&mut self, index: u32, end: Time) {
         self.ends.set(index, end);

@@ -29,7 +29,7 @@ fn mapping(number: u64, internal: End, external: End, towards: Option<End>, find
 }
 
 fn opening(mapping: u32, remote: End, deadline: Time, leads: bool) -> Opening<Ipv4Addr> {
-    Opening { mapping, remote, tcp: Tcp::Established, permits: true, holds: true, leads, deadline }
+    Opening { mapping, remote, tcp: Tcp::NONE, permits: true, holds: true, leads, deadline }
 }
 
 #[derive(Clone, Debug)]

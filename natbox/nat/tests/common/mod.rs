@@ -8,7 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use natbox_nat::{Behavior, Ended, MappingId, Nat, Refusal, Translation, Verdict};
+use natbox_nat::{Behavior, Ended, HoldId, MappingId, Nat, Output, Refusal, Translation, Verdict};
 use natbox_wire::build::{self, IpFields};
 use natbox_wire::{DropReason, IcmpError, Packet, Protocol, TcpFlags, Time};
 
@@ -138,6 +138,20 @@ impl Rig {
         }
     }
 
+    /// What the NAT does of its own accord, or with packets that it held.
+    pub(crate) fn outputs(&mut self) -> Vec<Output> {
+        std::iter::from_fn(|| self.nat.poll_output()).collect()
+    }
+
+    /// Sends a packet in that is refused, and tells why, or that it is held.
+    pub(crate) fn refused(&mut self, mut packet: Packet) -> Result<HoldId, Refusal> {
+        match self.inbound(&mut packet) {
+            Verdict::Hold(hold) => Ok(hold),
+            Verdict::Drop(refusal) => Err(refusal),
+            other => panic!("{packet:?} came in: {other:?}"),
+        }
+    }
+
     /// Sends a packet to the NAT's own address and tells the source and destination that it got.
     pub(crate) fn hairpin(&mut self, mut packet: Packet) -> Result<(SocketAddr, SocketAddr), DropReason> {
         match self.outbound(&mut packet) {
@@ -168,7 +182,7 @@ pub(crate) fn mapping_of(verdict: Verdict) -> MappingId {
 
 /// What holds of every packet: a dropped one is unchanged, a translated one is sound.
 pub(crate) fn check(before: &Packet, after: &Packet, verdict: Verdict) {
-    if matches!(verdict, Verdict::Drop(_) | Verdict::Pass) {
+    if matches!(verdict, Verdict::Drop(_) | Verdict::Pass | Verdict::Hold(_)) {
         assert_eq!(before, after, "{verdict:?} must not touch the packet");
     }
     let again = Packet::parse(after.bytes().to_vec()).expect("a translated packet parses");
