@@ -35,7 +35,7 @@ impl Profile {
 }
 
 /// The longest sequence, in slots: longer than the longest timer.
-const LONGEST_SLOTS: u32 = 10;
+const LONGEST_SLOTS: u32 = 8;
 
 /// A random sequence for a variant.
 pub(crate) fn script(variant: &str, profile: Profile, seed: u64) -> Script {

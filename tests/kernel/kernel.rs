@@ -25,12 +25,16 @@ use crate::variant;
 pub(crate) struct Kernel {
     inside: SyncDevice,
     outside: SyncDevice,
-    /// The next lane that nobody has used since the tracker was last empty.
-    next_lane: u32,
+    /// Lanes that were used since the tracker was last empty, by variant.
+    used: [u32; variant::ALL.len()],
 }
 
 /// Packets of a slot may be late by so much; a timer is 0.5 s away at least.
 const LATE: Duration = Duration::from_millis(200);
+/// Scripts begin at so many times, spread over a slot, so that there is less to do at each.
+const PHASES: usize = 5;
+/// Lane 0 to 7 are nobody's; every eighth of the others is of one variant.
+const LANES_A_VARIANT: u32 = LAST / variant::ALL.len() as u32;
 /// After so long without a packet every entry is gone.
 const OUTLIVED: Duration = Duration::from_secs(11);
 
@@ -50,20 +54,20 @@ impl Kernel {
         let (inside, outside) = (device("inside0")?, device("outside0")?);
         feed("ip", &["-batch", "-"], &addresses())?;
         feed("nft", &["-f", "-"], &rules())?;
-        Ok(Kernel { inside, outside, next_lane: 1 })
+        Ok(Kernel { inside, outside, used: [0; variant::ALL.len()] })
     }
 
-    /// Plays scripts, all at once, and tells what the kernel did. `Err` if the machine was too busy to keep the time.
+    /// Plays scripts, as many at once as there are lanes, and tells what the kernel did. `Err` if the machine was too busy
+    /// to keep the time.
     pub(crate) fn testify(&mut self, scripts: &[Script]) -> Result<Vec<Script>, String> {
         let mut testimony = Vec::new();
-        let lanes_at_once = 4000 / variant::ALL.len();
-        for chunk in scripts.chunks(lanes_at_once) {
+        for chunk in scripts.chunks(LANES_A_VARIANT as usize * 4) {
             testimony.extend(self.on_time(chunk)?);
         }
         Ok(testimony)
     }
 
-    /// Plays as many scripts as there are lanes, again if time was not kept.
+    /// Plays scripts at once, again if time was not kept.
     fn on_time(&mut self, scripts: &[Script]) -> Result<Vec<Script>, String> {
         let mut late = Duration::ZERO;
         for _ in 0..5 {
@@ -78,13 +82,14 @@ impl Kernel {
     fn once(&mut self, scripts: &[Script]) -> Result<Vec<Script>, Duration> {
         let lanes = self.lanes(scripts);
         let mut plays: Vec<Play> = scripts.iter().zip(lanes).map(|(script, lane)| Play::new(script, lane)).collect();
-        let last = scripts.iter().map(Script::last_slot).max().unwrap_or(0);
+        let slots = 1 + scripts.iter().map(Script::last_slot).max().unwrap_or(0);
         let start = Instant::now();
-        for slot in 0..=last {
-            let due = Duration::from_millis(SLOT_MILLISECONDS) * slot;
+        for (tick, (slot, phase)) in (0..slots).flat_map(|slot| (0..PHASES).map(move |phase| (slot, phase))).enumerate()
+        {
+            let due = Duration::from_millis(SLOT_MILLISECONDS) * tick as u32 / PHASES as u32;
             sleep(due.saturating_sub(start.elapsed()));
             forget_expired();
-            for play in &mut plays {
+            for play in plays.iter_mut().skip(phase).step_by(PHASES) {
                 play.play_slot(slot, self);
             }
             let late = start.elapsed() - due;
@@ -95,22 +100,22 @@ impl Kernel {
         Ok(plays.into_iter().map(Play::finish).collect())
     }
 
-    /// A fresh lane of the right variant for each script.
+    /// A fresh lane of the right variant for each script. Lanes are used again when nothing is left in them.
     fn lanes(&mut self, scripts: &[Script]) -> Vec<Lane> {
-        let variants = variant::ALL.len() as u32;
-        if self.next_lane + scripts.len() as u32 * variants > LAST {
+        let index = |script: &Script| variant::index(&script.variant).expect("a known variant");
+        let mut wanted = [0; variant::ALL.len()];
+        scripts.iter().for_each(|script| wanted[index(script)] += 1);
+        if self.used.iter().zip(wanted).any(|(used, wanted)| used + wanted > LANES_A_VARIANT) {
             sleep(OUTLIVED);
             forget_expired();
-            self.next_lane = 1;
+            self.used = [0; variant::ALL.len()];
         }
-        let mut lanes = Vec::new();
-        for script in scripts {
-            let index = variant::index(&script.variant).expect("a known variant") as u32;
-            let lane = (self.next_lane..).find(|lane| lane % variants == index).unwrap_or(self.next_lane);
-            self.next_lane = lane + 1;
-            lanes.push(Lane(lane));
-        }
-        lanes
+        let lane = |script: &Script| {
+            let index = index(script);
+            self.used[index] += 1;
+            Lane((self.used[index] % (LANES_A_VARIANT + 1)) * variant::ALL.len() as u32 + index as u32)
+        };
+        scripts.iter().map(lane).collect()
     }
 
     fn drain(&mut self, out: &mut Vec<(Side, Packet)>) {

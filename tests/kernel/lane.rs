@@ -15,7 +15,7 @@ const OUTSIDE: u32 = 198 << 24 | 18 << 16;
 /// Addresses of a lane, on each side.
 pub(crate) const WIDTH: u32 = 16;
 /// Lanes 1 to this. 198.18.0.0/15 has room for twice as many, but a device with so many addresses is slow to set up. The first /28 inside holds the box's own address.
-pub(crate) const LAST: u32 = 4095;
+pub(crate) const LAST: u32 = 4087;
 /// The box's address inside.
 pub(crate) const BOX_INSIDE: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
 

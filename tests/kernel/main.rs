@@ -33,6 +33,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 
 use generate::Profile;
 use script::Script;
+use variant::Variant;
 use witness::Witness;
 
 fn main() -> ExitCode {
@@ -42,15 +43,18 @@ fn main() -> ExitCode {
     let absent = if arguments.list { None } else { witness::enter_namespace().err() };
     let recorded = [records("facts"), records("regressions")].concat();
     let random = random_scripts();
-    let asked =
-        recorded.iter().map(|record| record.script.clone()).chain(random.iter().flat_map(|(_, all)| all.clone()));
+    let asked = recorded
+        .iter()
+        .map(|record| record.script.clone())
+        .chain(random.iter().flat_map(|random| random.scripts.clone()));
     let witness = Arc::new(Witness::new(asked.collect(), absent));
     let mut trials = Vec::new();
     for record in recorded {
         trials.push(held_to_the_record(&witness, &record));
         trials.extend(natbox_held_to_the_record(record));
     }
-    trials.extend(random.into_iter().map(|(name, scripts)| alike(&witness, name, scripts)));
+    trials.push(sure_of_itself(&witness));
+    trials.extend(random.into_iter().filter_map(|random| alike(&witness, random)));
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 
@@ -126,50 +130,71 @@ fn natbox_held_to_the_record(record: Record) -> Option<Trial> {
     }))
 }
 
+/// The kernel does the same twice: else nothing that differs from it means anything.
+fn sure_of_itself(witness: &Arc<Witness>) -> Trial {
+    let witness = Arc::clone(witness);
+    let name = "kernel::does_the_same_when_asked_twice";
+    Trial::test(name, move || match witness.contradicts_itself() {
+        Err(why) => skip(name, &why),
+        Ok(None) => Ok(()),
+        Ok(Some([one, two])) => Err(difference("the kernel", &one, "and then", &two)),
+    })
+}
+
+/// Random sequences of a kind.
+struct Random {
+    variant: &'static Variant,
+    profile: Profile,
+    name: String,
+    scripts: Vec<Script>,
+}
+
 /// Random sequences by variant and profile.
-fn random_scripts() -> Vec<(String, Vec<Script>)> {
+fn random_scripts() -> Vec<Random> {
     let number = |name: &str, otherwise: u64| {
         std::env::var(name)
             .map_or(otherwise, |text| text.parse().unwrap_or_else(|_| panic!("{name} is no number: {text}")))
     };
     let (cases, seed) = (number("NATBOX_KERNEL_CASES", 20), number("NATBOX_KERNEL_SEED", 1));
     let mut all = Vec::new();
-    for variant in variant::ALL.iter().filter(|variant| variant.compared) {
-        for profile in Profile::ALL {
-            let scripts = (seed..seed + cases).map(|seed| generate::script(variant.name, profile, seed)).collect();
+    for variant in variant::ALL.iter().filter(|variant| variant.random_sequences) {
+        for profile in &Profile::ALL {
+            let scripts = (seed..seed + cases).map(|seed| generate::script(variant.name, *profile, seed)).collect();
             let name =
                 format!("random::{}::{}", variant.name.replace([',', ' '], "_").replace("__", "_"), profile.name());
-            all.push((name, scripts));
+            all.push(Random { variant, profile: *profile, name, scripts });
         }
     }
     all
 }
 
-/// The kernel and natbox do the same with each of these.
-fn alike(witness: &Arc<Witness>, name: String, scripts: Vec<Script>) -> Trial {
+/// The kernel and natbox do the same with each of these, where they are meant to.
+fn alike(witness: &Arc<Witness>, random: Random) -> Option<Trial> {
+    let Random { variant, profile, name, scripts } = random;
+    if !variant.compared.contains(&profile) {
+        return None;
+    }
     let witness = Arc::clone(witness);
-    Trial::test(name.clone(), move || {
-        for script in scripts {
-            let contradiction = witness.says(&script).and_then(|said| contradiction(&witness, &said));
-            match contradiction {
-                Err(why) => return skip(&name, &why),
-                Ok(None) => {}
-                Ok(Some(shortest)) => return Err(new_regression(&shortest)),
-            }
-        }
-        Ok(())
-    })
+    let trial = Trial::test(name.clone(), move || match contradiction(&witness, &scripts) {
+        Err(why) => skip(&name, &why),
+        Ok(None) => Ok(()),
+        Ok(Some(shortest)) => Err(new_regression(&shortest)),
+    });
+    Some(trial)
 }
 
-/// The shortest sequence in which natbox differs from the kernel, if it does in this one.
-fn contradiction(witness: &Witness, said: &Script) -> Result<Option<Script>, String> {
-    if natbox::agrees(said) {
-        return Ok(None);
+/// The shortest sequence in which natbox differs from the kernel, if it does in one of these.
+fn contradiction(witness: &Witness, scripts: &[Script]) -> Result<Option<Script>, String> {
+    let mut differing = Vec::new();
+    for script in scripts {
+        let said = witness.says(script)?;
+        if !natbox::agrees(&said) {
+            differing.push(said);
+        }
     }
-    let again = witness.says_now(&vec![said.without_outcomes(); 3])?;
-    if again.iter().any(natbox::agrees) {
-        return Ok(None);
-    }
+    let again = witness.asked_again(differing.iter())?;
+    let sure = differing.iter().zip(&again).find(|(_, again)| !again.iter().any(natbox::agrees));
+    let Some((said, _)) = sure else { return Ok(None) };
     let shortest = witness.shrink(&said.without_outcomes())?;
     Ok(witness.says_now(&[shortest])?.pop())
 }

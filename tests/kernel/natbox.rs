@@ -3,11 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use natbox_nat::behavior::{
-    EarlyInbound, Exhausted, Filtering, Hairpin, IcmpIdentifier, Mapping, PortAllocation, PortClass, PortConflict,
-    PortOverlap, Refresh, TcpEstablishedOn, TcpMachine, TcpNoState, TcpWindow, UnsolicitedSyn, UnsolicitedUdp,
-};
-use natbox_nat::{Answer, Behavior, Nat, Output, Side as NatSide, Verdict};
+use natbox_nat::behavior::Timeouts;
+use natbox_nat::{Answer, Behavior, Nat, Output, Side as NatSide, Verdict, preset};
 use natbox_wire::build::{self, IpFields};
 use natbox_wire::{Packet, TcpFlags, Time, Transport};
 
@@ -91,59 +88,62 @@ fn reset(segment: &Packet) -> Option<Packet> {
     build::tcp(from, to, IpFields::default(), flags, sequence, acknowledgement, 0, b"")
 }
 
-/// How natbox behaves when it is to be like a variant; `None` where it has no words for it.
+/// How natbox behaves when it is to be like a variant, in compressed time; `None` where it has no words for it.
 pub(crate) fn behavior(variant: &str) -> Option<Behavior> {
-    let compared = variant::ALL.iter().find(|one| one.name == variant && one.compared)?;
-    Some(compressed(linux(compared.name.contains("random"), compared.name.contains("accept"))))
+    let (nat, input) = variant.split_once(", ")?;
+    let mut behavior = match nat {
+        "masquerade" => preset("linux-masquerade"),
+        "masquerade random" | "masquerade fully-random" => preset("linux-masquerade-random"),
+        "masquerade to four ports" => {
+            let mut behavior = preset("linux-masquerade");
+            behavior.ports.range = (20000..=20003).into();
+            behavior
+        }
+        _ => return None,
+    };
+    // What the box does with packets for itself is another preset's, whatever the translation.
+    let own = match input {
+        "input drop" => preset("linux-masquerade"),
+        "input accept" => preset("linux-masquerade-open"),
+        "input reject" => preset("openwrt"),
+        _ => return None,
+    };
+    behavior.early_inbound = own.early_inbound;
+    behavior.unsolicited_syn = own.unsolicited_syn;
+    behavior.unsolicited_udp = own.unsolicited_udp;
+    behavior.timeouts = compressed(&behavior.timeouts);
+    Some(behavior)
 }
 
-fn linux(random: bool, accepts: bool) -> Behavior {
-    let mut behavior = Behavior {
-        mapping: if random { Mapping::AddressAndPortDependent } else { Mapping::EndpointIndependent }.into(),
-        filtering: Filtering::AddressAndPortDependent.into(),
-        hairpin: Hairpin::Off.into(),
-        refresh: Refresh::Both,
-        exhausted: Exhausted::DropSilent,
-        early_inbound: if accepts { EarlyInbound::Remap } else { EarlyInbound::Ignore },
-        unsolicited_syn: if accepts { UnsolicitedSyn::RstNow } else { UnsolicitedSyn::Drop },
-        unsolicited_udp: if accepts { UnsolicitedUdp::Icmp } else { UnsolicitedUdp::Drop },
-        tcp_no_state: TcpNoState::Pickup,
-        tcp_machine: TcpMachine::Netfilter,
-        tcp_established_on: TcpEstablishedOn::AckBothWays,
-        tcp_window: TcpWindow::Strict,
-        icmp_identifier: if random { IcmpIdentifier::Random } else { IcmpIdentifier::Preserve },
-        ..Behavior::default()
-    };
-    behavior.ports.allocation = if random { PortAllocation::Random } else { PortAllocation::Preserve };
-    behavior.ports.conflict = PortConflict::Random;
-    behavior.ports.overlap = PortOverlap::ByDestination;
-    behavior.ports.class = PortClass::Netfilter;
-    behavior
+fn preset(name: &str) -> Behavior {
+    preset::find(name).unwrap_or_else(|| panic!("natbox has no preset {name}")).behavior
 }
 
-/// The same behaviour with the timers that the kernel is given here.
-fn compressed(mut behavior: Behavior) -> Behavior {
-    let of = |name: &str| {
-        let timer = variant::TIMERS.iter().find(|timer| timer.sysctl == name);
-        Duration::from_secs(timer.map_or(0, |timer| timer.compressed_seconds).into())
+/// The timers of a preset, which are to be those that the kernel ships with, as the kernel is given them here.
+fn compressed(preset: &Timeouts) -> Timeouts {
+    let of = |name: &str, has: Duration| {
+        let timer = variant::TIMERS.iter().find(|timer| timer.sysctl == name).expect("a timer of the table");
+        assert_eq!(has, Duration::from_secs(timer.shipped_seconds.into()), "the preset's value for {name}");
+        Duration::from_secs(timer.compressed_seconds.into())
     };
-    let timeouts = &mut behavior.timeouts;
-    timeouts.udp = of("udp_timeout");
-    timeouts.udp_unreplied = Some(of("udp_timeout"));
-    timeouts.udp_stream = Some(of("udp_timeout_stream"));
-    timeouts.udp_stream_after = Duration::from_secs(2);
-    timeouts.icmp = of("icmp_timeout");
-    timeouts.tcp_opening = of("tcp_timeout_syn_sent");
-    timeouts.tcp_partial_open = Some(of("tcp_timeout_syn_recv"));
-    timeouts.tcp_established = of("tcp_timeout_established");
-    timeouts.tcp_unacknowledged = Some(of("tcp_timeout_unacknowledged"));
-    timeouts.tcp_half_closed = Some(of("tcp_timeout_fin_wait"));
-    timeouts.tcp_close_wait = Some(of("tcp_timeout_close_wait"));
-    timeouts.tcp_closing = of("tcp_timeout_last_ack");
-    timeouts.tcp_time_wait = Some(of("tcp_timeout_time_wait"));
-    timeouts.tcp_reset = Some(of("tcp_timeout_close"));
-    timeouts.early_inbound = of("udp_timeout");
-    behavior
+    assert_eq!(preset.udp_stream_after, Duration::from_secs(2), "the kernel's constant (nf_conntrack_proto_udp.c)");
+    Timeouts {
+        udp: of("udp_timeout", preset.udp),
+        udp_unreplied: Some(of("udp_timeout", preset.udp_unreplied())),
+        udp_stream: Some(of("udp_timeout_stream", preset.udp_stream())),
+        icmp: of("icmp_timeout", preset.icmp),
+        tcp_opening: of("tcp_timeout_syn_sent", preset.tcp_opening),
+        tcp_partial_open: Some(of("tcp_timeout_syn_recv", preset.tcp_partial_open())),
+        tcp_established: of("tcp_timeout_established", preset.tcp_established),
+        tcp_unacknowledged: Some(of("tcp_timeout_unacknowledged", preset.tcp_unacknowledged())),
+        tcp_half_closed: Some(of("tcp_timeout_fin_wait", preset.tcp_half_closed())),
+        tcp_close_wait: Some(of("tcp_timeout_close_wait", preset.tcp_close_wait())),
+        tcp_closing: of("tcp_timeout_last_ack", preset.tcp_closing),
+        tcp_time_wait: Some(of("tcp_timeout_time_wait", preset.tcp_time_wait())),
+        tcp_reset: Some(of("tcp_timeout_close", preset.tcp_reset())),
+        early_inbound: of("udp_timeout", preset.early_inbound),
+        ..preset.clone()
+    }
 }
 
 /// Plays a script on natbox; `None` if natbox has no behaviour for its variant.

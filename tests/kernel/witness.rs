@@ -16,7 +16,8 @@ pub(crate) struct Witness {
 }
 
 struct Stand {
-    said: BTreeMap<String, Script>,
+    /// By sequence, what it said each of the two times that it was asked.
+    said: BTreeMap<String, [Script; 2]>,
     kernel: Mutex<Kernel>,
 }
 
@@ -63,7 +64,32 @@ impl Witness {
     /// What the kernel does with one of the sequences; `Err` if it cannot be asked.
     pub(crate) fn says(&self, script: &Script) -> Result<Script, String> {
         let stand = self.stand()?;
-        Ok(stand.said[&script.without_outcomes().to_string()].clone())
+        Ok(stand.said[&script.without_outcomes().to_string()][0].clone())
+    }
+
+    /// A sequence with which it did one thing, and then another, if there is one. Both times are told.
+    pub(crate) fn contradicts_itself(&self) -> Result<Option<[Script; 2]>, String> {
+        let differing: Vec<&[Script; 2]> =
+            self.stand()?.said.values().filter(|[one, two]| one.steps != two.steps).collect();
+        let again = self.asked_again(differing.iter().map(|twice| &twice[0]))?;
+        // Random ports coincide now and then; what it says most often is what it means.
+        let unsure = |said: &[Script]| {
+            let votes = said.iter().map(|one| said.iter().filter(|other| other.steps == one.steps).count());
+            votes.max().is_none_or(|most| most * 2 <= said.len())
+        };
+        Ok(differing.into_iter().zip(&again).find(|(_, said)| unsure(said)).map(|(twice, _)| twice.clone()))
+    }
+
+    /// What the kernel says about each of these when it is asked again, several times.
+    pub(crate) fn asked_again<'a>(
+        &self,
+        scripts: impl Iterator<Item = &'a Script>,
+    ) -> Result<Vec<Vec<Script>>, String> {
+        let each: Vec<Script> = scripts.flat_map(|script| vec![script.without_outcomes(); ASKED_AGAIN]).collect();
+        if each.is_empty() {
+            return Ok(Vec::new());
+        }
+        Ok(self.says_now(&each)?.chunks_exact(ASKED_AGAIN).map(<[Script]>::to_vec).collect())
     }
 
     /// Asks about other sequences.
@@ -74,9 +100,8 @@ impl Witness {
 
     /// Whether the kernel says something else than `expected` each time it is asked.
     pub(crate) fn contradicts(&self, expected: &Script) -> Result<bool, String> {
-        let script = expected.without_outcomes();
-        let again = self.says_now(&vec![script; ASKED_AGAIN])?;
-        Ok(again.iter().all(|said| said.steps != expected.steps))
+        let again = self.asked_again(std::iter::once(expected))?;
+        Ok(again.iter().flatten().all(|said| said.steps != expected.steps))
     }
 
     /// The shortest sequence found in which the kernel and natbox differ as they do in this one.
@@ -101,9 +126,11 @@ impl Witness {
         }
         let answer = self.answer.get_or_init(|| {
             let mut kernel = Kernel::new()?;
-            let said = kernel.testify(&self.asked)?;
+            let twice: Vec<Script> = self.asked.iter().flat_map(|script| [script.clone(), script.clone()]).collect();
+            let said = kernel.testify(&twice)?;
             let asked = self.asked.iter().map(|script| script.without_outcomes().to_string());
-            Ok(Stand { said: asked.zip(said).collect(), kernel: Mutex::new(kernel) })
+            let twice = said.chunks_exact(2).map(|twice| [twice[0].clone(), twice[1].clone()]);
+            Ok(Stand { said: asked.zip(twice).collect(), kernel: Mutex::new(kernel) })
         });
         answer.as_ref().map_err(Clone::clone)
     }

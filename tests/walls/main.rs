@@ -59,6 +59,14 @@ fn the_law_covers_every_member_of_the_workspace() {
     assert_eq!(members, lawful);
 }
 
+#[test]
+fn the_fuzz_targets_know_the_library_alone_and_stand_outside_of_the_workspace() {
+    let fuzz = manifest("tests/fuzz/Cargo.toml");
+    assert!(rooms_known(&fuzz).is_empty(), "fuzz targets reach the rooms through the library, as tests do");
+    assert!(fuzz["dependencies"].get("natbox").is_some() && fuzz.contains_key("workspace"));
+    assert!(manifest("Cargo.toml")["dev-dependencies"].get("libfuzzer-sys").is_none(), "stable compilers build natbox");
+}
+
 fn sources(folder: &str) -> Vec<(String, String)> {
     let mut found = Vec::new();
     let mut folders = vec![root().join(folder)];

@@ -41,7 +41,7 @@ pub fn show(preset: &Preset, paint: Paint) -> String {
 /// Whether the preset's source says nothing of this axis.
 fn is_unknown(preset: &Preset, axis: &str) -> bool {
     let within = |whole: &&str| axis.strip_prefix(*whole).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
-    preset.unknown.iter().any(|whole| within(whole))
+    preset.unknown.iter().any(within)
 }
 
 /// All presets as JSON.

@@ -9,21 +9,19 @@ use natbox::nat::Behavior;
 use natbox::plan::Plan;
 use serde_json::{Map, Value, json};
 
-use super::input::Input;
+use super::input::{Input, Named};
 
 /// Keys of a NAT that say where it is, not how it behaves.
 const WIRING: [&str; 6] = ["behind", "address", "addresses", "inside", "inside6", "link"];
 
-/// An axis, or one key of it.
-pub struct Axis {
-    /// Its key, with those that it stands below: `ports.allocation`.
-    pub path: String,
-    /// What may stand there, and the same as text.
-    pub values: Vec<(Value, String)>,
+/// An axis, or one key of it, with those that it stands below: `ports.allocation`; and what may stand there.
+struct Axis {
+    path: String,
+    values: Vec<Named<Value>>,
 }
 
 /// Every axis of the schema.
-pub static AXES: LazyLock<Vec<Axis>> = LazyLock::new(|| {
+static AXES: LazyLock<Vec<Named<Axis>>> = LazyLock::new(|| {
     let schema = natbox::topology::json_schema();
     let mut axes = Vec::new();
     if let Some(forms) = schema.pointer("/properties/nats/additionalProperties/anyOf").and_then(Value::as_array) {
@@ -32,9 +30,11 @@ pub static AXES: LazyLock<Vec<Axis>> = LazyLock::new(|| {
             behaviors.for_each(|(key, schema)| walk(key, schema, &mut axes));
         }
     }
-    axes.retain(|axis| !axis.values.is_empty());
     assert!(axes.len() > 10, "the schema of a NAT has its axes where they are looked for");
-    axes
+    // An axis without a value would be fuzzed by nobody: give `quantities` a text that it takes.
+    let bare: Vec<&str> = axes.iter().filter(|axis| axis.values.is_empty()).map(|axis| axis.path.as_str()).collect();
+    assert!(bare.is_empty(), "no value is known for {bare:?}");
+    axes.into_iter().map(|axis| Named::new(&axis.path.clone(), axis)).collect()
 });
 
 fn walk(path: &str, schema: &Value, axes: &mut Vec<Axis>) {
@@ -50,8 +50,11 @@ fn walk(path: &str, schema: &Value, axes: &mut Vec<Axis>) {
         let fits = |value: &Value| load(&settings([(path, value)])).is_some();
         quantities(schema).into_iter().filter(fits).collect()
     });
-    let values = values.into_iter().map(|value| (value.clone(), value.to_string())).collect();
-    axes.push(Axis { path: path.to_owned(), values });
+    if axes.last().is_none_or(|last| last.path != path) {
+        axes.push(Axis { path: path.to_owned(), values: Vec::new() });
+    }
+    let Some(axis) = axes.last_mut() else { return };
+    axis.values.extend(values.into_iter().map(|value| Named::new(&value.to_string(), value)));
 }
 
 /// What may stand where no word stands: short lifetimes, small ranges and counts, where the edges are near.
@@ -64,6 +67,8 @@ fn quantities(schema: &Value) -> Vec<Value> {
         "5s",
         "30s",
         "2h",
+        "53=5s",
+        "5000=1s",
         "1024-65535",
         "40000-40003",
         "4998-5003",
@@ -71,19 +76,25 @@ fn quantities(schema: &Value) -> Vec<Value> {
         "5000-5000",
         "0%",
         "50%",
-        "10.0.0.0/24",
+        "192.0.2.0/30",
+        "10.0.2.0/24",
+        "10.0.2.1",
         "198.51.100.1",
-        "10.0.0.2:5000",
+        "10.0.2.77=192.0.2.1",
+        "10.0.2.78=192.0.2.2",
+        "10.0.2.2:5000",
+        "address-dependent/address-dependent",
+        "endpoint-independent/address-and-port-dependent",
         "n",
-        "a",
+        "on",
+        "off",
     ];
     let counts = [0, 1, 2, 3, 4, 8, 16, 64, 512, 1024].map(|count| json!(count));
     let single = edges.into_iter().flatten().chain(counts).chain(texts.map(|text| json!(text)));
     let single: Vec<Value> = single.collect();
-    let lists = single.iter().map(|value| json!([value]));
+    let pairs = single.windows(2).map(|pair| json!(pair));
     let named = single.iter().flat_map(|value| ["53", "5000", "a"].map(|key| json!({ key: value })));
-    let all = single.iter().cloned().chain(lists).chain(named);
-    all.collect()
+    single.iter().cloned().chain(pairs).chain(named).collect()
 }
 
 /// A NAT's entry with these values.
@@ -116,9 +127,8 @@ fn load(entry: &Map<String, Value>) -> Option<Arc<Behavior>> {
 pub fn behavior(input: &mut Input<'_>) -> Arc<Behavior> {
     let mut chosen = Vec::new();
     for _ in 0..input.byte() % 12 {
-        let axis = input.pick_named(&AXES, |axis| &axis.path);
-        let (value, _) = input.pick_named(&axis.values, |(_, text)| text);
-        chosen.push((axis.path.as_str(), value));
+        let axis = input.pick_named(&AXES);
+        chosen.push((axis.path.as_str(), input.pick_named(&axis.values)));
     }
     loop {
         if let Some(behavior) = load(&settings(chosen.iter().copied())) {

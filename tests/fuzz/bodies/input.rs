@@ -49,22 +49,25 @@ impl<'a> Input<'a> {
     }
 
     /// One of several that have names, by two bytes; the slice must not be empty.
-    pub fn pick_named<'c, T>(&mut self, choices: &'c [T], name: impl Fn(&T) -> &str) -> &'c T {
+    pub fn pick_named<'c, T>(&mut self, choices: &'c [Named<T>]) -> &'c T {
         let wanted = self.short();
-        let mut nearest = &choices[0];
-        for choice in choices {
-            if mark(name(choice)).wrapping_sub(wanted) < mark(name(nearest)).wrapping_sub(wanted) {
-                nearest = choice;
-            }
-        }
-        nearest
+        let nearest = choices.iter().min_by_key(|choice| choice.mark.wrapping_sub(wanted));
+        &nearest.unwrap_or(&choices[0]).thing
     }
 }
 
-/// The two bytes that choose what has this name.
-pub fn mark(name: &str) -> u16 {
-    let hash = hash(name.as_bytes());
-    (hash ^ hash >> 16 ^ hash >> 32 ^ hash >> 48) as u16
+/// Something that is chosen by its name.
+pub struct Named<T> {
+    mark: u16,
+    thing: T,
+}
+
+impl<T> Named<T> {
+    /// It, by this name.
+    pub fn new(name: &str, thing: T) -> Named<T> {
+        let hash = hash(name.as_bytes());
+        Named { mark: (hash ^ hash >> 16 ^ hash >> 32 ^ hash >> 48) as u16, thing }
+    }
 }
 
 /// FNV-1a.

@@ -42,7 +42,7 @@ fn mend_transport(packet: &Packet) -> Option<Vec<u8>> {
         _ if packet.is_fragment() => return None,
         Transport::Udp { .. } => (6, usize::from(u16::from_be_bytes([part[4], part[5]])), true),
         Transport::Tcp { .. } => (16, part.len(), true),
-        Transport::Echo { .. } | Transport::IcmpError(_) | Transport::OtherIcmp { .. } => {
+        Transport::Echo { .. } | Transport::Query { .. } | Transport::IcmpError(_) | Transport::OtherIcmp { .. } => {
             (2, part.len(), packet.is_ipv6())
         }
         Transport::LaterFragment | Transport::Other => return None,

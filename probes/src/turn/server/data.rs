@@ -10,6 +10,7 @@ use stun_types::message::{Message, MessageClass};
 use turn_types::attribute::{Data, DontFragment, XorPeerAddress};
 use turn_types::message::{DATA, SEND};
 
+use super::allocation::{Allocation, Stage};
 use super::requests::dont_fragment_if;
 use super::state::{Discard, FiveTuple, Output, Server};
 use crate::turn::MAX_DATAGRAM_BYTES;
@@ -37,7 +38,7 @@ impl Server {
             return Err(Discard::MissingAttribute);
         };
         let peer = peer.addr(message.transaction_id());
-        let allocation = self.allocations.get(&five_tuple).ok_or(Discard::NoAllocation)?;
+        let allocation = self.lent(five_tuple)?;
         if !allocation.permits(peer.ip(), now) {
             return Err(Discard::NoPermission);
         }
@@ -54,11 +55,20 @@ impl Server {
         now: Time,
     ) -> Result<(), Discard> {
         let (number, data) = parse_channel_data(datagram).ok_or(Discard::Malformed)?;
-        let allocation = self.allocations.get(&five_tuple).ok_or(Discard::NoAllocation)?;
+        let allocation = self.lent(five_tuple)?;
         let peer = allocation.peer_of(number, now).ok_or(Discard::NoChannel)?;
         let relay = allocation.relay_for(peer.ip()).ok_or(Discard::WrongFamily)?;
         self.push(Output::Relay { relay, peer, payload: data.to_vec(), dont_fragment: false });
         Ok(())
+    }
+
+    /// The allocation of a client that has been told of it: before that its sockets may not be open.
+    fn lent(&self, five_tuple: FiveTuple) -> Result<&Allocation, Discard> {
+        let allocation = self.allocations.get(&five_tuple).ok_or(Discard::NoAllocation)?;
+        match allocation.stage {
+            Stage::Answered(_) => Ok(allocation),
+            Stage::Opening(_) => Err(Discard::InProgress),
+        }
     }
 
     /// Takes a datagram that a peer sent to a relayed address.

@@ -86,7 +86,8 @@ pub enum Discard {
     TooLong,
     /// The ICMP error is not of a type that is passed on to clients.
     IcmpType,
-    /// An Allocate request is repeated while its sockets are being opened; the answer is under way.
+    /// An Allocate request is repeated, or data is to be relayed, while the sockets are being opened; the answer is
+    /// under way.
     InProgress,
 }
 
@@ -104,7 +105,7 @@ impl fmt::Display for Discard {
             Discard::WrongFamily => "no relayed address of the peer's family",
             Discard::TooLong => "too long for one datagram",
             Discard::IcmpType => "not an ICMP error that is passed on",
-            Discard::InProgress => "repeated while the allocation is being made",
+            Discard::InProgress => "repeated, or data, while the allocation is being made",
         })
     }
 }

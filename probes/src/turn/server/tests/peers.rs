@@ -29,6 +29,25 @@ fn an_empty_data_attribute_is_an_empty_datagram() {
 }
 
 #[test]
+fn nothing_is_relayed_before_the_socket_is_open() {
+    let mut table = Table::new();
+    let request = table.request(ALLOCATE, &[&RequestedTransport::new(RequestedTransport::UDP)]);
+    let id = table.id();
+    let permission = table.request_as(id, CREATE_PERMISSION, &[&XorPeerAddress::new(addr(PEER), id)]);
+    let writer = Writer::new(MessageClass::Indication, SEND, id).with(&XorPeerAddress::new(addr(PEER), id));
+    let (five_tuple, now) = (table.five_tuple(), table.now);
+    table.server.receive(&request, five_tuple, now).unwrap();
+    let Some(Output::Open { relay }) = table.server.poll_output() else { panic!("a socket is asked for") };
+    table.server.receive(&permission, five_tuple, now).unwrap();
+    let send = writer.with(&Data::new(b"early")).finish(None, false);
+    assert_eq!(table.server.receive(&send, five_tuple, now), Err(Discard::InProgress));
+    table.server.opened(relay, true, now);
+    table.drain();
+    table.send(&send).unwrap();
+    assert!(matches!(table.outputs.as_slice(), [Output::Relay { .. }]));
+}
+
+#[test]
 fn dont_fragment_in_a_send_indication_forbids_fragments() {
     let (mut table, _) = ready();
     let id = table.id();
