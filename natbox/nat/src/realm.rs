@@ -49,7 +49,6 @@ pub(crate) struct Shared {
     pub(crate) output: VecDeque<Output>,
     /// The number of the next packet that is held.
     pub(crate) next_hold: u64,
-    pub(crate) identification: Identification,
 }
 
 impl Shared {
@@ -78,6 +77,7 @@ pub(crate) struct Realm<A> {
     pub(crate) datagrams: Aside<Datagrams>,
     /// Who came uninvited.
     pub(crate) early: Early<A>,
+    pub(crate) identification: Identification,
 }
 
 /// One half of a packet's way: the session that it takes.
@@ -111,11 +111,12 @@ impl<A: Address> Realm<A> {
         });
         let table = Table::new(hash.clone(), rules, affinity, Permissions::of(behavior, hash.clone()));
         let basic = behavior.translation == TranslationKind::Basic && !A::unspecified().to_ip().is_ipv6();
+        let identification = Identification::new(behavior.ip_id, hash.address(A::unspecified()));
         let pool = Pool::new(behavior, basic, external, hash.clone());
         let (datagrams, early) = (Aside::default(), Early::new(hash));
         let (short, syns) = (Short::of(behavior, translates), HeldSyns::default());
         let (tracks, entries) = (Aside::default(), Aside::default());
-        Realm { translates, table, pool, syns, tracks, entries, short, datagrams, early }
+        Realm { translates, table, pool, syns, tracks, entries, short, datagrams, early, identification }
     }
 
     /// A packet from inside.
@@ -131,11 +132,7 @@ impl<A: Address> Realm<A> {
             return verdict(self.hairpin(nat, packet, flow, now));
         }
         match self.leave(nat, packet, flow, now) {
-            Ok(passage) => {
-                let verdict = self.forward(packet, Side::Inside, passage);
-                self.identify(nat, packet);
-                verdict
-            }
+            Ok(passage) => self.forward(packet, Side::Inside, passage),
             Err(refusal) => Verdict::Drop(refusal),
         }
     }
@@ -166,19 +163,14 @@ impl<A: Address> Realm<A> {
         let session = self.table.session(passage.session);
         if self.translates {
             match from {
-                Side::Inside => session.external.write(End::Source, packet),
+                Side::Inside => {
+                    session.external.write(End::Source, packet);
+                    self.identification.give(packet);
+                }
                 Side::Outside => session.internal.write(End::Destination, packet),
             }
         }
         Verdict::Forward(self.translation(passage))
-    }
-
-    /// A packet that has its external source gets the identification that goes with it.
-    #[inline(always)]
-    fn identify(&self, nat: &mut Shared, packet: &mut Packet) {
-        if self.translates {
-            nat.identification.give(packet);
-        }
     }
 
     /// A packet from inside to one of the NAT's own addresses.
@@ -201,7 +193,7 @@ impl<A: Address> Realm<A> {
         if *nat.behavior.hairpin.of(flow.protocol) == Hairpin::ExternalSource {
             external.write(End::Source, packet);
         }
-        self.identify(nat, packet);
+        self.identification.give(packet);
         self.table.session(receiver.session).internal.write(End::Destination, packet);
         Ok(Verdict::Hairpin { source: self.translation(sender), destination: self.translation(receiver) })
     }

@@ -8,6 +8,7 @@ mod gateways;
 mod links;
 mod malformed;
 mod mtu;
+mod owed;
 mod programs;
 mod routers;
 mod scenario;
