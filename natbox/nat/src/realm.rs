@@ -26,7 +26,7 @@ use crate::ports::pool::Pool;
 use crate::record::Opening;
 use crate::short::Short;
 use crate::table::{Aside, Table};
-use crate::tcp::{HeldSyns, Tcp, Track};
+use crate::tcp::{Entry, HeldSyns, Tcp, Track};
 use crate::timers::{Side, Timers};
 use crate::udp::Datagrams;
 use crate::uses::Uses;
@@ -49,7 +49,6 @@ pub(crate) struct Shared {
     pub(crate) output: VecDeque<Output>,
     /// The number of the next packet that is held.
     pub(crate) next_hold: u64,
-    pub(crate) identification: Identification,
 }
 
 impl Shared {
@@ -70,12 +69,15 @@ pub(crate) struct Realm<A> {
     pub(crate) syns: HeldSyns<A>,
     /// Where connections stand in their sequence spaces, where an axis asks.
     pub(crate) tracks: Aside<Track>,
+    /// What Linux keeps of connections, where its machine follows them.
+    pub(crate) entries: Aside<Entry>,
     /// The short way, where the behaviour has one.
     pub(crate) short: Option<Short>,
     /// The stages of UDP sessions, where they count.
     pub(crate) datagrams: Aside<Datagrams>,
     /// Who came uninvited.
     pub(crate) early: Early<A>,
+    pub(crate) identification: Identification,
 }
 
 /// One half of a packet's way: the session that it takes.
@@ -109,10 +111,12 @@ impl<A: Address> Realm<A> {
         });
         let table = Table::new(hash.clone(), rules, affinity, Permissions::of(behavior, hash.clone()));
         let basic = behavior.translation == TranslationKind::Basic && !A::unspecified().to_ip().is_ipv6();
+        let identification = Identification::new(behavior.ip_id, hash.address(A::unspecified()));
         let pool = Pool::new(behavior, basic, external, hash.clone());
         let (datagrams, early) = (Aside::default(), Early::new(hash));
-        let (short, syns, tracks) = (Short::of(behavior, translates), HeldSyns::default(), Aside::default());
-        Realm { translates, table, pool, syns, tracks, short, datagrams, early }
+        let (short, syns) = (Short::of(behavior, translates), HeldSyns::default());
+        let (tracks, entries) = (Aside::default(), Aside::default());
+        Realm { translates, table, pool, syns, tracks, entries, short, datagrams, early, identification }
     }
 
     /// A packet from inside.
@@ -128,11 +132,7 @@ impl<A: Address> Realm<A> {
             return verdict(self.hairpin(nat, packet, flow, now));
         }
         match self.leave(nat, packet, flow, now) {
-            Ok(passage) => {
-                let verdict = self.forward(packet, Side::Inside, passage);
-                self.identify(nat, packet);
-                verdict
-            }
+            Ok(passage) => self.forward(packet, Side::Inside, passage),
             Err(refusal) => Verdict::Drop(refusal),
         }
     }
@@ -163,19 +163,14 @@ impl<A: Address> Realm<A> {
         let session = self.table.session(passage.session);
         if self.translates {
             match from {
-                Side::Inside => session.external.write(End::Source, packet),
+                Side::Inside => {
+                    session.external.write(End::Source, packet);
+                    self.identification.give(packet);
+                }
                 Side::Outside => session.internal.write(End::Destination, packet),
             }
         }
         Verdict::Forward(self.translation(passage))
-    }
-
-    /// A packet that has its external source gets the identification that goes with it.
-    #[inline(always)]
-    fn identify(&self, nat: &mut Shared, packet: &mut Packet) {
-        if self.translates {
-            nat.identification.give(packet);
-        }
     }
 
     /// A packet from inside to one of the NAT's own addresses.
@@ -198,7 +193,7 @@ impl<A: Address> Realm<A> {
         if *nat.behavior.hairpin.of(flow.protocol) == Hairpin::ExternalSource {
             external.write(End::Source, packet);
         }
-        self.identify(nat, packet);
+        self.identification.give(packet);
         self.table.session(receiver.session).internal.write(End::Destination, packet);
         Ok(Verdict::Hairpin { source: self.translation(sender), destination: self.translation(receiver) })
     }
@@ -216,7 +211,7 @@ impl<A: Address> Realm<A> {
 
     /// An outbound packet of no session: opens one, on the mapping that the rule names.
     #[inline(never)]
-    fn leave_anew(
+    pub(crate) fn leave_anew(
         &mut self,
         nat: &mut Shared,
         packet: &Packet,
@@ -226,6 +221,8 @@ impl<A: Address> Realm<A> {
     ) -> Result<Passage, Refusal> {
         if !flow.opens {
             self.may_open(nat, flow)?;
+        } else if flow.protocol == Protocol::Tcp {
+            self.may_begin(nat, flow)?;
         }
         self.admit_session(nat, flow.source, Side::Inside)?;
         let towards = self.towards(nat, flow.protocol, flow.source.address, remote);

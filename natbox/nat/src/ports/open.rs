@@ -306,7 +306,9 @@ fn is_unassured<A: Address>(
     let record = table.session(session);
     match record.protocol {
         Protocol::Udp => datagrams.get(session).is_none_or(|kept| !kept.is_replied()),
-        Protocol::Tcp => matches!(record.tcp.stage(), Stage::Opening | Stage::Crossed | Stage::Partial),
+        Protocol::Tcp => {
+            matches!(record.tcp.stage(), Stage::Opening | Stage::Crossed | Stage::Partial | Stage::PickedUp)
+        }
         Protocol::Icmp => true,
     }
 }
