@@ -541,3 +541,15 @@ fn rfc7857_req_12_hairpinned_errors_pass_for_every_protocol_that_hairpins() {
         assert!(matches!(told.transport(), Transport::IcmpError(IcmpError::PortUnreachable)));
     }
 }
+
+#[test]
+fn req_08_a_flow_without_a_port_is_prohibited_and_no_live_session_is_stolen() {
+    let mut behavior = Behavior::default();
+    behavior.ports.range = (4000..=4000).into();
+    let mut rig = Rig::new(behavior);
+    let external = rig.send(udp(X1, Y1));
+    let mut second = udp(X2, Y1);
+    let Verdict::Drop(refusal) = rig.outbound(&mut second) else { panic!("no port is left") };
+    assert_eq!(refusal.answer, Some(natbox_nat::Answer::Icmp(natbox_wire::IcmpError::AdminProhibited)));
+    assert_eq!(rig.receive(udp(Y1, external)), Ok(at(X1)));
+}
