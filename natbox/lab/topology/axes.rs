@@ -176,18 +176,20 @@ static PORTS: Shape = Shape::Object(&[
     optional("contiguity", &word::<PortContiguity>(), "Whether the next port is reserved (RFC 4787 section 4.2.3)."),
     optional("delta", &U16, "The step of `sequential`."),
     optional("increment", &U16, "The largest step of `rfc6056-5`."),
+    optional("table_length", &U16, "Counters in the table of `rfc6056-4`."),
     optional("counter", &word::<PortCounter>(), "Whose counter the counting rules use."),
     optional("block_size", &U16, "Ports in a block, for `block`."),
     optional("blocks_per_host", &U16, "Blocks that one internal address may hold, for `block`."),
     optional("deterministic", &DETERMINISTIC, "The arithmetic of `deterministic` (RFC 7422)."),
     optional("quarantine", &DURATION, "How long a port that was given back rests (RFC 6888 REQ-8)."),
+    optional("quarantine_max", &LIMIT, "Ports that rest at most, the one that has rested for longest freed first."),
 ]);
 
 static DETERMINISTIC: Shape = Shape::Object(&[
     optional(
         "first",
         &Shape::Leaf(&places::FIRST),
-        "The first internal address that has a range; the network's if `none`.",
+        "The first internal address that has a range; nobody has one if `none`.",
     ),
     optional("compression", &U32, "Internal addresses to an external one (C)."),
     optional("dynamic_factor", &FACTOR, "Parts of the ports left to the dynamic pool (D)."),

@@ -44,9 +44,8 @@ impl Nat {
         let (timers, uses) = (Timers::of(&behavior), Uses::of(&behavior));
         let random = Pcg64Mcg::seed_from_u64(seed);
         let (ended, output) = (Vec::new(), VecDeque::new());
-        let identifiers = behavior.icmp_identifier.ports();
-        let (next_id, next_hold) = (1, 0);
-        let shared = Shared { behavior, timers, uses, random, next_id, ended, output, next_hold, identifiers };
+        let (next_id, next_hold, first) = (1, 0, Time::ZERO);
+        let shared = Shared { behavior, timers, uses, random, now: first, next_id, ended, output, next_hold };
         Nat { shared, external: external.into(), seed, v4: None, v6: None, fragments: None }
     }
 
@@ -257,7 +256,7 @@ impl Road for Nat {
 /// Whether a behaviour rewrites addresses of IPv4, or of IPv6.
 fn translates(behavior: &Behavior, ipv6: bool) -> bool {
     match ipv6 {
-        false => behavior.translation == TranslationKind::Napt,
+        false => behavior.translation != TranslationKind::None,
         true => behavior.ipv6 == Ipv6::Napt,
     }
 }

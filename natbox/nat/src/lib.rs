@@ -15,7 +15,6 @@ mod icmp;
 mod identification;
 mod key;
 mod lifetime;
-mod pool;
 mod ports;
 pub mod preset;
 mod realm;
@@ -30,6 +29,7 @@ pub mod verdict;
 
 pub use behavior::Behavior;
 pub use engine::Nat;
+pub use ports::deterministic::PortPlan;
 pub use verdict::{
     Answer, Ended, HoldId, MappingEnd, MappingId, MappingView, Output, Refusal, Side, Translation, Verdict,
 };

@@ -15,22 +15,22 @@ use natbox_wire::{DropReason, Packet, Protocol, Side as End, Time};
 use rand_pcg::Pcg64Mcg;
 
 use crate::Behavior;
-use crate::behavior::{ExpiryNotify, Hairpin, HairpinFilter, Mapping as MappingRule, Ports, SessionAffinity};
+use crate::behavior::{ExpiryNotify, Hairpin, HairpinFilter, Mapping as MappingRule, SessionAffinity, TranslationKind};
 use crate::classify::{Class, Flow, classify};
 use crate::early::Early;
-use crate::filter::{self, Permissions};
+use crate::filter::Permissions;
 use crate::icmp;
 use crate::identification::Identification;
 use crate::key::{Address, Endpoint, Hash};
-use crate::pool::Pool;
-use crate::record::{Mapping, Opening};
+use crate::ports::pool::Pool;
+use crate::record::Opening;
 use crate::short::Short;
 use crate::table::{Aside, Table};
 use crate::tcp::{HeldSyns, Tcp, Track};
 use crate::timers::{Side, Timers};
 use crate::udp::Datagrams;
 use crate::uses::Uses;
-use crate::verdict::{Ended, HoldId, MappingEnd, MappingId, Output, Refusal, Translation, Verdict};
+use crate::verdict::{Ended, HoldId, MappingEnd, Output, Refusal, Translation, Verdict};
 
 /// What both families of one NAT share.
 pub(crate) struct Shared {
@@ -39,6 +39,8 @@ pub(crate) struct Shared {
     /// Which rare axes are in use.
     pub(crate) uses: Uses,
     pub(crate) random: Pcg64Mcg,
+    /// The time of the packet or the deadline that is being handled.
+    pub(crate) now: Time,
     /// The number of the next mapping.
     pub(crate) next_id: u64,
     /// Endings that nobody has been told of yet.
@@ -47,8 +49,6 @@ pub(crate) struct Shared {
     pub(crate) output: VecDeque<Output>,
     /// The number of the next packet that is held.
     pub(crate) next_hold: u64,
-    /// How queries get their identifiers.
-    pub(crate) identifiers: Ports,
 }
 
 impl Shared {
@@ -109,7 +109,9 @@ impl<A: Address> Realm<A> {
         });
         let table = Table::new(hash.clone(), rules, affinity, Permissions::of(behavior, hash.clone()));
         let identification_seed = hash.address(A::unspecified());
-        let (pool, datagrams, early) = (Pool::new(external, hash.clone()), Aside::default(), Early::new(hash));
+        let basic = behavior.translation == TranslationKind::Basic && !A::unspecified().to_ip().is_ipv6();
+        let pool = Pool::new(behavior, basic, external, hash.clone());
+        let (datagrams, early) = (Aside::default(), Early::new(hash));
         let (short, syns, tracks) = (Short::of(behavior, translates), HeldSyns::default(), Aside::default());
         let identification = Identification::new(behavior.ip_id, identification_seed);
         Realm { translates, table, pool, syns, tracks, short, datagrams, early, identification }
@@ -218,18 +220,12 @@ impl<A: Address> Realm<A> {
         if !flow.opens {
             self.may_open(nat, flow)?;
         }
-        if self.table.is_full() {
-            return Err(refuse(DropReason::SessionsExhausted));
-        }
-        let towards = self.table.towards(flow.protocol, remote);
-        let key = towards.unwrap_or(Endpoint::unspecified());
-        let known = match nat.uses.any(Uses::EARLY) {
-            false => self.table.find_rule(flow.protocol, flow.source, key),
-            true => self.find_unoccupied(&flow, key, now),
-        };
+        self.admit_session(nat, flow.source, Side::Inside)?;
+        let towards = self.towards(nat, flow.protocol, flow.source.address, remote);
+        let known = self.find_usable(&flow, towards.unwrap_or(Endpoint::unspecified()), now);
         let mapping = match known {
             Some(index) => index,
-            None => self.open_mapping(nat, &flow, towards, now).map_err(refuse)?,
+            None => self.open_mapping(nat, &flow, towards, now)?,
         };
         let session = self.open_session(nat, mapping, remote, Side::Inside, now);
         if flow.protocol == Protocol::Tcp {
@@ -244,26 +240,12 @@ impl<A: Address> Realm<A> {
         flow: &Flow<A>,
         towards: Option<Endpoint<A>>,
         now: Time,
-    ) -> Result<u32, DropReason> {
+    ) -> Result<u32, Refusal> {
         let external = match self.translates {
             false => flow.source,
-            true if nat.uses.any(Uses::EARLY) => self.take_unoccupied(nat, flow, now)?,
-            true => self.take_external(nat, flow)?,
+            true => self.take_external(nat, flow, towards, now)?,
         };
-        let (protocol, internal, id) = (flow.protocol, flow.source, MappingId(nat.next_id));
-        nat.next_id += 1;
-        let mapping = Mapping { protocol, internal, external, towards, findable: true, id, created: now };
-        Ok(self.table.open_mapping(mapping))
-    }
-
-    pub(crate) fn take_external(&mut self, nat: &mut Shared, flow: &Flow<A>) -> Result<Endpoint<A>, DropReason> {
-        if self.pool.is_empty() {
-            return Err(DropReason::NoRoute);
-        }
-        let Shared { behavior, identifiers, random, .. } = nat;
-        let ports = if flow.protocol == Protocol::Icmp { identifiers } else { &behavior.ports };
-        let taken = self.pool.take(flow.protocol, flow.source, behavior.pooling, ports, random);
-        taken.ok_or(DropReason::PortsExhausted)
+        Ok(self.enter_mapping(nat, flow.protocol, flow.source, external, towards, now))
     }
 
     pub(crate) fn open_session(
@@ -277,7 +259,7 @@ impl<A: Address> Realm<A> {
         let (protocol, internal) = (self.table.mapping(mapping).protocol, self.table.mapping(mapping).internal);
         let leads = match nat.behavior.session_affinity {
             SessionAffinity::On => self.table.find_outbound(protocol, internal, remote).is_none(),
-            SessionAffinity::Off => self.table.leads_to(mapping, remote),
+            SessionAffinity::Off => self.leads(nat, mapping, remote),
         };
         let session = self.table.open_session(Opening {
             mapping,
@@ -289,6 +271,7 @@ impl<A: Address> Realm<A> {
             deadline: nat.timers.first_deadline(protocol, remote.port, now),
         });
         self.began(nat, session, side, now);
+        self.count_session(nat, session);
         session
     }
 
@@ -308,7 +291,7 @@ impl<A: Address> Realm<A> {
         };
         let session = self.table.session(index);
         let mapping = session.mapping_of(index);
-        if judged && !session.permits() && !filter::admits(&self.table, &nat.behavior, mapping, remote) {
+        if judged && !session.permits() && !self.admits(nat, mapping, remote) {
             let refusal = Refusal { reason: DropReason::Filtered, mapping: Some(session.id), answer: None };
             self.uninvited(nat, &flow, Some(mapping), now);
             return Err(refusal);
@@ -342,12 +325,12 @@ impl<A: Address> Realm<A> {
         if nat.uses.any(Uses::EARLY) {
             self.refuse_occupied(nat, &flow, now)?;
         }
-        let Some(mapping) = self.table.find_endpoint(flow.protocol, flow.destination) else {
+        let Some((mapping, new_mapping)) = self.find_addressed(nat, &flow, remote, judged, now) else {
             self.uninvited(nat, &flow, None, now);
             return Err(refuse(if self.translates { DropReason::NoMapping } else { DropReason::Filtered }));
         };
         let refuse = |reason| Err(Refusal { reason, mapping: Some(self.table.mapping(mapping).id), answer: None });
-        if judged && !filter::admits(&self.table, &nat.behavior, mapping, remote) {
+        if judged && !new_mapping && !self.admits(nat, mapping, remote) {
             let refusal = refuse(DropReason::Filtered);
             self.uninvited(nat, &flow, Some(mapping), now);
             return refusal;
@@ -356,15 +339,17 @@ impl<A: Address> Realm<A> {
         if flow.protocol == Protocol::Tcp && !flow.opens {
             return refuse(DropReason::NoSession);
         }
-        if self.table.is_full() {
-            return refuse(DropReason::SessionsExhausted);
+        if !new_mapping {
+            let (internal, id) = (self.table.mapping(mapping).internal, self.table.mapping(mapping).id);
+            let admitted = self.admit_session(nat, internal, Side::Outside);
+            admitted.map_err(|refusal| Refusal { mapping: Some(id), ..refusal })?;
         }
         let index = self.open_session(nat, mapping, remote, Side::Outside, now);
         if flow.protocol == Protocol::Tcp {
             self.segment_opened(nat, packet, index, Side::Outside, flow, now);
         }
         self.pin(nat, index);
-        Ok(Passage { session: index, new_mapping: false })
+        Ok(Passage { session: index, new_mapping })
     }
 
     /// A packet of a known session passes: it gives permission and touches the timers.
@@ -396,6 +381,7 @@ impl<A: Address> Realm<A> {
     /// Ends what is due.
     #[inline]
     pub(crate) fn expire(&mut self, nat: &mut Shared, now: Time) {
+        nat.now = now;
         if self.table.next_deadline().is_some_and(|next| next <= now) || self.syns.is_due(now) {
             self.expire_due(nat, now);
         }
@@ -423,40 +409,22 @@ impl<A: Address> Realm<A> {
 
     /// Ends a session, and tells if its mapping ends with it, and why.
     pub(crate) fn end_session(&mut self, nat: &mut Shared, index: u32, why: MappingEnd) {
-        if let Some(mapping) = self.table.close_session(index) {
-            self.release(nat, &mapping);
+        let (mapping, internal) = (self.table.mapping_of(index), self.table.session(index).internal.address);
+        let sessions = self.counted_sessions(nat, mapping);
+        let closed = self.table.close_session(index);
+        self.discount_sessions(internal, if closed.is_some() { sessions } else { sessions.min(1) });
+        if let Some(mapping) = closed {
+            self.release(nat, &mapping, nat.now);
             nat.ended.push(Ended { mapping: mapping.view(), why });
         }
     }
 
     /// Ends a mapping with all its sessions, and tells why.
     pub(crate) fn end_mapping(&mut self, nat: &mut Shared, index: u32, why: MappingEnd) {
+        let sessions = self.counted_sessions(nat, index);
         let mapping = self.table.close_mapping(index);
-        self.release(nat, &mapping);
+        self.discount_sessions(mapping.internal.address, sessions);
+        self.release(nat, &mapping, nat.now);
         nat.ended.push(Ended { mapping: mapping.view(), why });
-    }
-
-    fn release(&mut self, nat: &Shared, mapping: &Mapping<A>) {
-        if self.translates {
-            self.pool.release(mapping.protocol, mapping.internal.address, mapping.external, nat.behavior.pooling);
-        }
-    }
-
-    /// Replaces the external addresses; mappings on addresses that are gone end.
-    pub(crate) fn readdress(&mut self, nat: &mut Shared, external: impl Iterator<Item = A>) {
-        if !self.translates {
-            return;
-        }
-        self.pool.readdress(external);
-        let gone = self.table.mappings().filter(|(_, mapping)| !self.pool.owns(mapping.external.address));
-        for index in gone.map(|(index, _)| index).collect::<Vec<u32>>() {
-            let mapping = self.table.close_mapping(index);
-            nat.ended.push(Ended { mapping: mapping.view(), why: MappingEnd::Readdressed });
-        }
-        if nat.behavior.pooling == crate::behavior::Pooling::Paired {
-            self.table
-                .mappings()
-                .for_each(|(_, mapping)| self.pool.pair(mapping.internal.address, mapping.external.address));
-        }
     }
 }

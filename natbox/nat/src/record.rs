@@ -162,7 +162,7 @@ impl<A: Address> Record<A> {
     }
 
     /// What the mapping rule sees of the remotes that a mapping is for.
-    pub(super) fn towards(&self) -> Endpoint<A> {
+    pub(crate) fn towards(&self) -> Endpoint<A> {
         match self.role {
             Role::Mapping { towards, .. } => towards,
             Role::Further { .. } => Endpoint::unspecified(),

@@ -33,6 +33,10 @@ crate::words! {
         Blacklisted = "blacklisted", "the source has come uninvited before, and is refused for a while";
         OutboundBlocked = "outbound-blocked", "the firewall lets nothing of this protocol, or to this port, leave";
         PortsExhausted = "ports-exhausted", "no free external port for a new mapping";
+        PortTaken = "port-taken", "the internal port is taken on the external address, and this NAT gives out no other";
+        AddressesExhausted = "addresses-exhausted", "every external address of this Basic NAT belongs to another internal one";
+        QuotaExceeded = "quota-exceeded", "the internal address has all the mappings or sessions that it may have";
+        RateExceeded = "rate-exceeded", "the internal address has got as many new mappings within a second as it may";
         SessionsExhausted = "sessions-exhausted", "the NAT's table of sessions is full";
         NoSession = "no-session", "a TCP segment or an echo reply of no session of this NAT, which cannot open one";
         SynHeld = "syn-held", "a copy of an unsolicited SYN that is being held (RFC 5382 REQ-4)";

@@ -4,8 +4,6 @@ use std::time::Duration;
 
 use natbox_wire::words;
 
-use super::ports::{PortAllocation, PortClass, PortConflict, Ports};
-
 words! {
     /// What becomes of ICMP errors about a session (RFC 5508 REQ-3 to REQ-5).
     pub enum IcmpErrors: "ICMP error behaviour" {
@@ -39,18 +37,6 @@ words! {
     pub enum IcmpIdentifier: "ICMP identifier allocation" {
         Random = "random", "a random free one";
         Preserve = "preserve", "its own if free, else a random one";
-    }
-}
-
-impl IcmpIdentifier {
-    /// The rule by which ports would be given out so: every identifier may be (RFC 5508 section 3.1).
-    pub(crate) fn ports(self) -> Ports {
-        let allocation = match self {
-            IcmpIdentifier::Random => PortAllocation::Random,
-            IcmpIdentifier::Preserve => PortAllocation::Preserve,
-        };
-        let (range, class) = ((0..=u16::MAX).into(), PortClass::All);
-        Ports { allocation, range, class, conflict: PortConflict::Random, ..Ports::default() }
     }
 }
 

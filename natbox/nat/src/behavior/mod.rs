@@ -272,11 +272,13 @@ impl Default for Ports {
             contiguity: PortContiguity::None,
             delta: 1,
             increment: 500,
+            table_length: 10,
             counter: PortCounter::Global,
             block_size: 64,
             blocks_per_host: 4,
             deterministic: Deterministic::default(),
             quarantine: Duration::ZERO,
+            quarantine_max: None,
         }
     }
 }

@@ -22,7 +22,7 @@ impl<A: Address> Table<A> {
     /// Whether the rule names this mapping towards this remote.
     pub(crate) fn leads_to(&self, mapping: u32, remote: Endpoint<A>) -> bool {
         let record = self.mapping(mapping);
-        self.towards(record.protocol, remote).is_none_or(|towards| towards == record.towards())
+        self.towards(record.protocol, remote).unwrap_or(Endpoint::unspecified()) == record.towards()
     }
 
     /// The hash of the key by which a packet from inside finds its mapping.
