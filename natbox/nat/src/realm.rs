@@ -26,7 +26,7 @@ use crate::ports::pool::Pool;
 use crate::record::Opening;
 use crate::short::Short;
 use crate::table::{Aside, Table};
-use crate::tcp::{HeldSyns, Tcp, Track};
+use crate::tcp::{Entry, HeldSyns, Tcp, Track};
 use crate::timers::{Side, Timers};
 use crate::udp::Datagrams;
 use crate::uses::Uses;
@@ -69,6 +69,8 @@ pub(crate) struct Realm<A> {
     pub(crate) syns: HeldSyns<A>,
     /// Where connections stand in their sequence spaces, where an axis asks.
     pub(crate) tracks: Aside<Track>,
+    /// What Linux keeps of connections, where its machine follows them.
+    pub(crate) entries: Aside<Entry>,
     /// The short way, where the behaviour has one.
     pub(crate) short: Option<Short>,
     /// The stages of UDP sessions, where they count.
@@ -112,9 +114,10 @@ impl<A: Address> Realm<A> {
         let basic = behavior.translation == TranslationKind::Basic && !A::unspecified().to_ip().is_ipv6();
         let pool = Pool::new(behavior, basic, external, hash.clone());
         let (datagrams, early) = (Aside::default(), Early::new(hash));
-        let (short, syns, tracks) = (Short::of(behavior, translates), HeldSyns::default(), Aside::default());
         let identification = Identification::new(behavior.ip_id, identification_seed);
-        Realm { translates, table, pool, syns, tracks, short, datagrams, early, identification }
+        let (short, syns) = (Short::of(behavior, translates), HeldSyns::default());
+        let (tracks, entries) = (Aside::default(), Aside::default());
+        Realm { translates, table, pool, syns, tracks, entries, short, datagrams, early, identification }
     }
 
     /// A packet from inside.
@@ -209,7 +212,7 @@ impl<A: Address> Realm<A> {
 
     /// An outbound packet of no session: opens one, on the mapping that the rule names.
     #[inline(never)]
-    fn leave_anew(
+    pub(crate) fn leave_anew(
         &mut self,
         nat: &mut Shared,
         packet: &Packet,
@@ -219,6 +222,8 @@ impl<A: Address> Realm<A> {
     ) -> Result<Passage, Refusal> {
         if !flow.opens {
             self.may_open(nat, flow)?;
+        } else if flow.protocol == Protocol::Tcp {
+            self.may_begin(nat, flow)?;
         }
         self.admit_session(nat, flow.source, Side::Inside)?;
         let towards = self.towards(nat, flow.protocol, flow.source.address, remote);

@@ -123,7 +123,10 @@ impl<A: Address> Realm<A> {
             Protocol::Tcp if unwanted && flow.opens => {
                 return self.unsolicited_syn(nat, packet, from, flow, refusal, now);
             }
-            Protocol::Tcp if unwanted || refusal.reason == DropReason::NoSession => no_state(nat, flow),
+            Protocol::Tcp if unwanted || refusal.reason == DropReason::NoSession => {
+                let reaches_box = nat.behavior.unsolicited_syn == UnsolicitedSyn::RstNow && !flow.flags.rst;
+                no_state(nat, flow).or(reaches_box.then_some(Answer::Reset))
+            }
             Protocol::Udp | Protocol::Tcp | Protocol::Icmp => None,
         };
         Verdict::Drop(Refusal { answer: answer.or(refusal.answer), ..refusal })
