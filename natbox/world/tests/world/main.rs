@@ -9,6 +9,7 @@ mod malformed;
 mod mtu;
 mod owed;
 mod programs;
+mod realms;
 mod routers;
 mod scenario;
 mod support;
