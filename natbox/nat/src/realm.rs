@@ -27,7 +27,7 @@ use crate::ports::pool::Pool;
 use crate::record::Opening;
 use crate::short::Short;
 use crate::table::{Aside, Table};
-use crate::tcp::{HeldSyns, Tcp, Track};
+use crate::tcp::{Entry, HeldSyns, Tcp, Track};
 use crate::timers::{Side, Timers};
 use crate::udp::Datagrams;
 use crate::uses::Uses;
@@ -50,7 +50,6 @@ pub(crate) struct Shared {
     pub(crate) output: VecDeque<Output>,
     /// The number of the next packet that is held.
     pub(crate) next_hold: u64,
-    pub(crate) identification: Identification,
 }
 
 impl Shared {
@@ -71,14 +70,17 @@ pub(crate) struct Realm<A> {
     pub(crate) syns: HeldSyns<A>,
     /// Where connections stand in their sequence spaces, where an axis asks.
     pub(crate) tracks: Aside<Track>,
+    /// What Linux keeps of connections, where its machine follows them.
+    pub(crate) entries: Aside<Entry>,
+    /// The short way, where the behaviour has one.
+    pub(crate) short: Option<Short>,
     /// The stages of UDP sessions, where they count.
     pub(crate) datagrams: Aside<Datagrams>,
     /// Who came uninvited.
     pub(crate) early: Early<A>,
     /// Who hides behind the gateway's address.
     pub(crate) masks: Masks<A>,
-    /// The short way, where the behaviour has one.
-    pub(crate) short: Option<Short>,
+    pub(crate) identification: Identification,
 }
 
 /// One half of a packet's way: the session that it takes.
@@ -112,10 +114,12 @@ impl<A: Address> Realm<A> {
         });
         let table = Table::new(hash.clone(), rules, affinity, Permissions::of(behavior, hash.clone()));
         let basic = behavior.translation == TranslationKind::Basic && !A::unspecified().to_ip().is_ipv6();
+        let identification = Identification::new(behavior.ip_id, hash.address(A::unspecified()));
         let pool = Pool::new(behavior, basic, external, hash.clone());
         let (datagrams, early, masks) = (Aside::default(), Early::new(hash.clone()), Masks::new(hash));
-        let (short, syns, tracks) = (Short::of(behavior, translates), HeldSyns::default(), Aside::default());
-        Realm { translates, table, pool, syns, tracks, short, datagrams, early, masks }
+        let (short, syns) = (Short::of(behavior, translates), HeldSyns::default());
+        let (tracks, entries) = (Aside::default(), Aside::default());
+        Realm { translates, table, pool, syns, tracks, entries, short, datagrams, early, masks, identification }
     }
 
     /// A packet from inside.
@@ -136,11 +140,7 @@ impl<A: Address> Realm<A> {
             return verdict(self.hairpin(nat, packet, flow, now));
         }
         match self.leave(nat, packet, flow, now) {
-            Ok(passage) => {
-                let verdict = self.forward(packet, Side::Inside, passage);
-                self.identify(nat, packet);
-                verdict
-            }
+            Ok(passage) => self.forward(packet, Side::Inside, passage),
             Err(refusal) => Verdict::Drop(refusal),
         }
     }
@@ -171,19 +171,14 @@ impl<A: Address> Realm<A> {
         let session = self.table.session(passage.session);
         if self.translates {
             match from {
-                Side::Inside => session.external.write(End::Source, packet),
+                Side::Inside => {
+                    session.external.write(End::Source, packet);
+                    self.identification.give(packet);
+                }
                 Side::Outside => session.internal.write(End::Destination, packet),
             }
         }
         Verdict::Forward(self.translation(passage))
-    }
-
-    /// A packet that has its external source gets the identification that goes with it.
-    #[inline(always)]
-    pub(crate) fn identify(&self, nat: &mut Shared, packet: &mut Packet) {
-        if self.translates {
-            nat.identification.give(packet);
-        }
     }
 
     /// The outbound half: by which external endpoint the packet leaves.
@@ -205,7 +200,7 @@ impl<A: Address> Realm<A> {
 
     /// An outbound packet of no session: opens one, on the mapping that the rule names.
     #[inline(never)]
-    fn leave_anew(
+    pub(crate) fn leave_anew(
         &mut self,
         nat: &mut Shared,
         packet: &Packet,
@@ -215,6 +210,8 @@ impl<A: Address> Realm<A> {
     ) -> Result<Passage, Refusal> {
         if !flow.opens {
             self.may_open(nat, flow)?;
+        } else if flow.protocol == Protocol::Tcp {
+            self.may_begin(nat, flow)?;
         }
         if nat.uses.any(Uses::POLICY) {
             self.may_leave(nat, &flow, remote)?;

@@ -124,7 +124,10 @@ impl<A: Address> Realm<A> {
             Protocol::Tcp if unwanted && flow.opens => {
                 return self.unsolicited_syn(nat, packet, from, flow, refusal, now);
             }
-            Protocol::Tcp if unwanted || refusal.reason == DropReason::NoSession => no_state(nat, flow),
+            Protocol::Tcp if unwanted || refusal.reason == DropReason::NoSession => {
+                let reaches_box = nat.behavior.unsolicited_syn == UnsolicitedSyn::RstNow && !flow.flags.rst;
+                no_state(nat, flow).or(reaches_box.then_some(Answer::Reset))
+            }
             Protocol::Udp | Protocol::Tcp | Protocol::Icmp => None,
         };
         Verdict::Drop(Refusal { answer: answer.or(refusal.answer), ..refusal })
@@ -168,6 +171,17 @@ impl<A: Address> Realm<A> {
             let session = self.table.session(session);
             self.syns.cross(nat, session.external, session.remote, session.id);
         }
+    }
+}
+
+/// What the sender of a packet is told at once that is for the box itself, which listens to nothing.
+pub(crate) fn told_at_once<A>(nat: &Shared, packet: &Packet, flow: Flow<A>) -> Option<Answer> {
+    match (flow.protocol, nat.behavior.unsolicited_syn) {
+        (Protocol::Udp, _) if nat.behavior.unsolicited_udp == UnsolicitedUdp::Icmp => icmp(nat, packet),
+        (Protocol::Tcp, UnsolicitedSyn::RstNow) if flow.opens => Some(Answer::Reset),
+        (Protocol::Tcp, UnsolicitedSyn::IcmpNow) if flow.opens => icmp(nat, packet),
+        (Protocol::Tcp, _) if !flow.opens => no_state(nat, flow),
+        _ => None,
     }
 }
 
