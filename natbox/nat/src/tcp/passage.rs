@@ -223,9 +223,7 @@ impl<A: Address> Realm<A> {
         leads: bool,
         now: Time,
     ) -> Result<Passage, Refusal> {
-        if self.table.is_full() {
-            return Err(refuse(DropReason::SessionsExhausted));
-        }
+        self.admit_session(nat, flow.source, Side::Inside)?;
         let towards = self.table.towards(flow.protocol, flow.destination);
         let mapping = self.open_mapping(nat, &flow, towards, now)?;
         self.table.hide(mapping);
