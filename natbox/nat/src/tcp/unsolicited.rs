@@ -174,6 +174,17 @@ impl<A: Address> Realm<A> {
     }
 }
 
+/// What the sender of a packet is told at once that is for the box itself, which listens to nothing.
+pub(crate) fn told_at_once<A>(nat: &Shared, packet: &Packet, flow: Flow<A>) -> Option<Answer> {
+    match (flow.protocol, nat.behavior.unsolicited_syn) {
+        (Protocol::Udp, _) if nat.behavior.unsolicited_udp == UnsolicitedUdp::Icmp => icmp(nat, packet),
+        (Protocol::Tcp, UnsolicitedSyn::RstNow) if flow.opens => Some(Answer::Reset),
+        (Protocol::Tcp, UnsolicitedSyn::IcmpNow) if flow.opens => icmp(nat, packet),
+        (Protocol::Tcp, _) if !flow.opens => no_state(nat, flow),
+        _ => None,
+    }
+}
+
 /// The error about an unsolicited packet: port unreachable, and for IPv6 what RFC 6092 section 3.3.1 asks for.
 fn icmp(nat: &Shared, packet: &Packet) -> Option<Answer> {
     let error = match packet.is_ipv6() {
