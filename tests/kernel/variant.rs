@@ -27,7 +27,7 @@ pub(crate) const ALL: [Variant; 8] = [
         input: &["drop"],
         drops_invalid: true,
         random_sequences: true,
-        compared: &[],
+        compared: &[Profile::Tcp, Profile::WildTcp],
     },
     Variant {
         name: "masquerade, input accept",

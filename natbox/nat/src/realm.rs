@@ -29,7 +29,7 @@ use crate::pool::Pool;
 use crate::record::{Mapping, Opening};
 use crate::short::Short;
 use crate::table::{Aside, Table};
-use crate::tcp::{HeldSyns, Tcp, Track};
+use crate::tcp::{Connection, HeldSyns, Tcp, Track};
 use crate::timers::{Side, Timers};
 use crate::udp::Datagrams;
 use crate::uses::Uses;
@@ -70,6 +70,8 @@ pub(crate) struct Realm<A> {
     pub(crate) syns: HeldSyns<A>,
     /// Where connections stand in their sequence spaces, where an axis asks.
     pub(crate) tracks: Aside<Track>,
+    /// Connections, where they are followed as Linux does it.
+    pub(crate) connections: Aside<Connection>,
     /// The short way, where the behaviour has one.
     pub(crate) short: Option<Short>,
     /// The stages of UDP sessions, where they count.
@@ -110,7 +112,8 @@ impl<A: Address> Realm<A> {
         let table = Table::new(hash.clone(), rules, affinity, Permissions::of(behavior, hash.clone()));
         let (pool, datagrams, early) = (Pool::new(external, hash.clone()), Aside::default(), Early::new(hash));
         let (short, syns, tracks) = (Short::of(behavior, translates), HeldSyns::default(), Aside::default());
-        Realm { translates, table, pool, syns, tracks, short, datagrams, early }
+        let connections = Aside::default();
+        Realm { translates, table, pool, syns, tracks, connections, short, datagrams, early }
     }
 
     /// A packet from inside.
@@ -198,7 +201,7 @@ impl<A: Address> Realm<A> {
 
     /// An outbound packet of no session: opens one, on the mapping that the rule names.
     #[inline(never)]
-    fn leave_anew(
+    pub(crate) fn leave_anew(
         &mut self,
         nat: &mut Shared,
         packet: &Packet,
@@ -206,7 +209,7 @@ impl<A: Address> Realm<A> {
         remote: Endpoint<A>,
         now: Time,
     ) -> Result<Passage, Refusal> {
-        if !flow.opens {
+        if !flow.opens || flow.protocol == Protocol::Tcp {
             self.may_open(nat, flow)?;
         }
         if self.table.is_full() {
@@ -320,7 +323,7 @@ impl<A: Address> Realm<A> {
 
     /// An inbound packet of no session: opens one, on the mapping that it is addressed to, if the filter admits it.
     #[inline(never)]
-    fn enter_anew(
+    pub(crate) fn enter_anew(
         &mut self,
         nat: &mut Shared,
         packet: &Packet,

@@ -50,6 +50,16 @@ impl Lifetimes {
         })
     }
 
+    /// How long a connection lives at this stage, TIME-WAIT as closing where it has no lifetime of its own.
+    pub(crate) fn of_stage(&self, stage: Stage) -> Duration {
+        self.at(stage).unwrap_or(self.closing)
+    }
+
+    /// How long a connection lives whose segments nobody answers.
+    pub(crate) fn unanswered(&self) -> Duration {
+        self.pickup
+    }
+
     /// How long a connection lives after the SYN that opens it.
     pub(crate) fn opening(&self) -> Duration {
         self.opening

@@ -34,6 +34,7 @@ use natbox_wire::TcpFlags;
 use crate::timers::Side;
 
 pub(crate) use lifetimes::Lifetimes;
+pub(crate) use netfilter::Connection;
 pub(crate) use unsolicited::HeldSyns;
 pub(crate) use window::Track;
 
@@ -94,8 +95,6 @@ pub(crate) enum Timer {
     Keep,
     /// It runs anew, for as long as the stage that was reached lives.
     Restart,
-    /// The session is over at once.
-    End,
 }
 
 impl Tcp {

@@ -1,6 +1,8 @@
 //! What the road of a packet does with segments: the machine, the axes that refuse some, and the mappings that
 //! connections get for themselves.
 
+use std::time::Duration;
+
 use natbox_wire::{DropReason, Packet, Protocol, Time};
 
 use crate::behavior::{
@@ -9,10 +11,11 @@ use crate::behavior::{
 use crate::classify::Flow;
 use crate::key::Address;
 use crate::realm::{Passage, Realm, Shared, refuse};
+use crate::tcp::netfilter::{Connection, Followed};
 use crate::tcp::unsolicited::no_state;
 use crate::tcp::{Stage, Tcp, Timer, Track};
 use crate::timers::Side;
-use crate::verdict::Refusal;
+use crate::verdict::{MappingEnd, Refusal};
 
 impl<A: Address> Realm<A> {
     /// A segment from inside, of a known session.
@@ -38,7 +41,9 @@ impl<A: Address> Realm<A> {
                 TcpSimultaneousOpen::Ok | TcpSimultaneousOpen::BlockInSyn => {}
             }
         }
-        self.pass_segment(nat, packet, index, Side::Inside, flow, now)?;
+        if self.pass_segment(nat, packet, index, Side::Inside, flow, now)? == Passed::BeginsAnew {
+            return self.leave_anew(nat, packet, flow, flow.destination, now);
+        }
         if flow.opens {
             self.cross_syn(nat, index);
         }
@@ -65,16 +70,22 @@ impl<A: Address> Realm<A> {
         if crosses && nat.behavior.tcp_simopen == TcpSimultaneousOpen::BlockInSyn {
             return Err(self.refusal(index, DropReason::SimultaneousOpen));
         }
-        self.pass_segment(nat, packet, index, Side::Outside, flow, now)?;
+        if self.pass_segment(nat, packet, index, Side::Outside, flow, now)? == Passed::BeginsAnew {
+            return self.enter_anew(nat, packet, flow, flow.source, judged, now);
+        }
         if !self.renews(nat) || self.leader_is_over(index) {
             self.pin(nat, index);
         }
         Ok(Passage { session: index, new_mapping: false })
     }
 
-    /// A segment of no session, from inside: whether it may open one.
+    /// A packet of no session, from inside: whether it may open one.
     pub(crate) fn may_open(&self, nat: &Shared, flow: Flow<A>) -> Result<(), Refusal> {
         let flags = flow.flags;
+        let netfilter = flow.protocol == Protocol::Tcp && nat.behavior.tcp_machine == TcpMachine::Netfilter;
+        if flow.opens && (!netfilter || Connection::begins(flags)) {
+            return Ok(());
+        }
         let running = flags.ack && !flags.syn && !flags.fin && !flags.rst;
         match flow.protocol {
             Protocol::Tcp if running && nat.behavior.tcp_no_state == TcpNoState::Pickup => Ok(()),
@@ -93,11 +104,21 @@ impl<A: Address> Realm<A> {
         flow: Flow<A>,
         now: Time,
     ) {
-        if !flow.flags.syn {
+        if nat.behavior.tcp_machine == TcpMachine::Netfilter {
+            let (rule, lifetimes) = (nat.behavior.tcp_window, &nat.timers.tcp);
+            let (connection, followed) = Connection::begin(packet, flow.flags, side, rule, lifetimes);
+            let tcp = Tcp::opened_from(side).at(connection.stage());
+            self.connections.set(index, connection);
+            self.table.session_mut(index).tcp = tcp;
+            if let Followed::Lives(lifetime) = followed {
+                self.table.set_due(index, now + lifetime);
+            }
+        } else if !flow.flags.syn {
             self.table.session_mut(index).tcp = Tcp::picked_up_from(side);
             let lifetime = nat.timers.tcp.at(Stage::PickedUp);
             self.table.set_due(index, lifetime.map_or(Time::MAX, |lifetime| now + lifetime));
-        } else if flow.opens && side == Side::Inside {
+        }
+        if flow.opens && side == Side::Inside {
             self.cross_syn(nat, index);
         }
         if side == Side::Inside && self.renews(nat) {
@@ -119,15 +140,12 @@ impl<A: Address> Realm<A> {
         side: Side,
         flow: Flow<A>,
         now: Time,
-    ) -> Result<(), Refusal> {
+    ) -> Result<Passed, Refusal> {
+        if nat.behavior.tcp_machine == TcpMachine::Netfilter {
+            return self.follow_segment(nat, packet, index, side, flow, now);
+        }
         let before = self.table.session(index).tcp;
-        let step = match nat.behavior.tcp_machine {
-            TcpMachine::Rfc7857 => Some(before.step(side, flow.flags, &nat.behavior)),
-            TcpMachine::Netfilter => {
-                before.step_netfilter(side, flow.flags).map_err(|_| self.refusal(index, DropReason::InvalidSegment))?
-            }
-        };
-        let Some((after, timer)) = step else { return Ok(()) };
+        let (after, timer) = before.step(side, flow.flags, &nat.behavior);
         let reopened = before.is_over() && after.stage() == Stage::Opening;
         if tracks(nat) {
             self.track(nat, packet, index, side, flow, reopened)?;
@@ -135,17 +153,68 @@ impl<A: Address> Realm<A> {
         self.table.session_mut(index).tcp = after;
         match timer {
             Timer::Keep => {}
-            Timer::End => self.table.set_deadline(index, now),
             Timer::Restart => {
                 if let Some(lifetime) = nat.timers.tcp.at(after.stage()) {
                     self.table.set_deadline(index, now + lifetime);
                 }
             }
         }
+        self.permit_from(index, side);
+        Ok(Passed::On)
+    }
+
+    fn permit_from(&mut self, index: u32, side: Side) {
         if side == Side::Inside && !self.table.session(index).permits() {
             self.table.permit(index);
         }
-        Ok(())
+    }
+
+    /// Follows the connection as Linux does, or says what refuses the segment.
+    fn follow_segment(
+        &mut self,
+        nat: &mut Shared,
+        packet: &Packet,
+        index: u32,
+        side: Side,
+        flow: Flow<A>,
+        now: Time,
+    ) -> Result<Passed, Refusal> {
+        let (rule, lifetimes) = (nat.behavior.tcp_window, &nat.timers.tcp);
+        let Some(connection) = self.connections.get_mut(index) else { return Ok(Passed::On) };
+        let followed = connection.follow(packet, flow.flags, side, rule, lifetimes);
+        let (stage, crossed) = (connection.stage(), connection.crossed());
+        match followed {
+            Followed::Passes => {}
+            Followed::Lives(lifetime) => self.table.set_deadline(index, now + lifetime),
+            Followed::Ends => self.table.set_deadline(index, now),
+            Followed::BeginsAnew => {
+                self.end_session(nat, index, MappingEnd::Killed);
+                return Ok(Passed::BeginsAnew);
+            }
+            Followed::Invalid => return Err(self.refusal(index, DropReason::InvalidSegment)),
+            Followed::OutOfWindow(at_most) => {
+                self.shorten(index, at_most, now);
+                return Err(self.refusal(index, DropReason::OutOfWindow));
+            }
+        }
+        let tcp = Tcp::opened_from(self.table.session(index).tcp.opener()).at(stage);
+        self.table.session_mut(index).tcp = if crossed { tcp.crossing() } else { tcp };
+        if tracks(nat) && !self.table.session(index).tcp.is_over() {
+            self.track(nat, packet, index, side, flow, false)?;
+        }
+        self.permit_from(index, side);
+        Ok(Passed::On)
+    }
+
+    /// A connection that seems to be out of step lives for so long at most; Linux leaves the last two minutes alone.
+    fn shorten(&mut self, index: u32, at_most: Option<Duration>, now: Time) {
+        const LEFT_ALONE: Duration = Duration::from_secs(120);
+        let deadline = self.table.session(index).deadline;
+        if let Some(at_most) = at_most
+            && deadline >= now + at_most.max(LEFT_ALONE)
+        {
+            self.table.set_deadline(index, now + at_most);
+        }
     }
 
     /// Looks at a segment's sequence numbers, and remembers them if it may pass.
@@ -165,7 +234,9 @@ impl<A: Address> Realm<A> {
             self.tracks.set(index, Track::default());
         }
         let Some(track) = self.tracks.get_mut(index) else { return Ok(()) };
-        if !track.admits(nat.behavior.tcp_window, side, packet, flow.flags) {
+        let judges = nat.behavior.tcp_machine == TcpMachine::Rfc7857;
+        let rule = if judges { nat.behavior.tcp_window } else { TcpWindow::Off };
+        if !track.admits(rule, side, packet, flow.flags) {
             return Err(self.refusal(index, DropReason::OutOfWindow));
         }
         track.learn(side, packet, flow.flags, opening);
@@ -214,5 +285,15 @@ impl<A: Address> Realm<A> {
 
 /// Whether anybody asks about sequence numbers.
 fn tracks(nat: &Shared) -> bool {
-    nat.behavior.tcp_window != TcpWindow::Off || nat.behavior.expiry_notify == ExpiryNotify::RstBoth
+    let judges = nat.behavior.tcp_window != TcpWindow::Off && nat.behavior.tcp_machine == TcpMachine::Rfc7857;
+    judges || nat.behavior.expiry_notify == ExpiryNotify::RstBoth
+}
+
+/// What became of a segment of a session.
+#[derive(PartialEq, Eq)]
+enum Passed {
+    /// It goes on.
+    On,
+    /// Its session has ended, and it is to be looked at as if there had been none.
+    BeginsAnew,
 }
