@@ -118,6 +118,8 @@ pub(super) struct Survey {
     summary_width: usize,
     /// The nodes, in the order of their interfaces.
     pub(super) nodes: Vec<String>,
+    /// The same, to look them up: a capture may have very many.
+    known: BTreeSet<String>,
     pub(super) nats: BTreeSet<String>,
     pub(super) names: BTreeMap<IpAddr, String>,
     natbox: bool,
@@ -125,6 +127,8 @@ pub(super) struct Survey {
 
 /// Columns that still fit a wide terminal.
 const MAX_COLUMNS: usize = 16;
+/// Names of interfaces up to here are aligned: a foreign capture's may be of any length.
+const MAX_INTERFACE_WIDTH: usize = 64;
 /// Summaries up to here are aligned; longer ones push their comments to the right.
 const MAX_SUMMARY_WIDTH: usize = 64;
 
@@ -137,6 +141,7 @@ impl Survey {
             interface_width: 0,
             summary_width: 0,
             nodes: Vec::new(),
+            known: BTreeSet::new(),
             nats: BTreeSet::new(),
             names: BTreeMap::new(),
             natbox: reader.is_natbox(),
@@ -158,7 +163,7 @@ impl Survey {
     }
 
     fn meet(&mut self, frame: &Frame<'_>) {
-        self.interface_width = self.interface_width.max(frame.interface.len());
+        self.interface_width = self.interface_width.max(frame.interface.len()).min(MAX_INTERFACE_WIDTH);
         let summary = frame.content.to_string().len();
         self.summary_width = self.summary_width.max(summary).min(MAX_SUMMARY_WIDTH);
         self.meet_interface(&frame.interface);
@@ -166,7 +171,8 @@ impl Survey {
 
     fn meet_interface(&mut self, interface: &str) {
         let node = node_of(interface);
-        if !self.nodes.iter().any(|known| known == node) {
+        if !self.known.contains(node) {
+            self.known.insert(node.to_owned());
             self.nodes.push(node.to_owned());
         }
         if interface.ends_with(":inside") || interface.ends_with(":outside") {

@@ -107,10 +107,12 @@ fn ports(entry: &Node, ports: &mut Ports) {
     set(&mut ports.contiguity, word(entry, "contiguity"));
     set(&mut ports.delta, number(entry, "delta"));
     set(&mut ports.increment, number(entry, "increment"));
+    set(&mut ports.table_length, number(entry, "table_length"));
     set(&mut ports.counter, word(entry, "counter"));
     set(&mut ports.block_size, number(entry, "block_size"));
     set(&mut ports.blocks_per_host, number(entry, "blocks_per_host"));
     set(&mut ports.quarantine, parsed(entry, "quarantine", units::duration));
+    set(&mut ports.quarantine_max, parsed(entry, "quarantine_max", units::limit));
     entry.get("deterministic").into_iter().for_each(|entry| deterministic(entry, &mut ports.deterministic));
 }
 

@@ -147,8 +147,12 @@ pub(crate) const AXES: &[Field] = &[
         "Whether ICMP errors from addresses that the session does not concern are dropped (RFC 4787 REQ-12a).",
     ),
     optional("icmp_originate", &SWITCH, "Whether the box originates ICMP errors (RFC 5508 REQ-9)."),
-    optional("answer_ping", &SWITCH, "Whether the box answers a ping to an external address that no mapping wants."),
-    optional("icmp_query", &word::<IcmpQuery>(), "Whether ICMP queries pass (RFC 5508 REQ-1)."),
+    optional(
+        "answer_ping",
+        &SWITCH,
+        "Whether the box answers pings from outside that nothing inside wants (RFC 1812 section 4.3.3.6 asks for it).",
+    ),
+    optional("icmp_query", &word::<IcmpQuery>(), "Which ICMP queries pass (RFC 5508 REQ-1, REQ-10)."),
     optional("icmp_identifier", &word::<IcmpIdentifier>(), "Which identifier a query gets outside."),
     optional("too_big", &word::<TooBig>(), "Packets too big for the next link that may not be fragmented."),
     optional("ttl", &word::<Ttl>(), "What the box does to the time to live."),
@@ -172,18 +176,20 @@ static PORTS: Shape = Shape::Object(&[
     optional("contiguity", &word::<PortContiguity>(), "Whether the next port is reserved (RFC 4787 section 4.2.3)."),
     optional("delta", &U16, "The step of `sequential`."),
     optional("increment", &U16, "The largest step of `rfc6056-5`."),
+    optional("table_length", &U16, "Counters in the table of `rfc6056-4`."),
     optional("counter", &word::<PortCounter>(), "Whose counter the counting rules use."),
     optional("block_size", &U16, "Ports in a block, for `block`."),
     optional("blocks_per_host", &U16, "Blocks that one internal address may hold, for `block`."),
     optional("deterministic", &DETERMINISTIC, "The arithmetic of `deterministic` (RFC 7422)."),
     optional("quarantine", &DURATION, "How long a port that was given back rests (RFC 6888 REQ-8)."),
+    optional("quarantine_max", &LIMIT, "Ports that rest at most, the one that has rested for longest freed first."),
 ]);
 
 static DETERMINISTIC: Shape = Shape::Object(&[
     optional(
         "first",
         &Shape::Leaf(&places::FIRST),
-        "The first internal address that has a range; the network's if `none`.",
+        "The first internal address that has a range; nobody has one if `none`.",
     ),
     optional("compression", &U32, "Internal addresses to an external one (C)."),
     optional("dynamic_factor", &FACTOR, "Parts of the ports left to the dynamic pool (D)."),

@@ -13,6 +13,7 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use bare::{ROUND, Tables, at, bare_tables, filled, traffic};
+use natbox_nat::verdict::Side;
 use natbox_nat::{Nat, Verdict};
 use natbox_wire::{Packet, Time};
 use rand_core::SeedableRng;
@@ -34,6 +35,19 @@ fn main() {
     }
 }
 
+const NAMES: [&str; 10] = [
+    "bare, one by one",
+    "natbox, one by one",
+    "parse and natbox, one by one",
+    "bare, together",
+    "natbox, together",
+    "parse and natbox, together",
+    "natbox, batches of 8",
+    "natbox, batches of 16",
+    "natbox, batches of 32",
+    "natbox, batches of 64",
+];
+
 struct Measured {
     name: &'static str,
     nanos: Vec<f64>,
@@ -43,15 +57,7 @@ fn established(flows: usize) {
     let (mut nat, externals) = filled(flows);
     let tables = bare_tables(&externals);
     let mut random = Pcg64Mcg::seed_from_u64(7);
-    let names = [
-        "bare, one by one",
-        "natbox, one by one",
-        "parse and natbox, one by one",
-        "bare, together",
-        "natbox, together",
-        "parse and natbox, together",
-    ];
-    let mut measured = names.map(|name| Measured { name, nanos: Vec::new() });
+    let mut measured = NAMES.map(|name| Measured { name, nanos: Vec::new() });
     for _ in 0..ROUNDS {
         // Flows of its own for each, or the first would warm the caches for the others.
         let mut round = || traffic(&externals, &mut random);
@@ -63,10 +69,13 @@ fn established(flows: usize) {
             measured[natbox].nanos.push(nat_loop(&mut nat, &mut parsed(round()), chained));
             measured[parse].nanos.push(parse_loop(&mut nat, &mut round(), chained));
         }
+        for (place, size) in [8, 16, 32, 64].into_iter().enumerate() {
+            measured[6 + place].nanos.push(batch_loop(&mut nat, parsed(round()), size));
+        }
     }
     let bare = [measured[0].median(), measured[3].median()];
     for (place, one) in measured.iter().enumerate() {
-        let ratio = one.median() / bare[usize::from(place > 2)];
+        let ratio = one.median() / bare[usize::from((3..6).contains(&place))];
         println!("{flows:>9}  {:<28}{:>8.1}{ratio:>8.2}", one.name, one.median());
     }
 }
@@ -115,6 +124,20 @@ fn parse_loop(nat: &mut Nat, round: &mut [(Vec<u8>, bool)], chained: bool) -> f6
         *bytes = packet.into_bytes();
         bytes[at::UDP_CHECKSUM]
     })
+}
+
+/// Batches one after the other; which packet is next in a batch depends on nothing.
+fn batch_loop(nat: &mut Nat, packets: Vec<(Packet, bool)>, size: usize) -> f64 {
+    let side = |out| if out { Side::Inside } else { Side::Outside };
+    let mut packets: Vec<(Side, Packet)> = packets.into_iter().map(|(packet, out)| (side(out), packet)).collect();
+    let mut verdicts = Vec::with_capacity(size);
+    let start = Instant::now();
+    for batch in packets.chunks_mut(size) {
+        verdicts.clear();
+        nat.batch(batch, Time::ZERO, &mut verdicts);
+        assert!(verdicts.iter().all(|verdict| matches!(verdict, Verdict::Forward(_))));
+    }
+    start.elapsed().as_nanos() as f64 / packets.len() as f64
 }
 
 fn translate(nat: &mut Nat, packet: &mut Packet, outbound: bool) {

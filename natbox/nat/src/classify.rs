@@ -2,6 +2,8 @@
 
 use natbox_wire::{DropReason, Packet, Protocol, TcpFlags, Transport};
 
+use crate::behavior::IcmpQuery;
+use crate::icmp;
 use crate::key::{Address, Endpoint};
 use crate::tcp::Tcp;
 
@@ -12,13 +14,13 @@ pub(crate) struct Flow<A> {
     pub(crate) source: Endpoint<A>,
     pub(crate) destination: Endpoint<A>,
     pub(crate) flags: TcpFlags,
-    /// Whether a session may begin with it when it comes from inside: not an echo reply, nor a TCP segment that is
+    /// Whether a session may begin with it when it comes from inside: not the reply to a query, nor a TCP segment that is
     /// no opening SYN.
     pub(crate) opens: bool,
 }
 
 impl<A: Address> Flow<A> {
-    /// The same packet once it has got another source. An echo has one identifier, so it changes on both ends.
+    /// The same packet once it has got another source. A query has one identifier, so it changes on both ends.
     pub(crate) fn leaving_as(self, source: Endpoint<A>) -> Flow<A> {
         let destination = match self.protocol {
             Protocol::Icmp => Endpoint { port: source.port, ..self.destination },
@@ -30,7 +32,7 @@ impl<A: Address> Flow<A> {
 
 /// What a packet is.
 pub(crate) enum Class<A> {
-    /// UDP, TCP or echo.
+    /// UDP, TCP or an ICMP query.
     Flow(Flow<A>),
     /// An ICMP error, to be translated by the session that it quotes.
     Error,
@@ -38,11 +40,8 @@ pub(crate) enum Class<A> {
 
 /// Says what a packet is, or why this NAT has no use for it.
 #[inline(always)]
-pub(crate) fn classify<A: Address>(packet: &Packet) -> Result<Class<A>, DropReason> {
+pub(crate) fn classify<A: Address>(packet: &Packet, queries: IcmpQuery) -> Result<Class<A>, DropReason> {
     let (source, destination) = A::both(packet).ok_or(DropReason::UnsupportedProtocol)?;
-    if packet.is_fragment() {
-        return Err(DropReason::FragmentUntranslatable);
-    }
     if destination.is_multicast() {
         return Err(DropReason::UnsupportedProtocol);
     }
@@ -57,10 +56,17 @@ pub(crate) fn classify<A: Address>(packet: &Packet) -> Result<Class<A>, DropReas
         Transport::Tcp { source, destination, flags } => {
             flow(Protocol::Tcp, source, destination, flags, Tcp::opens(flags))
         }
-        Transport::Echo { identifier, request, .. } => flow(Protocol::Icmp, identifier, identifier, none, request),
-        Transport::Query { kind, identifier } => flow(Protocol::Icmp, identifier, identifier, none, kind % 2 == 1),
+        Transport::Echo { identifier, request, .. } => {
+            icmp::denied(queries, if request { 8 } else { 0 }).map_or(Ok(()), Err)?;
+            flow(Protocol::Icmp, identifier, identifier, none, request)
+        }
+        Transport::Query { kind, identifier } => {
+            icmp::denied(queries, kind).map_or(Ok(()), Err)?;
+            flow(Protocol::Icmp, identifier, identifier, none, kind % 2 == 1)
+        }
         Transport::IcmpError(_) => Ok(Class::Error),
         Transport::LaterFragment => Err(DropReason::FragmentUntranslatable),
-        Transport::OtherIcmp { .. } | Transport::Other => Err(DropReason::UnsupportedProtocol),
+        Transport::OtherIcmp { .. } => Err(DropReason::IcmpUntranslatable),
+        Transport::Other => Err(DropReason::UnsupportedProtocol),
     }
 }

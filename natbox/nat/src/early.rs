@@ -85,6 +85,11 @@ impl<A: Address> Early<A> {
         !self.visitors.is_empty() && self.knows(protocol, external, remote, now)
     }
 
+    /// Whether nobody has come.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.visitors.is_empty()
+    }
+
     /// Whether packets from this address are refused.
     fn lists(&self, remote: Endpoint<A>, now: Time) -> bool {
         self.knows(Protocol::Udp, Endpoint::unspecified(), Endpoint { port: 0, ..remote }, now)
@@ -159,52 +164,5 @@ impl<A: Address> Realm<A> {
         }
         self.occupy(nat, flow, now);
         Err(refuse(DropReason::EarlyInbound))
-    }
-
-    /// The newest mapping that the rule names for a packet from inside and that is free towards its remote.
-    #[cold]
-    pub(crate) fn find_unoccupied(&self, flow: &Flow<A>, towards: Endpoint<A>, now: Time) -> Option<u32> {
-        let remote = flow.destination.as_remote(flow.protocol);
-        let named = self.table.find_rules(flow.protocol, flow.source, towards);
-        named.filter(|index| self.is_unoccupied(flow.protocol, self.table.mapping(*index).external, remote, now)).last()
-    }
-
-    /// Whether the box itself leaves (external endpoint, remote) free: of all that may stand against an external
-    /// endpoint for a new session, what this axis knows.
-    pub(crate) fn is_unoccupied(
-        &self,
-        protocol: Protocol,
-        external: Endpoint<A>,
-        remote: Endpoint<A>,
-        now: Time,
-    ) -> bool {
-        !self.early.occupies(protocol, external, remote, now)
-    }
-
-    /// An external endpoint that is free towards the packet's remote, by taking further ones until one is.
-    #[cold]
-    pub(crate) fn take_unoccupied(
-        &mut self,
-        nat: &mut Shared,
-        flow: &Flow<A>,
-        now: Time,
-    ) -> Result<Endpoint<A>, DropReason> {
-        const TRIES: usize = 128;
-        let remote = flow.destination.as_remote(flow.protocol);
-        let mut occupied = Vec::new();
-        let found = loop {
-            match self.take_external(nat, flow) {
-                Ok(taken) if self.is_unoccupied(flow.protocol, taken, remote, now) => break Ok(taken),
-                Ok(taken) => occupied.push(taken),
-                Err(reason) => break Err(reason),
-            }
-            if occupied.len() == TRIES {
-                break Err(DropReason::PortsExhausted);
-            }
-        };
-        for taken in occupied {
-            self.pool.release(flow.protocol, flow.source.address, taken, nat.behavior.pooling);
-        }
-        found
     }
 }

@@ -9,11 +9,14 @@ use rand_core::SeedableRng;
 use rand_pcg::Pcg64Mcg;
 
 use crate::behavior::{Filtering, Ipv6, TranslationKind};
+use crate::fragments::{Fragments, Road};
+use crate::identification::Identification;
 use crate::key::{Address, Hash};
 use crate::realm::{Realm, Shared};
+use crate::short::STAGE;
 use crate::timers::{Side, Timers};
 use crate::uses::Uses;
-use crate::{Behavior, Ended, MappingEnd, MappingId, MappingView, Output, Verdict};
+use crate::{Behavior, Ended, HoldId, MappingEnd, MappingId, MappingView, Output, Verdict};
 
 /// A NAT.
 ///
@@ -32,6 +35,8 @@ pub struct Nat {
     // Made when the first packet of the family needs them: an idle NAT is small.
     v4: Option<Box<Realm<Ipv4Addr>>>,
     v6: Option<Box<Realm<Ipv6Addr>>>,
+    // Made when the first fragment comes.
+    fragments: Option<Box<Fragments>>,
 }
 
 impl Nat {
@@ -40,8 +45,11 @@ impl Nat {
         let (timers, uses) = (Timers::of(&behavior), Uses::of(&behavior));
         let random = Pcg64Mcg::seed_from_u64(seed);
         let (ended, output) = (Vec::new(), VecDeque::new());
-        let shared = Shared { behavior, timers, uses, random, next_id: 1, ended, output, next_hold: 0 };
-        Nat { shared, external: external.into(), seed, v4: None, v6: None }
+        let identification = Identification::new(behavior.ip_id, seed);
+        let (next_id, next_hold, first) = (1, 0, Time::ZERO);
+        let shared =
+            Shared { behavior, timers, uses, random, now: first, next_id, ended, output, next_hold, identification };
+        Nat { shared, external: external.into(), seed, v4: None, v6: None, fragments: None }
     }
 
     /// How it behaves.
@@ -66,6 +74,14 @@ impl Nat {
         if self.passes(packet) {
             return Verdict::Pass;
         }
+        if packet.is_fragment() {
+            return self.fragment(Side::Inside, packet, now);
+        }
+        self.leave(packet, now)
+    }
+
+    #[inline(always)]
+    fn leave(&mut self, packet: &mut Packet, now: Time) -> Verdict {
         if packet.is_ipv6() {
             realm(&mut self.v6, &self.shared, &self.external, self.seed).outbound(&mut self.shared, packet, now)
         } else {
@@ -85,11 +101,47 @@ impl Nat {
         if self.passes(packet) {
             return Verdict::Pass;
         }
+        if packet.is_fragment() {
+            return self.fragment(Side::Outside, packet, now);
+        }
+        self.enter(packet, now)
+    }
+
+    #[inline(always)]
+    fn enter(&mut self, packet: &mut Packet, now: Time) -> Verdict {
         if packet.is_ipv6() {
             realm(&mut self.v6, &self.shared, &self.external, self.seed).inbound(&mut self.shared, packet, now)
         } else {
             realm(&mut self.v4, &self.shared, &self.external, self.seed).inbound(&mut self.shared, packet, now)
         }
+    }
+
+    /// Packets that came at one time, from either side: the same as [`Nat::outbound`] and [`Nat::inbound`] one after
+    /// the other, and the same verdicts, which are added to `verdicts` in order. With a large table and packets of many
+    /// flows it takes less than half the time, if there are eight packets or more.
+    pub fn batch(&mut self, packets: &mut [(Side, Packet)], now: Time, verdicts: &mut Vec<Verdict>) {
+        for stage in packets.chunks_mut(STAGE) {
+            let fetched = self.v4.as_ref().map(|realm| realm.fetch(stage));
+            for (place, (from, packet)) in stage.iter_mut().enumerate() {
+                let short = match (&mut self.v4, &fetched) {
+                    (Some(realm), Some(fetched)) => realm.short_way_fetched(fetched[place], packet, now),
+                    _ => None,
+                };
+                verdicts.push(short.unwrap_or_else(|| match from {
+                    Side::Inside => self.outbound_at_length(packet, now),
+                    Side::Outside => self.inbound_at_length(packet, now),
+                }));
+            }
+        }
+    }
+
+    #[cold]
+    fn fragment(&mut self, from: Side, packet: &mut Packet, now: Time) -> Verdict {
+        let behavior = self.shared.behavior.clone();
+        let mut fragments = self.fragments.take().unwrap_or_default();
+        let verdict = fragments.receive(self, &behavior.fragments, from, packet, now);
+        self.fragments = Some(fragments);
+        verdict
     }
 
     /// Whether packets of this version are neither translated nor filtered.
@@ -111,13 +163,17 @@ impl Nat {
     /// before [`poll_timeout`](Nat::poll_timeout). A driver must not miss this deadline: what is announced here is seen
     /// by others, where all else that falls due is seen by the NAT alone.
     pub fn poll_wake(&self) -> Option<Time> {
+        let fragments = self.fragments.as_ref().and_then(|fragments| fragments.next_deadline());
         let v4 = self.v4.as_ref().and_then(|realm| realm.next_output(&self.shared));
         let v6 = self.v6.as_ref().and_then(|realm| realm.next_output(&self.shared));
-        [v4, v6].into_iter().flatten().min()
+        [fragments, v4, v6].into_iter().flatten().min()
     }
 
     /// Ends what is due, and tells `ended` of each mapping that went, by number.
     pub fn handle_timeout(&mut self, now: Time, ended: &mut dyn FnMut(Ended)) {
+        if let Some(fragments) = &mut self.fragments {
+            fragments.expire(now, &mut self.shared.output);
+        }
         if let Some(realm) = &mut self.v4 {
             realm.expire(&mut self.shared, now);
         }
@@ -131,7 +187,7 @@ impl Nat {
     pub fn reboot(&mut self, ended: &mut dyn FnMut(Ended)) {
         let lost = self.mappings().into_iter().map(|mapping| Ended { mapping, why: MappingEnd::Rebooted });
         self.shared.ended.extend(lost);
-        (self.v4, self.v6) = (None, None);
+        (self.v4, self.v6, self.fragments) = (None, None, None);
         self.shared.output.clear();
         self.tell(ended);
     }
@@ -146,6 +202,11 @@ impl Nat {
             realm.readdress(&mut self.shared, of_family(external));
         }
         self.tell(ended);
+    }
+
+    /// Gives a packet that the box itself sends the identification that goes with its source.
+    pub fn identify(&mut self, packet: &mut Packet) {
+        self.shared.identification.give(packet);
     }
 
     /// One live mapping.
@@ -176,10 +237,27 @@ impl Nat {
     }
 }
 
+impl Road for Nat {
+    fn travel(&mut self, from: Side, packet: &mut Packet, now: Time) -> Verdict {
+        match from {
+            Side::Inside => self.leave(packet, now),
+            Side::Outside => self.enter(packet, now),
+        }
+    }
+
+    fn hold(&mut self) -> HoldId {
+        self.shared.hold()
+    }
+
+    fn output(&mut self) -> &mut VecDeque<Output> {
+        &mut self.shared.output
+    }
+}
+
 /// Whether a behaviour rewrites addresses of IPv4, or of IPv6.
 fn translates(behavior: &Behavior, ipv6: bool) -> bool {
     match ipv6 {
-        false => behavior.translation == TranslationKind::Napt,
+        false => behavior.translation != TranslationKind::None,
         true => behavior.ipv6 == Ipv6::Napt,
     }
 }

@@ -51,8 +51,20 @@ use crate::table::Table;
 
 /// Whether a remote may send through a mapping.
 pub(crate) fn admits<A: Address>(table: &Table<A>, behavior: &Behavior, mapping: u32, remote: Endpoint<A>) -> bool {
+    let filtering = *behavior.filtering.of(table.mapping(mapping).protocol);
+    admits_by(table, filtering, behavior.filter_scope, mapping, remote)
+}
+
+/// Whether a remote may send through a mapping, by this filter.
+pub(crate) fn admits_by<A: Address>(
+    table: &Table<A>,
+    filtering: Filtering,
+    scope: FilterScope,
+    mapping: u32,
+    remote: Endpoint<A>,
+) -> bool {
     let record = table.mapping(mapping);
-    match (*behavior.filtering.of(record.protocol), behavior.filter_scope) {
+    match (filtering, scope) {
         (Filtering::EndpointIndependent | Filtering::Off, _) => true,
         (Filtering::AddressDependent, scope) => {
             let first = match scope {
@@ -105,8 +117,10 @@ impl<A: Address> Permissions<A> {
     pub(crate) fn of(behavior: &Behavior, hash: Hash) -> Option<Permissions<A>> {
         let scope = behavior.filter_scope;
         let by_port = |rule: &&Rule| matches!(rule, Rule::AddressAndPortDependent | Rule::ConnectionDependent);
-        let all = scope == FilterScope::Endpoint && behavior.mapping.all().iter().any(by_port);
-        let needed = behavior.filtering.all().contains(&&Filtering::AddressDependent);
+        let degrades = !behavior.degraded.is_empty();
+        let all = scope == FilterScope::Endpoint && (degrades || behavior.mapping.all().iter().any(by_port));
+        let degraded = behavior.degraded.iter().any(|level| level.filtering == Filtering::AddressDependent);
+        let needed = degraded || behavior.filtering.all().contains(&&Filtering::AddressDependent);
         needed.then(|| Permissions { scope, all, table: HashTable::new(), hash })
     }
 

@@ -10,10 +10,11 @@ mod early;
 mod engine;
 mod expiry;
 mod filter;
+mod fragments;
 mod icmp;
+mod identification;
 mod key;
 mod lifetime;
-mod pool;
 mod ports;
 pub mod preset;
 mod realm;
@@ -28,6 +29,7 @@ pub mod verdict;
 
 pub use behavior::Behavior;
 pub use engine::Nat;
+pub use ports::deterministic::PortPlan;
 pub use verdict::{
     Answer, Ended, HoldId, MappingEnd, MappingId, MappingView, Output, Refusal, Side, Translation, Verdict,
 };

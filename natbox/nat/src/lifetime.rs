@@ -41,7 +41,6 @@ impl<A: Address> Realm<A> {
 
     /// An ICMP error about a session has passed, from `side`. It restarts timers as a packet from there would, on a box
     /// of which RFC 5508 REQ-6 and RFC 7857 section 7.1 say that it should not; on others nothing happens.
-    #[allow(dead_code, reason = "the translation of ICMP errors is to call it")]
     pub(crate) fn error_passed(&mut self, nat: &Shared, session: u32, side: Side, now: Time) {
         if nat.uses.any(Uses::REFRESH_ON_ERROR) {
             self.restart(nat, session, side, now);

@@ -8,10 +8,6 @@
 //! Where nothing is translated the same road serves as a stateful firewall: every external endpoint is the
 //! internal one, and the mapping rule, which could only name it, counts as endpoint-independent.
 //!
-//! Hairpinned echo has a single identifier for both ends. It leaves with the sender's external identifier, and that
-//! is what the second half looks up: behind one external address a host that pings it reaches itself (RFC 5508
-//! REQ-7 asks no more of a NAT that rewrites identifiers).
-
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -19,21 +15,22 @@ use natbox_wire::{DropReason, Packet, Protocol, Side as End, Time};
 use rand_pcg::Pcg64Mcg;
 
 use crate::Behavior;
-use crate::behavior::{ExpiryNotify, Hairpin, HairpinFilter, Mapping as MappingRule, SessionAffinity};
+use crate::behavior::{ExpiryNotify, Hairpin, HairpinFilter, Mapping as MappingRule, SessionAffinity, TranslationKind};
 use crate::classify::{Class, Flow, classify};
 use crate::early::Early;
-use crate::filter::{self, Permissions};
+use crate::filter::Permissions;
 use crate::icmp;
+use crate::identification::Identification;
 use crate::key::{Address, Endpoint, Hash};
-use crate::pool::Pool;
-use crate::record::{Mapping, Opening};
+use crate::ports::pool::Pool;
+use crate::record::Opening;
 use crate::short::Short;
 use crate::table::{Aside, Table};
 use crate::tcp::{Connection, HeldSyns, Tcp, Track};
 use crate::timers::{Side, Timers};
 use crate::udp::Datagrams;
 use crate::uses::Uses;
-use crate::verdict::{Ended, HoldId, MappingEnd, MappingId, Output, Refusal, Translation, Verdict};
+use crate::verdict::{Ended, HoldId, MappingEnd, Output, Refusal, Translation, Verdict};
 
 /// What both families of one NAT share.
 pub(crate) struct Shared {
@@ -42,6 +39,8 @@ pub(crate) struct Shared {
     /// Which rare axes are in use.
     pub(crate) uses: Uses,
     pub(crate) random: Pcg64Mcg,
+    /// The time of the packet or the deadline that is being handled.
+    pub(crate) now: Time,
     /// The number of the next mapping.
     pub(crate) next_id: u64,
     /// Endings that nobody has been told of yet.
@@ -50,6 +49,7 @@ pub(crate) struct Shared {
     pub(crate) output: VecDeque<Output>,
     /// The number of the next packet that is held.
     pub(crate) next_hold: u64,
+    pub(crate) identification: Identification,
 }
 
 impl Shared {
@@ -110,7 +110,9 @@ impl<A: Address> Realm<A> {
             false => MappingRule::EndpointIndependent,
         });
         let table = Table::new(hash.clone(), rules, affinity, Permissions::of(behavior, hash.clone()));
-        let (pool, datagrams, early) = (Pool::new(external, hash.clone()), Aside::default(), Early::new(hash));
+        let basic = behavior.translation == TranslationKind::Basic && !A::unspecified().to_ip().is_ipv6();
+        let pool = Pool::new(behavior, basic, external, hash.clone());
+        let (datagrams, early) = (Aside::default(), Early::new(hash));
         let (short, syns, tracks) = (Short::of(behavior, translates), HeldSyns::default(), Aside::default());
         let connections = Aside::default();
         Realm { translates, table, pool, syns, tracks, connections, short, datagrams, early }
@@ -120,16 +122,20 @@ impl<A: Address> Realm<A> {
     #[inline]
     pub(crate) fn outbound(&mut self, nat: &mut Shared, packet: &mut Packet, now: Time) -> Verdict {
         self.expire(nat, now);
-        let flow = match classify(packet) {
+        let flow = match classify(packet, nat.behavior.icmp_query) {
             Ok(Class::Flow(flow)) => flow,
-            Ok(Class::Error) => return verdict(icmp::outbound(self, &nat.behavior, packet)),
-            Err(reason) => return Verdict::Drop(refuse(reason)),
+            Ok(Class::Error) => return verdict(icmp::outbound(self, nat, packet, now)),
+            Err(reason) => return Verdict::Drop(Refusal { answer: icmp::answer_to(reason), ..refuse(reason) }),
         };
         if self.translates && self.pool.owns(flow.destination.address) {
             return verdict(self.hairpin(nat, packet, flow, now));
         }
         match self.leave(nat, packet, flow, now) {
-            Ok(passage) => self.forward(packet, Side::Inside, passage),
+            Ok(passage) => {
+                let verdict = self.forward(packet, Side::Inside, passage);
+                self.identify(nat, packet);
+                verdict
+            }
             Err(refusal) => Verdict::Drop(refusal),
         }
     }
@@ -138,9 +144,9 @@ impl<A: Address> Realm<A> {
     #[inline]
     pub(crate) fn inbound(&mut self, nat: &mut Shared, packet: &mut Packet, now: Time) -> Verdict {
         self.expire(nat, now);
-        let flow = match classify(packet) {
+        let flow = match classify(packet, nat.behavior.icmp_query) {
             Ok(Class::Flow(flow)) => flow,
-            Ok(Class::Error) => return verdict(icmp::inbound(self, packet)),
+            Ok(Class::Error) => return verdict(icmp::inbound(self, nat, packet, now)),
             Err(reason) => return Verdict::Drop(refuse(reason)),
         };
         if nat.uses.any(Uses::BLACKLIST)
@@ -167,11 +173,22 @@ impl<A: Address> Realm<A> {
         Verdict::Forward(self.translation(passage))
     }
 
+    /// A packet that has its external source gets the identification that goes with it.
+    #[inline(always)]
+    fn identify(&self, nat: &mut Shared, packet: &mut Packet) {
+        if self.translates {
+            nat.identification.give(packet);
+        }
+    }
+
     /// A packet from inside to one of the NAT's own addresses.
     #[inline(never)]
     fn hairpin(&mut self, nat: &mut Shared, packet: &mut Packet, flow: Flow<A>, now: Time) -> Result<Verdict, Refusal> {
         if *nat.behavior.hairpin.of(flow.protocol) == Hairpin::Off {
             return Err(refuse(DropReason::HairpinOff));
+        }
+        if !icmp::hairpins(&nat.behavior, flow.protocol, packet.is_ipv6()) {
+            return Err(refuse(DropReason::NoMapping));
         }
         let sender = self.leave(nat, packet, flow, now)?;
         let external = self.table.session(sender.session).external;
@@ -184,6 +201,7 @@ impl<A: Address> Realm<A> {
         if *nat.behavior.hairpin.of(flow.protocol) == Hairpin::ExternalSource {
             external.write(End::Source, packet);
         }
+        self.identify(nat, packet);
         self.table.session(receiver.session).internal.write(End::Destination, packet);
         Ok(Verdict::Hairpin { source: self.translation(sender), destination: self.translation(receiver) })
     }
@@ -212,18 +230,12 @@ impl<A: Address> Realm<A> {
         if !flow.opens || flow.protocol == Protocol::Tcp {
             self.may_open(nat, flow)?;
         }
-        if self.table.is_full() {
-            return Err(refuse(DropReason::SessionsExhausted));
-        }
-        let towards = self.table.towards(flow.protocol, remote);
-        let key = towards.unwrap_or(Endpoint::unspecified());
-        let known = match nat.uses.any(Uses::EARLY) {
-            false => self.table.find_rule(flow.protocol, flow.source, key),
-            true => self.find_unoccupied(&flow, key, now),
-        };
+        self.admit_session(nat, flow.source, Side::Inside)?;
+        let towards = self.towards(nat, flow.protocol, flow.source.address, remote);
+        let known = self.find_usable(&flow, towards.unwrap_or(Endpoint::unspecified()), now);
         let mapping = match known {
             Some(index) => index,
-            None => self.open_mapping(nat, &flow, towards, now).map_err(refuse)?,
+            None => self.open_mapping(nat, &flow, towards, now)?,
         };
         let session = self.open_session(nat, mapping, remote, Side::Inside, now);
         if flow.protocol == Protocol::Tcp {
@@ -238,25 +250,12 @@ impl<A: Address> Realm<A> {
         flow: &Flow<A>,
         towards: Option<Endpoint<A>>,
         now: Time,
-    ) -> Result<u32, DropReason> {
+    ) -> Result<u32, Refusal> {
         let external = match self.translates {
             false => flow.source,
-            true if nat.uses.any(Uses::EARLY) => self.take_unoccupied(nat, flow, now)?,
-            true => self.take_external(nat, flow)?,
+            true => self.take_external(nat, flow, towards, now)?,
         };
-        let (protocol, internal, id) = (flow.protocol, flow.source, MappingId(nat.next_id));
-        nat.next_id += 1;
-        let mapping = Mapping { protocol, internal, external, towards, findable: true, id, created: now };
-        Ok(self.table.open_mapping(mapping))
-    }
-
-    pub(crate) fn take_external(&mut self, nat: &mut Shared, flow: &Flow<A>) -> Result<Endpoint<A>, DropReason> {
-        if self.pool.is_empty() {
-            return Err(DropReason::NoRoute);
-        }
-        let (pooling, ports) = (nat.behavior.pooling, &nat.behavior.ports);
-        let taken = self.pool.take(flow.protocol, flow.source, pooling, ports, &mut nat.random);
-        taken.ok_or(DropReason::PortsExhausted)
+        Ok(self.enter_mapping(nat, flow.protocol, flow.source, external, towards, now))
     }
 
     pub(crate) fn open_session(
@@ -270,7 +269,7 @@ impl<A: Address> Realm<A> {
         let (protocol, internal) = (self.table.mapping(mapping).protocol, self.table.mapping(mapping).internal);
         let leads = match nat.behavior.session_affinity {
             SessionAffinity::On => self.table.find_outbound(protocol, internal, remote).is_none(),
-            SessionAffinity::Off => self.table.leads_to(mapping, remote),
+            SessionAffinity::Off => self.leads(nat, mapping, remote),
         };
         let session = self.table.open_session(Opening {
             mapping,
@@ -282,6 +281,7 @@ impl<A: Address> Realm<A> {
             deadline: nat.timers.first_deadline(protocol, remote.port, now),
         });
         self.began(nat, session, side, now);
+        self.count_session(nat, session);
         session
     }
 
@@ -301,7 +301,7 @@ impl<A: Address> Realm<A> {
         };
         let session = self.table.session(index);
         let mapping = session.mapping_of(index);
-        if judged && !session.permits() && !filter::admits(&self.table, &nat.behavior, mapping, remote) {
+        if judged && !session.permits() && !self.admits(nat, mapping, remote) {
             let refusal = Refusal { reason: DropReason::Filtered, mapping: Some(session.id), answer: None };
             self.uninvited(nat, &flow, Some(mapping), now);
             return Err(refusal);
@@ -335,12 +335,12 @@ impl<A: Address> Realm<A> {
         if nat.uses.any(Uses::EARLY) {
             self.refuse_occupied(nat, &flow, now)?;
         }
-        let Some(mapping) = self.table.find_endpoint(flow.protocol, flow.destination) else {
+        let Some((mapping, new_mapping)) = self.find_addressed(nat, &flow, remote, judged, now) else {
             self.uninvited(nat, &flow, None, now);
             return Err(refuse(if self.translates { DropReason::NoMapping } else { DropReason::Filtered }));
         };
         let refuse = |reason| Err(Refusal { reason, mapping: Some(self.table.mapping(mapping).id), answer: None });
-        if judged && !filter::admits(&self.table, &nat.behavior, mapping, remote) {
+        if judged && !new_mapping && !self.admits(nat, mapping, remote) {
             let refusal = refuse(DropReason::Filtered);
             self.uninvited(nat, &flow, Some(mapping), now);
             return refusal;
@@ -349,15 +349,17 @@ impl<A: Address> Realm<A> {
         if flow.protocol == Protocol::Tcp && !flow.opens {
             return refuse(DropReason::NoSession);
         }
-        if self.table.is_full() {
-            return refuse(DropReason::SessionsExhausted);
+        if !new_mapping {
+            let (internal, id) = (self.table.mapping(mapping).internal, self.table.mapping(mapping).id);
+            let admitted = self.admit_session(nat, internal, Side::Outside);
+            admitted.map_err(|refusal| Refusal { mapping: Some(id), ..refusal })?;
         }
         let index = self.open_session(nat, mapping, remote, Side::Outside, now);
         if flow.protocol == Protocol::Tcp {
             self.segment_opened(nat, packet, index, Side::Outside, flow, now);
         }
         self.pin(nat, index);
-        Ok(Passage { session: index, new_mapping: false })
+        Ok(Passage { session: index, new_mapping })
     }
 
     /// A packet of a known session passes: it gives permission and touches the timers.
@@ -389,6 +391,7 @@ impl<A: Address> Realm<A> {
     /// Ends what is due.
     #[inline]
     pub(crate) fn expire(&mut self, nat: &mut Shared, now: Time) {
+        nat.now = now;
         if self.table.next_deadline().is_some_and(|next| next <= now) || self.syns.is_due(now) {
             self.expire_due(nat, now);
         }
@@ -416,40 +419,22 @@ impl<A: Address> Realm<A> {
 
     /// Ends a session, and tells if its mapping ends with it, and why.
     pub(crate) fn end_session(&mut self, nat: &mut Shared, index: u32, why: MappingEnd) {
-        if let Some(mapping) = self.table.close_session(index) {
-            self.release(nat, &mapping);
+        let (mapping, internal) = (self.table.mapping_of(index), self.table.session(index).internal.address);
+        let sessions = self.counted_sessions(nat, mapping);
+        let closed = self.table.close_session(index);
+        self.discount_sessions(internal, if closed.is_some() { sessions } else { sessions.min(1) });
+        if let Some(mapping) = closed {
+            self.release(nat, &mapping, nat.now);
             nat.ended.push(Ended { mapping: mapping.view(), why });
         }
     }
 
     /// Ends a mapping with all its sessions, and tells why.
     pub(crate) fn end_mapping(&mut self, nat: &mut Shared, index: u32, why: MappingEnd) {
+        let sessions = self.counted_sessions(nat, index);
         let mapping = self.table.close_mapping(index);
-        self.release(nat, &mapping);
+        self.discount_sessions(mapping.internal.address, sessions);
+        self.release(nat, &mapping, nat.now);
         nat.ended.push(Ended { mapping: mapping.view(), why });
-    }
-
-    fn release(&mut self, nat: &Shared, mapping: &Mapping<A>) {
-        if self.translates {
-            self.pool.release(mapping.protocol, mapping.internal.address, mapping.external, nat.behavior.pooling);
-        }
-    }
-
-    /// Replaces the external addresses; mappings on addresses that are gone end.
-    pub(crate) fn readdress(&mut self, nat: &mut Shared, external: impl Iterator<Item = A>) {
-        if !self.translates {
-            return;
-        }
-        self.pool.readdress(external);
-        let gone = self.table.mappings().filter(|(_, mapping)| !self.pool.owns(mapping.external.address));
-        for index in gone.map(|(index, _)| index).collect::<Vec<u32>>() {
-            let mapping = self.table.close_mapping(index);
-            nat.ended.push(Ended { mapping: mapping.view(), why: MappingEnd::Readdressed });
-        }
-        if nat.behavior.pooling == crate::behavior::Pooling::Paired {
-            self.table
-                .mappings()
-                .for_each(|(_, mapping)| self.pool.pair(mapping.internal.address, mapping.external.address));
-        }
     }
 }

@@ -113,11 +113,15 @@ impl<A: Address> Record<A> {
         self.session & bits == bits
     }
 
-    /// Whether an established session is in this record, of which no packet needs more than to be rewritten.
+    /// Whether a mapping and an established UDP session are in this record, of which no packet needs more than to be
+    /// rewritten, and both are found by their keys.
     #[inline(always)]
     pub(super) fn is_plain(&self) -> bool {
         let bits = session::LIVE | session::PERMITS | session::LEADS;
-        self.session & (bits | session::ENDS) == bits && self.marks == 0
+        self.session & (bits | session::ENDS) == bits
+            && self.has(mapping::HEADS_RULE | mapping::HEADS_ENDPOINT)
+            && self.protocol == Protocol::Udp
+            && self.marks == 0
     }
 
     /// Moves the deadline; `None` if it cannot be moved without arming it anew.
@@ -158,7 +162,7 @@ impl<A: Address> Record<A> {
     }
 
     /// What the mapping rule sees of the remotes that a mapping is for.
-    pub(super) fn towards(&self) -> Endpoint<A> {
+    pub(crate) fn towards(&self) -> Endpoint<A> {
         match self.role {
             Role::Mapping { towards, .. } => towards,
             Role::Further { .. } => Endpoint::unspecified(),

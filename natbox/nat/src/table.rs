@@ -51,6 +51,7 @@ mod deadlines;
 mod index;
 mod keys;
 mod look;
+mod plain;
 #[cfg(test)]
 mod tests;
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use natbox_wire::{Protocol, Time};
 
 use crate::Behavior;
-use crate::behavior::Refresh;
+use crate::behavior::{Exhausted, Refresh};
 use crate::tcp::{Lifetimes, Tcp};
 use crate::udp::Stages;
 
@@ -32,7 +32,11 @@ impl Timers {
         let timeouts = &behavior.timeouts;
         Timers {
             udp: timeouts.udp,
-            stages: Stages::of(timeouts),
+            // Whoever asks which sessions have seen a reply asks the stages.
+            stages: match behavior.exhausted {
+                Exhausted::EvictUnassured => Some(Stages::even_alike(timeouts)),
+                _ => Stages::of(timeouts),
+            },
             icmp: timeouts.icmp,
             tcp: Lifetimes::of(timeouts),
             absolute: timeouts.absolute,

@@ -40,6 +40,11 @@ impl Datagrams {
     pub(crate) fn opened_from(side: Side, now: Time) -> Datagrams {
         Datagrams { opened: now, stage: Stage::Unreplied(side) }
     }
+
+    /// Whether packets of both sides have come.
+    pub(crate) fn is_replied(&self) -> bool {
+        !matches!(self.stage, Stage::Unreplied(_))
+    }
 }
 
 /// The lifetimes of UDP sessions where they are not all alike.
@@ -56,11 +61,17 @@ pub(crate) struct Stages {
 impl Stages {
     /// The stages of a behaviour; `None` where all sessions live equally long.
     pub(crate) fn of(timeouts: &Timeouts) -> Option<Stages> {
+        let stages = Stages::even_alike(timeouts);
+        let alike = stages.unreplied == stages.replied && stages.replied == stages.stream && stages.ports.is_empty();
+        (!alike).then_some(stages)
+    }
+
+    /// The stages of a behaviour, also where all sessions live equally long.
+    pub(crate) fn even_alike(timeouts: &Timeouts) -> Stages {
         let (unreplied, replied, stream) = (timeouts.udp_unreplied(), timeouts.udp, timeouts.udp_stream());
         let mut ports = timeouts.udp_ports.clone();
         ports.sort_by_key(|(port, _)| *port);
-        let alike = unreplied == replied && replied == stream && ports.is_empty();
-        (!alike).then_some(Stages { unreplied, replied, stream, stream_after: timeouts.udp_stream_after, ports })
+        Stages { unreplied, replied, stream, stream_after: timeouts.udp_stream_after, ports }
     }
 
     /// The lifetime of a session that nobody has replied to.

@@ -8,8 +8,9 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
 use common::*;
-use natbox_nat::{Behavior, Nat};
-use natbox_wire::Packet;
+use natbox_nat::verdict::Side;
+use natbox_nat::{Behavior, Nat, Verdict};
+use natbox_wire::{Packet, Protocol};
 
 struct Counting;
 
@@ -59,6 +60,31 @@ fn an_established_flow_allocates_nothing() {
     }
     assert_eq!(CALLS.get() - before, 0);
     assert_eq!(rig.nat.mappings().len(), 3);
+}
+
+#[test]
+fn batches_of_established_flows_allocate_nothing() {
+    let mut rig = Rig::new(Behavior::default());
+    let flows: Vec<[Packet; 2]> = (0..100)
+        .map(|host| {
+            let sent = packet(Protocol::Udp, at(&format!("10.0.0.{host}:5000")), at(Y1), SYN);
+            let external = rig.send(sent.clone());
+            [sent, packet(Protocol::Udp, at(Y1), external, SYN)]
+        })
+        .collect();
+    let sides = [Side::Inside, Side::Outside];
+    let both = flows.into_iter().flat_map(|packets| sides.into_iter().zip(packets));
+    let packets: Vec<(Side, Packet)> = both.collect();
+    let mut rounds = vec![packets; 10];
+    let mut verdicts = Vec::with_capacity(2000);
+    let before = CALLS.get();
+    for (second, round) in rounds.iter_mut().enumerate() {
+        rig.nat.batch(round, seconds(second as u64), &mut verdicts);
+    }
+    assert_eq!(CALLS.get() - before, 0);
+    assert!(verdicts.iter().all(|verdict| matches!(verdict, Verdict::Forward(_))));
+    assert_eq!(rig.nat.mappings().len(), 100);
+    assert_eq!(verdicts.len(), 2000);
 }
 
 #[test]

@@ -150,8 +150,4 @@ fn what_a_nat_does_not_translate_is_refused_with_a_reason() {
     let gre = build::ip(ip("10.0.0.2"), ip("192.0.2.1"), 47, IpFields::default(), &[0; 8]).expect("a packet");
     assert_eq!(rig.refusal(gre), DropReason::UnsupportedProtocol);
     assert_eq!(rig.refusal(udp(X1, "224.0.0.251:5353")), DropReason::UnsupportedProtocol);
-    let large = build::udp(at(X1), at(Y1), IpFields::default(), &[0; 3000]).expect("a packet");
-    for fragment in build::fragments(large, 1500, 0).expect("it may be cut") {
-        assert_eq!(rig.refusal(fragment), DropReason::FragmentUntranslatable);
-    }
 }

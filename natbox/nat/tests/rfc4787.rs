@@ -1,14 +1,15 @@
 //! RFC 4787 (UDP), requirement by requirement, as far as this NAT claims them.
 //!
-//! Not claimed here: REQ-3a (port classes), REQ-4 (parity), REQ-13 (too big: the gateway's business), REQ-14 (fragments).
+//! Not claimed here: REQ-3a (port classes), REQ-4 (parity), REQ-13 (too big: the gateway's business).
 
 mod common;
 
 use std::net::SocketAddr;
 
+use common::pieces::{Seen, behavior as fragments, cut, datagram, same_datagram};
 use common::*;
 use natbox_nat::behavior::*;
-use natbox_nat::{Behavior, Nat, Verdict};
+use natbox_nat::{Behavior, Nat, Side, Verdict};
 use natbox_wire::{DropReason, Time};
 
 fn mapping(mapping: Mapping) -> Rig {
@@ -246,6 +247,73 @@ fn req_12_an_icmp_error_neither_ends_a_mapping_nor_needs_a_known_sender() {
     assert_eq!(told.source(), ip("203.0.113.77"));
     assert_eq!(nat.send(udp(X1, Y1)), external);
     assert_eq!(nat.receive(udp(Y1, external)), Ok(at(X1)));
+}
+
+#[test]
+fn req_10_no_payload_is_touched_unless_an_alg_is_switched_on() {
+    let mut nat = Rig::new(Behavior::default());
+    let text = b"c=IN IP4 10.0.0.2\r\nPORT 10,0,0,2,19,136\r\n\x0a\x00\x00\x02\x13\x88";
+    for remote in ["192.0.2.1:5060", "192.0.2.1:69", "192.0.2.1:3478"] {
+        let mut packet = natbox_wire::build::udp(at(X1), at(remote), Default::default(), text).expect("a packet");
+        mapping_of(nat.outbound(&mut packet));
+        assert_eq!(packet.payload(), text);
+    }
+    nat.send(tcp(X1, "192.0.2.1:21", SYN));
+    let control = natbox_wire::build::tcp(at(X1), at("192.0.2.1:21"), Default::default(), ACK, 8, 1, 9, text);
+    let mut control = control.expect("a packet");
+    mapping_of(nat.outbound(&mut control));
+    assert_eq!(control.payload(), text);
+}
+
+#[test]
+fn req_14_a_datagram_in_three_fragments_comes_in_whatever_their_order() {
+    for mode in [FragmentMode::OutOfOrder, FragmentMode::Reassemble] {
+        for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
+            let mut nat = Rig::new(fragments(mode));
+            let mut whole = datagram(Y1, &nat.send(udp(X1, Y1)).to_string(), 7, 3000);
+            let pieces = cut(&whole, 1500);
+            let seen = Seen::of(&mut nat, Side::Outside, order.map(|index| pieces[index].clone()));
+            mapping_of(nat.inbound(&mut whole));
+            let joined = seen.joined().expect("a whole datagram");
+            assert!(same_datagram(&joined, &whole) && joined.destination_endpoint() == at(X1), "{mode} {order:?}");
+            assert!(seen.held.is_empty() && seen.dropped.is_empty());
+        }
+    }
+}
+
+#[test]
+fn req_14_in_order_is_the_least_and_is_not_enough_for_other_orders() {
+    let mut nat = Rig::new(fragments(FragmentMode::InOrder));
+    let external = nat.send(udp(X1, Y1)).to_string();
+    let pieces = cut(&datagram(Y1, &external, 7, 3000), 1500);
+    assert!(Seen::of(&mut nat, Side::Outside, pieces.clone()).joined().is_some());
+    let turned = Seen::of(&mut nat, Side::Outside, [1, 0, 2].map(|index| pieces[index].clone()));
+    assert_eq!((turned.out.len(), turned.dropped), (2, vec![DropReason::FragmentWithoutFirst]));
+}
+
+#[test]
+fn req_14a_a_flood_of_fragments_without_a_first_hurts_nobody_else() {
+    for mode in [FragmentMode::OutOfOrder, FragmentMode::Reassemble] {
+        let mut nat = Rig::new(fragments(mode));
+        let external = nat.send(udp(X1, Y1)).to_string();
+        let other = cut(&datagram(Y2, &external, 7, 3000), 1500);
+        // Another source's fragment came before the flood.
+        let mut seen = Seen::of(&mut nat, Side::Outside, [other[2].clone()]);
+        let mut most = 0;
+        for id in 0..5000 {
+            seen.take(&mut nat, Side::Outside, cut(&datagram(Y1, &external, id, 1400), 1000).remove(1));
+            most = most.max(seen.held.len());
+        }
+        assert!(most <= 65, "{most} held: 64 of one source, and the other's");
+        assert!(seen.dropped.iter().all(|reason| *reason == DropReason::ReassemblyLimit));
+        assert_eq!(nat.receive(udp(Y1, &external)), Ok(at(X1)), "unfragmented, of the flooder itself");
+        let in_order = cut(&datagram(Y1, &external, 9000, 3000), 1500);
+        in_order.into_iter().for_each(|piece| seen.take(&mut nat, Side::Outside, piece));
+        assert!(seen.joined().is_some(), "in order, of the flooder itself");
+        seen.out.clear();
+        other[..2].iter().for_each(|piece| seen.take(&mut nat, Side::Outside, piece.clone()));
+        assert!(seen.joined().is_some(), "out of order, of another source");
+    }
 }
 
 #[test]

@@ -14,6 +14,7 @@ pub(crate) mod ipv4 {
     /// Length of a header without options.
     pub(crate) const HEADER: usize = 20;
 
+    pub(crate) const RESERVED: u16 = 0x8000;
     pub(crate) const DONT_FRAGMENT: u16 = 0x4000;
     pub(crate) const MORE_FRAGMENTS: u16 = 0x2000;
     pub(crate) const OFFSET: u16 = 0x1FFF;

@@ -160,6 +160,13 @@ impl Packet {
         self.is_ipv6() || be16(&self.bytes, ipv4::FRAGMENT) & ipv4::DONT_FRAGMENT != 0
     }
 
+    /// Whether this packet neither is a fragment nor may become several (RFC 6864 section 4); true for IPv6, whose
+    /// packets have no identification outside of fragments.
+    #[inline(always)]
+    pub fn is_atomic(&self) -> bool {
+        self.is_ipv6() || be16(&self.bytes, ipv4::FRAGMENT) & !ipv4::RESERVED == ipv4::DONT_FRAGMENT
+    }
+
     /// Whether this is a part of a datagram of several fragments.
     #[inline]
     pub fn is_fragment(&self) -> bool {

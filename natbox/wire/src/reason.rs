@@ -33,6 +33,10 @@ crate::words! {
         Blacklisted = "blacklisted", "the source has come uninvited before, and is refused for a while";
         OutboundBlocked = "outbound-blocked", "the firewall lets nothing of this protocol, or to this port, leave";
         PortsExhausted = "ports-exhausted", "no free external port for a new mapping";
+        PortTaken = "port-taken", "the internal port is taken on the external address, and this NAT gives out no other";
+        AddressesExhausted = "addresses-exhausted", "every external address of this Basic NAT belongs to another internal one";
+        QuotaExceeded = "quota-exceeded", "the internal address has all the mappings or sessions that it may have";
+        RateExceeded = "rate-exceeded", "the internal address has got as many new mappings within a second as it may";
         SessionsExhausted = "sessions-exhausted", "the NAT's table of sessions is full";
         NoSession = "no-session", "a TCP segment or an echo reply of no session of this NAT, which cannot open one";
         SynHeld = "syn-held", "a copy of an unsolicited SYN that is being held (RFC 5382 REQ-4)";
@@ -43,7 +47,13 @@ crate::words! {
         HairpinOff = "hairpin-off", "sent from inside to an external address of the same NAT, which does not hairpin";
         UnsupportedProtocol = "unsupported-protocol", "a protocol that this NAT does not translate";
         FragmentUntranslatable = "fragment-untranslatable", "a fragment, and this NAT or firewall handles whole packets only";
+        FragmentWithoutFirst = "fragment-without-first", "a later fragment of a datagram whose first has not been seen, and this NAT or firewall holds none";
+        FragmentRepeated = "fragment-repeated", "a fragment that the box holds already";
         RateLimited = "rate-limited", "an ICMP error of the box's own, beyond what it may send a second (RFC 1812 section 4.3.2.8)";
+        QueryDenied = "query-denied", "an ICMP query, and this NAT lets none pass";
+        IcmpErrorOff = "icmp-error-off", "an ICMP error, and this NAT translates none that goes this way";
+        IcmpUntranslatable = "icmp-untranslatable", "an ICMP message that this NAT does not translate: neither a query that it knows nor an error about a session";
+        BadQuotedChecksum = "bad-quoted-checksum", "an ICMP error that quotes an IP header whose checksum is wrong (RFC 5508 REQ-3)";
         IcmpNoSession = "icmp-no-session", "an ICMP error about a packet of no session of this NAT";
         Rebooted = "rebooted", "held by a box that has rebooted";
         // Hosts.
@@ -52,8 +62,9 @@ crate::words! {
         ProtocolUnreachable = "protocol-unreachable", "a protocol that the host does not speak; an ICMP protocol unreachable answers";
         BufferFull = "buffer-full", "the socket's receive buffer was full";
         ReassemblyTimeout = "reassembly-timeout", "the other fragments did not come in time";
-        ReassemblyLimit = "reassembly-limit", "the host's memory for fragments was full";
-        BadFragment = "bad-fragment", "fragments that overlap (RFC 5722), run past 65,535 bytes or have a crooked length";
+        ReassemblyLimit = "reassembly-limit", "the memory for fragments was full";
+        BadFragment = "bad-fragment", "fragments that run past 65,535 bytes or have a crooked length, or whose whole is no packet";
+        FragmentOverlap = "fragment-overlap", "fragments that overlap, or contradict one another about the end (RFC 5722)";
         IcmpUnconcerned = "icmp-unconcerned", "an ICMP message that concerns no socket of this host";
     }
 }

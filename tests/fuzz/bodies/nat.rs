@@ -222,7 +222,7 @@ impl Bench {
                     assert_eq!(self.held.remove(&hold), Some((from, packet)), "a held packet dies as it came");
                 }
                 Output::Joined { hold } => {
-                    self.held.remove(&hold).unwrap_or_else(|| panic!("{hold:?} was not held"));
+                    assert!(self.held.remove(&hold).is_some(), "{hold:?} was not held");
                 }
                 Output::Send { packet, .. } => {
                     assert_eq!(Packet::parse(packet.bytes().to_vec()).as_ref(), Ok(&packet));

@@ -5,7 +5,7 @@
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use natbox::wire::{IcmpError, Packet, Transport, build};
+use natbox::wire::{IcmpError, Packet, Side, Transport, build};
 
 use super::input::hash;
 use super::packets::{assert_sound, mended};
@@ -37,6 +37,7 @@ fn explore(packet: &Packet) {
     ] {
         answer(packet, error);
     }
+    refuse(packet);
 }
 
 fn read(packet: &Packet) {
@@ -51,6 +52,28 @@ fn read(packet: &Packet) {
     assert_eq!(packet.tcp_sequence().is_some(), matches!(packet.transport(), Transport::Tcp { .. }));
     black_box((packet.tcp_acknowledgement(), packet.tcp_window(), packet.traffic_class(), packet.identification()));
     assert!(!packet.summary().chars().any(char::is_control), "one line");
+}
+
+/// A RST is owed to some segments, and to nothing else.
+fn refuse(packet: &Packet) {
+    let Some(reset) = build::reset(packet) else { return };
+    assert!(matches!(reset.transport(), Transport::Tcp { flags, .. } if flags.rst), "{reset:?}");
+    assert!(reset.transport_checksum_ok() && build::reset(&reset).is_none());
+    assert_eq!(reset.source_endpoint(), packet.destination_endpoint());
+    assert_eq!(reset.destination_endpoint(), packet.source_endpoint());
+}
+
+/// The short way of plain datagrams is no other way.
+fn edit_plainly(packet: &Packet, endpoint: SocketAddr) {
+    let SocketAddr::V4(new) = endpoint else { return };
+    for side in [Side::Source, Side::Destination] {
+        let (mut short, mut long) = (packet.clone(), packet.clone());
+        short.rewrite_plain_udp(side, *new.ip(), new.port());
+        if packet.plain_udp().is_some() {
+            long.rewrite_ipv4(side, *new.ip(), new.port());
+        }
+        assert_eq!(short, long);
+    }
 }
 
 /// Every edit, one after another.
@@ -79,6 +102,13 @@ fn edit(packet: &Packet) {
         edited.rewrite_quoted_destination(source);
         assert_eq!(edited.quoted().map(|quote| quote.destination), packet.quoted().map(|_| source));
         assert_sound(packet, &edited);
+        edit_plainly(packet, source);
+        if let Some(checksum) = edited.quoted_ip_checksum() {
+            edited.set_quoted_ip_checksum(!checksum);
+            assert_eq!(edited.quoted_ip_checksum(), Some(!checksum));
+            edited.set_quoted_ip_checksum(checksum);
+            assert_sound(packet, &edited);
+        }
     }
     edited.rewrite_source(packet.source_endpoint());
     edited.rewrite_destination(packet.destination_endpoint());

@@ -87,6 +87,7 @@ impl Behavior {
         rows.word("ports.contiguity", self.ports.contiguity);
         rows.value("ports.delta", self.ports.delta);
         rows.value("ports.increment", self.ports.increment);
+        rows.value("ports.table_length", self.ports.table_length);
         rows.word("ports.counter", self.ports.counter);
         rows.value("ports.block_size", self.ports.block_size);
         rows.value("ports.blocks_per_host", self.ports.blocks_per_host);
@@ -97,6 +98,7 @@ impl Behavior {
         rows.limit("ports.deterministic.max_ports", fixed.max_ports);
         rows.word("ports.deterministic.algorithm", fixed.algorithm);
         rows.time("ports.quarantine", self.ports.quarantine);
+        rows.limit("ports.quarantine_max", self.ports.quarantine_max);
         rows.word("pooling", self.pooling);
         rows.word("pool_exhausted", self.pool_exhausted);
         rows.word("exhausted", self.exhausted);

@@ -8,7 +8,7 @@ words! {
     /// What becomes of ICMP errors about a session (RFC 5508 REQ-3 to REQ-5).
     pub enum IcmpErrors: "ICMP error behaviour" {
         Translate = "translate", "outer and quoted addresses are translated and every checksum is mended";
-        Drop = "drop", "dropped";
+        Drop = "drop", "they are dropped";
         OuterOnly = "outer-only", "the quoted packet is left as it was";
         BadInnerChecksum = "bad-inner-checksum", "the quoted packet is translated, its IP checksum left as it was";
     }
@@ -23,10 +23,12 @@ words! {
 }
 
 words! {
-    /// Whether queries with an identifier pass (RFC 5508 REQ-1).
+    /// Which queries with an identifier pass (RFC 5508 REQ-1, REQ-10).
     pub enum IcmpQuery: "ICMP query policy" {
-        Permit = "permit", "echo, timestamp, information and address mask requests open sessions";
-        Deny = "deny", "they are dropped";
+        Permit = "permit", "echo, timestamp and address mask requests open sessions; information requests do not (REQ-10c)";
+        All = "all", "information requests do too, as in netfilter";
+        EchoOnly = "echo-only", "echo requests alone do";
+        Deny = "deny", "none does: ICMP administratively prohibited (REQ-8)";
     }
 }
 

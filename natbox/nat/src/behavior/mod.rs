@@ -187,7 +187,7 @@ pub struct Behavior {
     /// Whether the box answers pings from outside to its own address that nothing inside wants (RFC 1812 section
     /// 4.3.3.6 asks for it; a Linux box with a dropping INPUT chain does not).
     pub answer_ping: Switch,
-    /// Whether queries pass.
+    /// Which queries pass.
     pub icmp_query: IcmpQuery,
     /// Which identifier a query gets.
     pub icmp_identifier: IcmpIdentifier,
@@ -272,11 +272,13 @@ impl Default for Ports {
             contiguity: PortContiguity::None,
             delta: 1,
             increment: 500,
+            table_length: 10,
             counter: PortCounter::Global,
             block_size: 64,
             blocks_per_host: 4,
             deterministic: Deterministic::default(),
             quarantine: Duration::ZERO,
+            quarantine_max: None,
         }
     }
 }

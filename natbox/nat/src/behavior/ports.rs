@@ -12,11 +12,11 @@ words! {
         Preserve = "preserve", "the internal port if it is free; `conflict` says what if not";
         Sequential = "sequential", "`delta` after the last one given out, wrapping inside the range";
         Random = "random", "a random free port of the range";
-        Bsd = "bsd", "a global counter from the lowest port of the range up, taken ports skipped (RFC 6056 section 2.1)";
+        Bsd = "bsd", "a counter from the lowest port of the range up, taken ports skipped, as `sequential` by 1 (RFC 6056 section 2.1)";
         Rfc6056Simple1 = "rfc6056-1", "a random start for each mapping, then one up until free (RFC 6056 algorithm 1)";
         Rfc6056Simple2 = "rfc6056-2", "a fresh random try until free (RFC 6056 algorithm 2)";
         Rfc6056Hash = "rfc6056-3", "a keyed hash of internal address and remote, plus one global counter (RFC 6056 algorithm 3)";
-        Rfc6056DoubleHash = "rfc6056-4", "as algorithm 3, with a table of counters (RFC 6056 algorithm 4)";
+        Rfc6056DoubleHash = "rfc6056-4", "as algorithm 3, with a table of `table_length` counters (RFC 6056 algorithm 4)";
         Rfc6056RandomIncrement = "rfc6056-5", "the last port plus a random increment of 1 to `increment` (RFC 6056 algorithm 5)";
         Hash = "hash", "a keyed hash of the internal endpoint, one up until free: the same port again after a pause";
         Block = "block", "a random port of the blocks that the internal address holds; another block when they are full (RFC 6888 section 4)";
@@ -70,9 +70,9 @@ words! {
 }
 
 words! {
-    /// Whose counter a counting allocation uses.
+    /// Whose counter `sequential`, `bsd` and `rfc6056-5` use. Each counts UDP, TCP and identifiers apart.
     pub enum PortCounter: "port counter" {
-        Global = "global", "one for the whole box";
+        Global = "global", "one for each external address, whoever asks";
         PerHost = "per-host", "one for each internal address";
     }
 }
@@ -103,8 +103,8 @@ words! {
         DropIcmp13 = "drop-icmp13", "dropped; ICMP communication administratively prohibited (RFC 5508 REQ-8)";
         DropIcmp1 = "drop-icmp1", "dropped; ICMP host unreachable (RFC 6888 REQ-11)";
         DropSilent = "drop-silent", "dropped";
-        EvictLru = "evict-lru", "the session that has been idle for longest gives way";
-        EvictUnassured = "evict-unassured", "a session that has seen no reply gives way, else dropped (Linux)";
+        EvictLru = "evict-lru", "the mapping that would end first gives way, of those that leave room";
+        EvictUnassured = "evict-unassured", "as `evict-lru`, but only mappings whose sessions have seen no reply; else dropped (Linux)";
     }
 }
 
@@ -113,6 +113,20 @@ words! {
 pub struct PortRanges(Vec<RangeInclusive<u16>>);
 
 impl PortRanges {
+    /// The port set of a MAP customer edge (RFC 7597 section 5.1): ports of 16 bits are A (`offset_bits`, not 0 where
+    /// there are any), the port-set identifier (`psid_bits`), and the rest. Empty where the bits are more than 16, or the
+    /// identifier does not fit.
+    pub fn map(offset_bits: u32, psid_bits: u32, psid: u16) -> PortRanges {
+        let Some(rest) = 16_u32.checked_sub(offset_bits.saturating_add(psid_bits)) else { return PortRanges::new([]) };
+        let psid = u32::from(psid);
+        if psid >> psid_bits != 0 {
+            return PortRanges::new([]);
+        }
+        let first = u32::from(offset_bits > 0);
+        let starts = (first..1 << offset_bits).map(|a| a << (16 - offset_bits) | psid << rest);
+        PortRanges::new(starts.map(|start| start as u16..=(start + (1 << rest) - 1) as u16))
+    }
+
     /// The union of these ranges; empty ones count for nothing.
     pub fn new(ranges: impl IntoIterator<Item = RangeInclusive<u16>>) -> PortRanges {
         let mut sorted: Vec<RangeInclusive<u16>> = ranges.into_iter().filter(|range| !range.is_empty()).collect();
@@ -136,7 +150,8 @@ impl PortRanges {
 
     /// Whether a port is in the set.
     pub fn contains(&self, port: u16) -> bool {
-        self.0.iter().any(|range| range.contains(&port))
+        let before = self.0.partition_point(|range| *range.start() <= port);
+        before > 0 && self.0[before - 1].contains(&port)
     }
 
     /// How many ports there are.
@@ -162,13 +177,14 @@ impl std::fmt::Display for PortRanges {
 /// external addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Deterministic {
-    /// First internal address that has a range; the inside prefix's first host if absent.
+    /// First internal address that has a range; if absent, none has, and all get dynamic ports.
     pub first: Option<std::net::Ipv4Addr>,
     /// Internal addresses that share one external address (C).
     pub compression: u32,
     /// Parts of the ports that are left to the dynamic pool (D); 0: none.
     pub dynamic_factor: u32,
-    /// Ports that one internal address may use in all, static and dynamic (M); its static range alone if absent.
+    /// Ports of a protocol that one internal address may use in all, static and dynamic (M); its static range alone if
+    /// absent.
     pub max_ports: Option<u32>,
     /// How ranges are dealt out (A).
     pub algorithm: DeterministicAlgorithm,
@@ -178,10 +194,10 @@ words! {
     /// The algorithms of RFC 7422 section 2.2.
     pub enum DeterministicAlgorithm: "deterministic algorithm" {
         Sequential = "sequential", "the first address gets the first range of the first external address (0)";
-        Staggered = "staggered", "as sequential, each external address begins one range further on (1)";
-        RoundRobin = "round-robin", "neighbouring addresses get the same range of neighbouring external addresses (2)";
-        Interlaced = "interlaced", "every n-th port, not consecutive ones (3)";
-        Random = "random", "ranges are dealt out by a keyed permutation (4)";
+        Staggered = "staggered", "the first address gets every C-th port of the first external address, the second those after them (1)";
+        RoundRobin = "round-robin", "each gets the same range on all external addresses (2)";
+        Interlaced = "interlaced", "each gets every C-th port, each on the next external address (3)";
+        Random = "random", "a keyed permutation deals out the ports of each external address (4)";
     }
 }
 
@@ -204,11 +220,13 @@ pub struct Ports {
     pub contiguity: PortContiguity,
     /// The step of `sequential`.
     pub delta: u16,
-    /// The largest step of `rfc6056-5`.
+    /// The largest step of `rfc6056-5` (N).
     pub increment: u16,
+    /// Counters in the table of `rfc6056-4`.
+    pub table_length: u16,
     /// Whose counter `sequential`, `bsd` and `rfc6056-5` use.
     pub counter: PortCounter,
-    /// Ports in a block, and blocks that one internal address may hold, for `block`.
+    /// Ports in a block, for `block`.
     pub block_size: u16,
     /// Blocks that one internal address may hold.
     pub blocks_per_host: u16,
@@ -216,6 +234,8 @@ pub struct Ports {
     pub deterministic: Deterministic,
     /// How long a port that was given back is given to nobody (RFC 6888 REQ-8); zero: not at all.
     pub quarantine: Duration,
+    /// Ports that are held back so at most, the one that has waited for longest given back first; none: all that must.
+    pub quarantine_max: Option<u32>,
 }
 
 /// What one internal address may have at most (RFC 6888 REQ-4 and REQ-5); `None`: no limit.

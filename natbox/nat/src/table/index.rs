@@ -61,6 +61,12 @@ impl Index {
         None
     }
 
+    /// Reads the place of a hash, so that a search soon after need not wait for it.
+    #[inline(always)]
+    pub(crate) fn touch(&self, hash: u64) {
+        std::hint::black_box(self.slots.get(self.home(upper(hash))).copied());
+    }
+
     /// All indices under this hash, oldest first.
     pub(crate) fn all(&self, hash: u64) -> impl Iterator<Item = u32> {
         let hash = upper(hash);

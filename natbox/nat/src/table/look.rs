@@ -22,7 +22,7 @@ impl<A: Address> Table<A> {
     /// Whether the rule names this mapping towards this remote.
     pub(crate) fn leads_to(&self, mapping: u32, remote: Endpoint<A>) -> bool {
         let record = self.mapping(mapping);
-        self.towards(record.protocol, remote).is_none_or(|towards| towards == record.towards())
+        self.towards(record.protocol, remote).unwrap_or(Endpoint::unspecified()) == record.towards()
     }
 
     /// The hash of the key by which a packet from inside finds its mapping.
@@ -36,31 +36,6 @@ impl<A: Address> Table<A> {
     #[inline(always)]
     pub(crate) fn inbound_hash(&self, protocol: Protocol, external: Endpoint<A>) -> u64 {
         self.hash.one(protocol, external)
-    }
-
-    /// The UDP session that outbound packets to this remote use, if it lies in its mapping's record and no packet of it
-    /// needs more than to be rewritten. The hash is that of [`Table::outbound_hash`].
-    #[inline(always)]
-    pub(crate) fn find_plain_outbound(&self, hash: u64, internal: Endpoint<A>, remote: Endpoint<A>) -> Option<u32> {
-        self.by_rule.find(hash, |index| {
-            let record = self.session(index);
-            record.remote == remote
-                && record.internal == internal
-                && record.protocol == Protocol::Udp
-                && record.is_plain()
-        })
-    }
-
-    /// The UDP session that inbound packets from this remote use; the rest as [`Table::find_plain_outbound`].
-    #[inline(always)]
-    pub(crate) fn find_plain_inbound(&self, hash: u64, external: Endpoint<A>, remote: Endpoint<A>) -> Option<u32> {
-        self.by_endpoint.find(hash, |index| {
-            let record = self.session(index);
-            record.remote == remote
-                && record.external == external
-                && record.protocol == Protocol::Udp
-                && record.is_plain()
-        })
     }
 
     /// The session that outbound packets to this remote use.

@@ -268,7 +268,7 @@ impl<A: Address> Realm<A> {
             return Err(refuse(DropReason::SessionsExhausted));
         }
         let towards = self.table.towards(flow.protocol, flow.destination);
-        let mapping = self.open_mapping(nat, &flow, towards, now).map_err(refuse)?;
+        let mapping = self.open_mapping(nat, &flow, towards, now)?;
         self.table.hide(mapping);
         let session = self.open_session(nat, mapping, flow.destination, Side::Inside, now);
         if leads {

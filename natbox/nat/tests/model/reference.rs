@@ -86,6 +86,9 @@ impl Model {
         if self.behavior.hairpin.udp == Hairpin::Off {
             return Err(refuse(DropReason::HairpinOff));
         }
+        if flow.protocol == Protocol::Icmp {
+            return Err(refuse(DropReason::NoMapping));
+        }
         let (external, source) = self.leave(flow, choice, now)?;
         let outside = with_source(flow, external);
         let (internal, destination) =
@@ -227,7 +230,12 @@ impl Model {
         let (_, ports) = free.iter().find(|(address, _)| *address == choice.ip()).expect("an address that it may use");
         assert!(ports.contains(&choice.port()), "{choice} is not free, or not in the range");
         let wanted = flow.source.port();
-        match self.behavior.ports.allocation {
+        let rule = match (flow.protocol, self.behavior.icmp_identifier) {
+            (Protocol::Icmp, IcmpIdentifier::Random) => PortAllocation::Random,
+            (Protocol::Icmp, IcmpIdentifier::Preserve) => PortAllocation::Preserve,
+            _ => self.behavior.ports.allocation,
+        };
+        match rule {
             PortAllocation::Preserve if ports.contains(&wanted) => assert_eq!(choice.port(), wanted),
             PortAllocation::Sequential => self.check_sequence(flow.protocol, choice, ports),
             _ => {}

@@ -115,7 +115,7 @@ impl Reassembly {
             Place::Repeated => return Step::Held,
             Place::Contradiction => {
                 self.spoil(serial);
-                return Step::Dropped(DropReason::BadFragment);
+                return Step::Dropped(DropReason::FragmentOverlap);
             }
             Place::At(index) => {
                 self.held_bytes += piece.packet.bytes().len() + OVERHEAD_BYTES;
@@ -172,7 +172,7 @@ impl Reassembly {
             self.abandoned.push(Abandoned {
                 packet: piece.packet,
                 id: piece.id,
-                reason: DropReason::BadFragment,
+                reason: DropReason::FragmentOverlap,
                 timed_out_first: false,
             });
         }

@@ -2,6 +2,7 @@
 
 mod changes;
 mod determinism;
+mod fragments;
 mod gateways;
 mod links;
 mod malformed;

@@ -45,6 +45,13 @@ pub(crate) enum Seen {
         id: PacketId,
         reason: DropReason,
     },
+    Released {
+        at: Time,
+        node: NodeId,
+        id: PacketId,
+        bytes: Vec<u8>,
+        outcome: Outcome,
+    },
     Other(Time, NodeId, String),
 }
 
@@ -62,6 +69,9 @@ impl Observer for Notes {
             }
             Event::Received { interface, packet, outcome } => {
                 Seen::Received { at, node, interface, id: packet.id, bytes: packet.bytes.to_vec(), outcome }
+            }
+            Event::Released { packet, outcome } => {
+                Seen::Released { at, node, id: packet.id, bytes: packet.bytes.to_vec(), outcome }
             }
             Event::Dropped { packet, reason } => Seen::Dropped { at, node, id: packet.id, reason },
             other => Seen::Other(at, node, format!("{other:?}")),
@@ -113,6 +123,15 @@ impl Notes {
     pub(crate) fn drops_of(&self, wanted: PacketId) -> Vec<(NodeId, DropReason)> {
         let of = |seen| match seen {
             Seen::Dropped { node, id, reason, .. } if id == wanted => Some((node, reason)),
+            _ => None,
+        };
+        self.all().into_iter().filter_map(of).collect()
+    }
+
+    /// What became of a packet that a gateway had held: when, where, with which bytes it had come.
+    pub(crate) fn releases_of(&self, wanted: PacketId) -> Vec<(Time, NodeId, Vec<u8>, Outcome)> {
+        let of = |seen| match seen {
+            Seen::Released { at, node, id, bytes, outcome } if id == wanted => Some((at, node, bytes, outcome)),
             _ => None,
         };
         self.all().into_iter().filter_map(of).collect()

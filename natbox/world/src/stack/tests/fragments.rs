@@ -67,10 +67,10 @@ fn overlapping_fragments_kill_the_whole_datagram_and_what_comes_later() {
         let other = build::fragments(whole, 400, 7).unwrap();
         let receive = |a: &mut Stack, packet| a.receive(0, packet, PacketId(1), Time::ZERO);
         assert_eq!(receive(&mut a, small.remove(0)), Outcome::Held);
-        assert_eq!(receive(&mut a, other[1].clone()), Outcome::Dropped(DropReason::BadFragment));
-        assert_eq!(all_drops(&mut a), [DropReason::BadFragment]);
+        assert_eq!(receive(&mut a, other[1].clone()), Outcome::Dropped(DropReason::FragmentOverlap));
+        assert_eq!(all_drops(&mut a), [DropReason::FragmentOverlap]);
         for piece in small {
-            assert_eq!(receive(&mut a, piece), Outcome::Dropped(DropReason::BadFragment));
+            assert_eq!(receive(&mut a, piece), Outcome::Dropped(DropReason::FragmentOverlap));
         }
         a.handle_timeout(Time::ZERO + Duration::from_secs(60));
         assert_eq!((all_drops(&mut a).len(), a.outbox().is_none(), a.poll_timeout()), (0, true, None));
@@ -90,7 +90,7 @@ fn a_repeated_fragment_is_no_overlap_but_one_with_other_bytes_is() {
     let mut forged = pieces[0].clone().into_bytes();
     *forged.last_mut().unwrap() ^= 1;
     let forged = Packet::parse(forged).unwrap();
-    assert_eq!(a.receive(0, forged, PacketId(4), Time::ZERO), Outcome::Dropped(DropReason::BadFragment));
+    assert_eq!(a.receive(0, forged, PacketId(4), Time::ZERO), Outcome::Dropped(DropReason::FragmentOverlap));
 }
 
 #[test]
@@ -141,7 +141,7 @@ fn a_fragment_past_the_end_is_bad() {
     a.receive(0, pieces[2].clone(), PacketId(1), Time::ZERO);
     let (longer, _) = pieces_of(3000, 1, false);
     let outcome = a.receive(0, longer[4].clone(), PacketId(2), Time::ZERO);
-    assert_eq!(outcome, Outcome::Dropped(DropReason::BadFragment));
+    assert_eq!(outcome, Outcome::Dropped(DropReason::FragmentOverlap));
 }
 
 proptest! {
