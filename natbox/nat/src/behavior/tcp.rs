@@ -27,7 +27,7 @@ words! {
     pub enum TcpNoState: "TCP segment without state" {
         Drop = "drop", "dropped in silence";
         Rst = "rst", "dropped, and its sender gets a RST";
-        Pickup = "pickup", "one from inside opens an established session (Linux: nf_conntrack_tcp_loose)";
+        Pickup = "pickup", "one from inside opens an established session (Linux: nf_conntrack_tcp_loose); one from outside is dropped, by the netfilter machine with a RST where SYNs get one at once";
     }
 }
 

@@ -45,7 +45,7 @@ pub(super) fn netfilter() -> Behavior {
             ..Ports::default()
         },
         pooling: Pooling::HashSourceDestination,
-        exhausted: Exhausted::EvictUnassured,
+        exhausted: Exhausted::DropSilent,
         hairpin: Hairpin::Off.into(),
         refresh: Refresh::Both,
         timeouts: timeouts(),
@@ -117,7 +117,12 @@ fn masquerade_random() -> Preset {
     Preset {
         name: "linux-masquerade-random",
         summary: "Linux masquerading with `random` or `fully-random`: another port for every remote",
-        behavior: Behavior { mapping: Mapping::AddressAndPortDependent.into(), ports, ..base },
+        behavior: Behavior {
+            mapping: Mapping::AddressAndPortDependent.into(),
+            icmp_identifier: IcmpIdentifier::Random,
+            ports,
+            ..base
+        },
         ..masquerade()
     }
 }

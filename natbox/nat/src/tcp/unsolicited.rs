@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 
 use natbox_wire::{DropReason, IcmpError, Packet, Protocol, Time};
 
-use crate::behavior::{Switch, TcpNoState, UnsolicitedSyn, UnsolicitedUdp};
+use crate::behavior::{Switch, TcpMachine, TcpNoState, UnsolicitedSyn, UnsolicitedUdp};
 use crate::classify::Flow;
 use crate::key::{Address, Endpoint};
 use crate::realm::{Realm, Shared};
@@ -123,7 +123,13 @@ impl<A: Address> Realm<A> {
             Protocol::Tcp if unwanted && flow.opens => {
                 return self.unsolicited_syn(nat, packet, from, flow, refusal, now);
             }
-            Protocol::Tcp if unwanted || refusal.reason == DropReason::NoSession => no_state(nat, flow),
+            Protocol::Tcp if unwanted || refusal.reason == DropReason::NoSession => {
+                no_state(nat, flow).or_else(|| itself(nat, flow))
+            }
+            // Linux translates no segment that it calls invalid: it meets the box itself.
+            Protocol::Tcp if matches!(refusal.reason, DropReason::InvalidSegment | DropReason::OutOfWindow) => {
+                itself(nat, flow)
+            }
             Protocol::Udp | Protocol::Tcp | Protocol::Icmp => None,
         };
         Verdict::Drop(Refusal { answer: answer.or(refusal.answer), ..refusal })
@@ -183,4 +189,12 @@ fn icmp(nat: &Shared, packet: &Packet) -> Option<Answer> {
 pub(super) fn no_state<A>(nat: &Shared, flow: Flow<A>) -> Option<Answer> {
     let resets = nat.behavior.tcp_no_state == TcpNoState::Rst && !flow.flags.rst;
     resets.then_some(Answer::Reset)
+}
+
+/// What a Linux box tells the sender of a segment from outside that reaches the box itself: where nothing stops it, what a
+/// closed port tells.
+fn itself<A>(nat: &Shared, flow: Flow<A>) -> Option<Answer> {
+    let netfilter = nat.behavior.tcp_machine == TcpMachine::Netfilter;
+    let answers = netfilter && nat.behavior.unsolicited_syn == UnsolicitedSyn::RstNow && !flow.flags.rst;
+    answers.then_some(Answer::Reset)
 }
