@@ -10,7 +10,6 @@ use rand_pcg::Pcg64Mcg;
 
 use crate::behavior::{Filtering, Ipv6, TranslationKind};
 use crate::fragments::{Fragments, Road};
-use crate::identification::Identification;
 use crate::key::{Address, Hash};
 use crate::realm::{Realm, Shared};
 use crate::short::STAGE;
@@ -45,10 +44,8 @@ impl Nat {
         let (timers, uses) = (Timers::of(&behavior), Uses::of(&behavior));
         let random = Pcg64Mcg::seed_from_u64(seed);
         let (ended, output) = (Vec::new(), VecDeque::new());
-        let identification = Identification::new(behavior.ip_id, seed);
         let (next_id, next_hold, first) = (1, 0, Time::ZERO);
-        let shared =
-            Shared { behavior, timers, uses, random, now: first, next_id, ended, output, next_hold, identification };
+        let shared = Shared { behavior, timers, uses, random, now: first, next_id, ended, output, next_hold };
         Nat { shared, external: external.into(), seed, v4: None, v6: None, fragments: None }
     }
 
@@ -206,7 +203,9 @@ impl Nat {
 
     /// Gives a packet that the box itself sends the identification that goes with its source.
     pub fn identify(&mut self, packet: &mut Packet) {
-        self.shared.identification.give(packet);
+        if !packet.is_ipv6() {
+            realm(&mut self.v4, &self.shared, &self.external, self.seed).identification.give(packet);
+        }
     }
 
     /// One live mapping.

@@ -18,6 +18,7 @@ use crate::Behavior;
 use crate::behavior::{ExpiryNotify, Hairpin, HairpinFilter, Mapping as MappingRule, SessionAffinity, TranslationKind};
 use crate::classify::{Class, Flow, classify};
 use crate::early::Early;
+use crate::filter;
 use crate::filter::Permissions;
 use crate::icmp;
 use crate::identification::Identification;
@@ -26,7 +27,7 @@ use crate::ports::pool::Pool;
 use crate::record::Opening;
 use crate::short::Short;
 use crate::table::{Aside, Table};
-use crate::tcp::{Connection, HeldSyns, Tcp, Track};
+use crate::tcp::{Entry, HeldSyns, Tcp, Track, answer_to_own};
 use crate::timers::{Side, Timers};
 use crate::udp::Datagrams;
 use crate::uses::Uses;
@@ -49,7 +50,6 @@ pub(crate) struct Shared {
     pub(crate) output: VecDeque<Output>,
     /// The number of the next packet that is held.
     pub(crate) next_hold: u64,
-    pub(crate) identification: Identification,
 }
 
 impl Shared {
@@ -70,14 +70,15 @@ pub(crate) struct Realm<A> {
     pub(crate) syns: HeldSyns<A>,
     /// Where connections stand in their sequence spaces, where an axis asks.
     pub(crate) tracks: Aside<Track>,
-    /// Connections, where they are followed as Linux does it.
-    pub(crate) connections: Aside<Connection>,
+    /// What Linux keeps of connections, where its machine follows them.
+    pub(crate) entries: Aside<Entry>,
     /// The short way, where the behaviour has one.
     pub(crate) short: Option<Short>,
     /// The stages of UDP sessions, where they count.
     pub(crate) datagrams: Aside<Datagrams>,
     /// Who came uninvited.
     pub(crate) early: Early<A>,
+    pub(crate) identification: Identification,
 }
 
 /// One half of a packet's way: the session that it takes.
@@ -111,11 +112,12 @@ impl<A: Address> Realm<A> {
         });
         let table = Table::new(hash.clone(), rules, affinity, Permissions::of(behavior, hash.clone()));
         let basic = behavior.translation == TranslationKind::Basic && !A::unspecified().to_ip().is_ipv6();
+        let identification = Identification::new(behavior.ip_id, hash.address(A::unspecified()));
         let pool = Pool::new(behavior, basic, external, hash.clone());
         let (datagrams, early) = (Aside::default(), Early::new(hash));
-        let (short, syns, tracks) = (Short::of(behavior, translates), HeldSyns::default(), Aside::default());
-        let connections = Aside::default();
-        Realm { translates, table, pool, syns, tracks, connections, short, datagrams, early }
+        let (short, syns) = (Short::of(behavior, translates), HeldSyns::default());
+        let (tracks, entries) = (Aside::default(), Aside::default());
+        Realm { translates, table, pool, syns, tracks, entries, short, datagrams, early, identification }
     }
 
     /// A packet from inside.
@@ -131,11 +133,7 @@ impl<A: Address> Realm<A> {
             return verdict(self.hairpin(nat, packet, flow, now));
         }
         match self.leave(nat, packet, flow, now) {
-            Ok(passage) => {
-                let verdict = self.forward(packet, Side::Inside, passage);
-                self.identify(nat, packet);
-                verdict
-            }
+            Ok(passage) => self.forward(packet, Side::Inside, passage),
             Err(refusal) => Verdict::Drop(refusal),
         }
     }
@@ -166,26 +164,22 @@ impl<A: Address> Realm<A> {
         let session = self.table.session(passage.session);
         if self.translates {
             match from {
-                Side::Inside => session.external.write(End::Source, packet),
+                Side::Inside => {
+                    session.external.write(End::Source, packet);
+                    self.identification.give(packet);
+                }
                 Side::Outside => session.internal.write(End::Destination, packet),
             }
         }
         Verdict::Forward(self.translation(passage))
     }
 
-    /// A packet that has its external source gets the identification that goes with it.
-    #[inline(always)]
-    fn identify(&self, nat: &mut Shared, packet: &mut Packet) {
-        if self.translates {
-            nat.identification.give(packet);
-        }
-    }
-
     /// A packet from inside to one of the NAT's own addresses.
     #[inline(never)]
     fn hairpin(&mut self, nat: &mut Shared, packet: &mut Packet, flow: Flow<A>, now: Time) -> Result<Verdict, Refusal> {
         if *nat.behavior.hairpin.of(flow.protocol) == Hairpin::Off {
-            return Err(refuse(DropReason::HairpinOff));
+            let answer = answer_to_own(nat, packet, &flow);
+            return Err(Refusal { answer, ..refuse(DropReason::HairpinOff) });
         }
         if !icmp::hairpins(&nat.behavior, flow.protocol, packet.is_ipv6()) {
             return Err(refuse(DropReason::NoMapping));
@@ -201,7 +195,7 @@ impl<A: Address> Realm<A> {
         if *nat.behavior.hairpin.of(flow.protocol) == Hairpin::ExternalSource {
             external.write(End::Source, packet);
         }
-        self.identify(nat, packet);
+        self.identification.give(packet);
         self.table.session(receiver.session).internal.write(End::Destination, packet);
         Ok(Verdict::Hairpin { source: self.translation(sender), destination: self.translation(receiver) })
     }
@@ -212,6 +206,12 @@ impl<A: Address> Realm<A> {
         let remote = flow.destination.as_remote(flow.protocol);
         match self.table.find_outbound(flow.protocol, flow.source, remote) {
             Some(session) if flow.protocol == Protocol::Tcp => self.leave_segment(nat, packet, session, flow, now),
+            Some(_)
+                if flow.protocol == Protocol::Icmp
+                    && filter::against_the_session(&nat.behavior, &flow, Side::Inside) =>
+            {
+                Err(refuse(DropReason::NoSession))
+            }
             Some(session) => Ok(self.pass(nat, session, Side::Inside, flow, now)),
             None => self.leave_anew(nat, packet, flow, remote, now),
         }
@@ -227,8 +227,10 @@ impl<A: Address> Realm<A> {
         remote: Endpoint<A>,
         now: Time,
     ) -> Result<Passage, Refusal> {
-        if !flow.opens || flow.protocol == Protocol::Tcp {
+        if !flow.opens {
             self.may_open(nat, flow)?;
+        } else if flow.protocol == Protocol::Tcp {
+            self.may_begin(nat, flow)?;
         }
         self.admit_session(nat, flow.source, Side::Inside)?;
         let towards = self.towards(nat, flow.protocol, flow.source.address, remote);
@@ -301,7 +303,9 @@ impl<A: Address> Realm<A> {
         };
         let session = self.table.session(index);
         let mapping = session.mapping_of(index);
-        if judged && !session.permits() && !self.admits(nat, mapping, remote) {
+        let refused = !session.permits() && !self.admits(nat, mapping, remote)
+            || flow.protocol == Protocol::Icmp && filter::against_the_session(&nat.behavior, &flow, Side::Outside);
+        if judged && refused {
             let refusal = Refusal { reason: DropReason::Filtered, mapping: Some(session.id), answer: None };
             self.uninvited(nat, &flow, Some(mapping), now);
             return Err(refusal);
@@ -323,7 +327,7 @@ impl<A: Address> Realm<A> {
 
     /// An inbound packet of no session: opens one, on the mapping that it is addressed to, if the filter admits it.
     #[inline(never)]
-    pub(crate) fn enter_anew(
+    fn enter_anew(
         &mut self,
         nat: &mut Shared,
         packet: &Packet,

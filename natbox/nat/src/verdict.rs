@@ -146,6 +146,8 @@ pub enum MappingEnd {
     Overridden,
     /// Its lifetime was over, whatever passed.
     Aged,
+    /// Its last connection was closed, and forgotten at once.
+    Closed,
     /// A packet from outside ended it: an ICMP error, or one that came too early.
     Killed,
 }

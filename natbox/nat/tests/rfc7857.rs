@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use common::*;
 use natbox_nat::behavior::*;
-use natbox_nat::{Answer, Behavior, Output, Refusal};
+use natbox_nat::{Answer, Behavior, MappingEnd, Output, Refusal};
 use natbox_wire::build::{self, IpFields};
 use natbox_wire::{DropReason, IcmpError, Packet, TcpFlags};
 
@@ -35,7 +35,7 @@ fn linux() -> Behavior {
             tcp_opening: seconds_of(120),
             tcp_partial_open: seconds(60),
             tcp_established: seconds_of(432_000),
-            tcp_pickup: seconds(300),
+            tcp_unacknowledged: seconds(300),
             tcp_half_closed: seconds(120),
             tcp_close_wait: seconds(60),
             tcp_closing: seconds_of(30),
@@ -279,9 +279,9 @@ fn probe_07_linux_waits_sixty_seconds_for_the_last_ack_and_five_days_after_it() 
     let mut nat = Rig::new(linux());
     let external = nat.send(tcp(X1, Y1, SYN));
     assert!(nat.wait_seconds(119).is_empty(), "two minutes for the SYN|ACK");
-    nat.receive(segment(Y1, external, SYN_ACK, 500, 8, 0)).expect("the answer passes");
+    nat.receive(tcp(Y1, external, SYN_ACK)).expect("the answer passes");
     assert!(nat.wait_seconds(59).is_empty());
-    nat.send(segment(X1, Y1, ACK, 8, 501, 0));
+    nat.send(tcp(X1, Y1, ACK));
     assert!(nat.wait_seconds(431_999).is_empty());
     assert_eq!(nat.wait_seconds(1).len(), 1);
 }
@@ -392,10 +392,10 @@ fn probe_09_a_connection_that_was_picked_up_has_a_short_life_until_it_is_answere
     let mut nat = Rig::new(linux());
     nat.send(tcp(X1, Y1, ACK));
     assert_eq!(nat.wait_seconds(300).len(), 1);
-    let external = nat.send(segment(X1, Y1, ACK, 100, 500, 0));
-    nat.receive(segment(Y1, external, ACK, 500, 100, 0)).expect("the answer");
-    nat.send(segment(X1, Y1, ACK, 100, 500, 0));
-    assert!(nat.wait_seconds(431_999).is_empty(), "the segment after the answer shows that both live");
+    let external = nat.send(tcp(X1, Y1, ACK));
+    nat.receive(tcp(Y1, external, ACK)).expect("the answer");
+    nat.send(tcp(X1, Y1, ACK));
+    assert!(nat.wait_seconds(431_999).is_empty());
 }
 
 #[test]
@@ -452,20 +452,33 @@ fn linux_drops_what_the_state_of_a_connection_does_not_allow() {
 }
 
 #[test]
-fn linux_reopens_what_the_inside_has_closed_or_reset_and_nobody_else_has() {
-    let closed = |flags, by_inside: bool| {
+fn linux_forgets_and_begins_anew_what_the_inside_has_reset_or_a_fin_has_closed_and_nothing_else() {
+    let ended_after = |flags: &[TcpFlags], by_inside: bool| {
         let mut nat = Rig::new(linux());
-        let external = numbered(&mut nat);
-        match by_inside {
-            true => assert_eq!(nat.send(segment(X1, Y1, flags, 101, 0, 0)), external),
-            false => assert_eq!(nat.receive(segment(Y1, external, flags, 501, 0, 0)), Ok(at(X1))),
+        let external = connected(&mut nat);
+        for flags in flags {
+            match by_inside {
+                true => assert_eq!(nat.send(tcp(X1, Y1, *flags)), external),
+                false => assert_eq!(nat.receive(tcp(Y1, external, *flags)), Ok(at(X1))),
+            }
         }
-        let external = nat.send(segment(X1, Y1, SYN, 9000, 0, 0));
-        nat.wait_seconds(11);
-        nat.receive(segment(Y1, external, SYN_ACK, 700, 9001, 0)).is_ok()
+        nat.send(tcp(X1, Y1, SYN));
+        nat.wait_seconds(11).into_iter().map(|one| one.why).collect::<Vec<MappingEnd>>()
     };
-    assert!(closed(RST, true), "opening");
-    assert!(!closed(RST, false), "over in ten seconds");
+    assert_eq!(ended_after(&[RST], true), [MappingEnd::Closed]);
+    assert_eq!(ended_after(&[RST], false), [MappingEnd::Expired], "the SYN counts for nothing");
+    assert_eq!(ended_after(&[FIN, RST], false), [MappingEnd::Closed]);
+}
+
+#[test]
+fn linux_refuses_a_connection_from_outside_in_time_wait_and_forgets_the_old_one() {
+    let mut nat = Rig::new(linux());
+    let external = connected(&mut nat);
+    nat.send(tcp(X1, Y1, FIN));
+    nat.receive(tcp(Y1, external, FIN)).expect("a FIN passes");
+    nat.send(tcp(X1, Y1, ACK));
+    assert_eq!(nat.receive(tcp(Y1, external, SYN)), Err(DropReason::Filtered));
+    assert_eq!(nat.receive(tcp(Y1, external, ACK)), Err(DropReason::NoMapping));
 }
 
 #[test]

@@ -9,9 +9,9 @@ use std::time::Duration;
 use super::Preset;
 use crate::Behavior;
 use crate::behavior::{
-    EarlyInbound, Exhausted, Filtering, FragmentMode, FragmentRules, Hairpin, IcmpIdentifier, IpId, Mapping, Pooling,
-    PortAllocation, PortClass, PortOverlap, Ports, Refresh, TcpEstablishedOn, TcpMachine, TcpNoState, TcpWindow,
-    Timeouts, UnsolicitedSyn, UnsolicitedUdp,
+    EarlyInbound, Exhausted, Filtering, FragmentMode, FragmentRules, Hairpin, IcmpIdentifier, IpId, Mapping,
+    PerProtocol, Pooling, PortAllocation, PortClass, PortOverlap, Ports, Refresh, Switch, TcpEstablishedOn, TcpMachine,
+    TcpNoState, TcpWindow, Timeouts, UnsolicitedSyn, UnsolicitedUdp,
 };
 
 const KERNEL: &str = "Linux 6.18, nftables, in network namespaces";
@@ -37,7 +37,11 @@ const fn seconds(seconds: u64) -> Duration {
 pub(super) fn netfilter() -> Behavior {
     Behavior {
         mapping: Mapping::EndpointIndependent.into(),
-        filtering: Filtering::AddressAndPortDependent.into(),
+        // A query from outside is no reply: its type is part of the tuple.
+        filtering: PerProtocol {
+            icmp: Filtering::ConnectionDependent,
+            ..PerProtocol::from(Filtering::AddressAndPortDependent)
+        },
         ports: Ports {
             allocation: PortAllocation::Preserve,
             overlap: PortOverlap::ByDestination,
@@ -49,6 +53,7 @@ pub(super) fn netfilter() -> Behavior {
         hairpin: Hairpin::Off.into(),
         refresh: Refresh::Both,
         timeouts: timeouts(),
+        answer_ping: Switch::Off,
         unsolicited_syn: UnsolicitedSyn::Drop,
         tcp_no_state: TcpNoState::Pickup,
         tcp_machine: TcpMachine::Netfilter,
@@ -76,7 +81,7 @@ fn timeouts() -> Timeouts {
         tcp_opening: seconds(120),
         tcp_partial_open: Some(seconds(60)),
         tcp_established: seconds(432_000),
-        tcp_pickup: Some(seconds(300)),
+        tcp_unacknowledged: Some(seconds(300)),
         tcp_half_closed: Some(seconds(120)),
         tcp_close_wait: Some(seconds(60)),
         tcp_closing: seconds(30),
@@ -103,6 +108,7 @@ fn masquerade_open() -> Preset {
         summary: "Linux masquerading with an INPUT chain that accepts: early packets take ports away from hole punching",
         behavior: Behavior {
             early_inbound: EarlyInbound::Remap,
+            answer_ping: Switch::On,
             unsolicited_syn: UnsolicitedSyn::RstNow,
             unsolicited_udp: UnsolicitedUdp::Icmp,
             ..netfilter()

@@ -1,8 +1,6 @@
 //! What the road of a packet does with segments: the machine, the axes that refuse some, and the mappings that
 //! connections get for themselves.
 
-use std::time::Duration;
-
 use natbox_wire::{DropReason, Packet, Protocol, Time};
 
 use crate::behavior::{
@@ -11,9 +9,8 @@ use crate::behavior::{
 use crate::classify::Flow;
 use crate::key::Address;
 use crate::realm::{Passage, Realm, Shared, refuse};
-use crate::tcp::netfilter::{Connection, Followed};
 use crate::tcp::unsolicited::no_state;
-use crate::tcp::{Stage, Tcp, Timer, Track};
+use crate::tcp::{Entry, Stage, Step, Tcp, Timer, Track, netfilter};
 use crate::timers::Side;
 use crate::verdict::{MappingEnd, Refusal};
 
@@ -41,8 +38,10 @@ impl<A: Address> Realm<A> {
                 TcpSimultaneousOpen::Ok | TcpSimultaneousOpen::BlockInSyn => {}
             }
         }
-        if self.pass_segment(nat, packet, index, Side::Inside, flow, now)? == Passed::BeginsAnew {
-            return self.leave_anew(nat, packet, flow, flow.destination, now);
+        if self.pass_segment(nat, packet, index, Side::Inside, flow, now)? == Passed::Anew {
+            self.end_session(nat, index, MappingEnd::Closed);
+            let remote = flow.destination.as_remote(flow.protocol);
+            return self.leave_anew(nat, packet, flow, remote, now);
         }
         if flow.opens {
             self.cross_syn(nat, index);
@@ -70,8 +69,10 @@ impl<A: Address> Realm<A> {
         if crosses && nat.behavior.tcp_simopen == TcpSimultaneousOpen::BlockInSyn {
             return Err(self.refusal(index, DropReason::SimultaneousOpen));
         }
-        if self.pass_segment(nat, packet, index, Side::Outside, flow, now)? == Passed::BeginsAnew {
-            return self.enter_anew(nat, packet, flow, flow.source, judged, now);
+        if self.pass_segment(nat, packet, index, Side::Outside, flow, now)? == Passed::Anew {
+            let refusal = self.refusal(index, DropReason::Filtered);
+            self.end_session(nat, index, MappingEnd::Closed);
+            return Err(refusal);
         }
         if !self.renews(nat) || self.leader_is_over(index) {
             self.pin(nat, index);
@@ -79,18 +80,22 @@ impl<A: Address> Realm<A> {
         Ok(Passage { session: index, new_mapping: false })
     }
 
-    /// A packet of no session, from inside: whether it may open one.
+    /// A segment of no session, from inside: whether it may open one.
     pub(crate) fn may_open(&self, nat: &Shared, flow: Flow<A>) -> Result<(), Refusal> {
         let flags = flow.flags;
-        let netfilter = flow.protocol == Protocol::Tcp && nat.behavior.tcp_machine == TcpMachine::Netfilter;
-        if flow.opens && (!netfilter || Connection::begins(flags)) {
-            return Ok(());
-        }
         let running = flags.ack && !flags.syn && !flags.fin && !flags.rst;
         match flow.protocol {
             Protocol::Tcp if running && nat.behavior.tcp_no_state == TcpNoState::Pickup => Ok(()),
             Protocol::Tcp => Err(Refusal { answer: no_state(nat, flow), ..refuse(DropReason::NoSession) }),
             Protocol::Udp | Protocol::Icmp => Err(refuse(DropReason::NoSession)),
+        }
+    }
+
+    /// A SYN of no session, from inside: whether it may open one.
+    pub(crate) fn may_begin(&self, nat: &Shared, flow: Flow<A>) -> Result<(), Refusal> {
+        match nat.behavior.tcp_machine == TcpMachine::Rfc7857 || netfilter::is_sound(flow.flags) {
+            true => Ok(()),
+            false => Err(refuse(DropReason::InvalidSegment)),
         }
     }
 
@@ -104,31 +109,33 @@ impl<A: Address> Realm<A> {
         flow: Flow<A>,
         now: Time,
     ) {
-        if nat.behavior.tcp_machine == TcpMachine::Netfilter {
-            let (rule, lifetimes) = (nat.behavior.tcp_window, &nat.timers.tcp);
-            let (connection, followed) = Connection::begin(packet, flow.flags, side, rule, lifetimes);
-            let tcp = Tcp::opened_from(side).at(connection.stage());
-            self.connections.set(index, connection);
-            self.table.session_mut(index).tcp = tcp;
-            if let Followed::Lives(lifetime) = followed {
-                self.table.set_due(index, now + lifetime);
-            }
-        } else if !flow.flags.syn {
-            self.table.session_mut(index).tcp = Tcp::picked_up_from(side);
-            let lifetime = nat.timers.tcp.at(Stage::PickedUp);
-            self.table.set_due(index, lifetime.map_or(Time::MAX, |lifetime| now + lifetime));
-        }
-        if flow.opens && side == Side::Inside {
+        if !flow.flags.syn {
+            self.pick_up(nat, index, side, now);
+        } else if flow.opens && side == Side::Inside {
             self.cross_syn(nat, index);
         }
         if side == Side::Inside && self.renews(nat) {
             self.table.hide(self.table.mapping_of(index));
+        }
+        if nat.behavior.tcp_machine == TcpMachine::Netfilter {
+            self.entries.set(index, Entry::begun_by(side, packet, flow.flags));
         }
         if tracks(nat) {
             let mut track = Track::default();
             track.learn(side, packet, flow.flags, true);
             self.tracks.set(index, track);
         }
+    }
+
+    /// A session was opened in the middle of a connection.
+    fn pick_up(&mut self, nat: &Shared, index: u32, side: Side, now: Time) {
+        let stage = match nat.behavior.tcp_machine {
+            TcpMachine::Rfc7857 => Stage::PickedUp,
+            TcpMachine::Netfilter => Stage::Established,
+        };
+        self.table.session_mut(index).tcp = Tcp::found_by(side, stage);
+        let lifetime = nat.timers.tcp.after(Timer::Short, stage);
+        self.table.set_due(index, lifetime.map_or(Time::MAX, |lifetime| now + lifetime));
     }
 
     /// Steps the machine, or says what refuses the segment.
@@ -141,79 +148,32 @@ impl<A: Address> Realm<A> {
         flow: Flow<A>,
         now: Time,
     ) -> Result<Passed, Refusal> {
-        if nat.behavior.tcp_machine == TcpMachine::Netfilter {
-            return self.follow_segment(nat, packet, index, side, flow, now);
-        }
         let before = self.table.session(index).tcp;
-        let (after, timer) = before.step(side, flow.flags, &nat.behavior);
-        let reopened = before.is_over() && after.stage() == Stage::Opening;
+        let (after, timer) = match self.step(nat, packet, index, side, flow) {
+            Step::To(after, timer) => (after, timer),
+            Step::Ignored => return Ok(Passed::On),
+            Step::Refused(reason) => return Err(self.refusal(index, reason)),
+            Step::Anew => return Ok(Passed::Anew),
+        };
         if tracks(nat) {
+            let reopened = before.is_over() && after.stage() == Stage::Opening;
             self.track(nat, packet, index, side, flow, reopened)?;
         }
         self.table.session_mut(index).tcp = after;
-        match timer {
-            Timer::Keep => {}
-            Timer::Restart => {
-                if let Some(lifetime) = nat.timers.tcp.at(after.stage()) {
-                    self.table.set_deadline(index, now + lifetime);
-                }
-            }
+        if let Some(lifetime) = nat.timers.tcp.after(timer, after.stage()) {
+            self.table.set_deadline(index, now + lifetime);
         }
-        self.permit_from(index, side);
-        Ok(Passed::On)
-    }
-
-    fn permit_from(&mut self, index: u32, side: Side) {
         if side == Side::Inside && !self.table.session(index).permits() {
             self.table.permit(index);
         }
-    }
-
-    /// Follows the connection as Linux does, or says what refuses the segment.
-    fn follow_segment(
-        &mut self,
-        nat: &mut Shared,
-        packet: &Packet,
-        index: u32,
-        side: Side,
-        flow: Flow<A>,
-        now: Time,
-    ) -> Result<Passed, Refusal> {
-        let (rule, lifetimes) = (nat.behavior.tcp_window, &nat.timers.tcp);
-        let Some(connection) = self.connections.get_mut(index) else { return Ok(Passed::On) };
-        let followed = connection.follow(packet, flow.flags, side, rule, lifetimes);
-        let (stage, crossed) = (connection.stage(), connection.crossed());
-        match followed {
-            Followed::Passes => {}
-            Followed::Lives(lifetime) => self.table.set_deadline(index, now + lifetime),
-            Followed::Ends => self.table.set_deadline(index, now),
-            Followed::BeginsAnew => {
-                self.end_session(nat, index, MappingEnd::Killed);
-                return Ok(Passed::BeginsAnew);
-            }
-            Followed::Invalid => return Err(self.refusal(index, DropReason::InvalidSegment)),
-            Followed::OutOfWindow(at_most) => {
-                self.shorten(index, at_most, now);
-                return Err(self.refusal(index, DropReason::OutOfWindow));
-            }
-        }
-        let tcp = Tcp::opened_from(self.table.session(index).tcp.opener()).at(stage);
-        self.table.session_mut(index).tcp = if crossed { tcp.crossing() } else { tcp };
-        if tracks(nat) && !self.table.session(index).tcp.is_over() {
-            self.track(nat, packet, index, side, flow, false)?;
-        }
-        self.permit_from(index, side);
         Ok(Passed::On)
     }
 
-    /// A connection that seems to be out of step lives for so long at most; Linux leaves the last two minutes alone.
-    fn shorten(&mut self, index: u32, at_most: Option<Duration>, now: Time) {
-        const LEFT_ALONE: Duration = Duration::from_secs(120);
-        let deadline = self.table.session(index).deadline;
-        if let Some(at_most) = at_most
-            && deadline >= now + at_most.max(LEFT_ALONE)
-        {
-            self.table.set_deadline(index, now + at_most);
+    fn step(&mut self, nat: &Shared, packet: &Packet, index: u32, side: Side, flow: Flow<A>) -> Step {
+        let tcp = self.table.session(index).tcp;
+        match (nat.behavior.tcp_machine, self.entries.get_mut(index)) {
+            (TcpMachine::Netfilter, Some(entry)) => entry.step(tcp, side, packet, flow.flags, nat.behavior.tcp_window),
+            _ => tcp.step(side, flow.flags, &nat.behavior),
         }
     }
 
@@ -234,9 +194,8 @@ impl<A: Address> Realm<A> {
             self.tracks.set(index, Track::default());
         }
         let Some(track) = self.tracks.get_mut(index) else { return Ok(()) };
-        let judges = nat.behavior.tcp_machine == TcpMachine::Rfc7857;
-        let rule = if judges { nat.behavior.tcp_window } else { TcpWindow::Off };
-        if !track.admits(rule, side, packet, flow.flags) {
+        let judged = nat.behavior.tcp_machine == TcpMachine::Rfc7857;
+        if judged && !track.admits(nat.behavior.tcp_window, side, packet, flow.flags) {
             return Err(self.refusal(index, DropReason::OutOfWindow));
         }
         track.learn(side, packet, flow.flags, opening);
@@ -264,9 +223,7 @@ impl<A: Address> Realm<A> {
         leads: bool,
         now: Time,
     ) -> Result<Passage, Refusal> {
-        if self.table.is_full() {
-            return Err(refuse(DropReason::SessionsExhausted));
-        }
+        self.admit_session(nat, flow.source, Side::Inside)?;
         let towards = self.table.towards(flow.protocol, flow.destination);
         let mapping = self.open_mapping(nat, &flow, towards, now)?;
         self.table.hide(mapping);
@@ -283,17 +240,17 @@ impl<A: Address> Realm<A> {
     }
 }
 
-/// Whether anybody asks about sequence numbers.
+/// How a segment passes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Passed {
+    /// As one of its session.
+    On,
+    /// As the first of another.
+    Anew,
+}
+
+/// Whether anybody asks about sequence numbers, apart from the machine of Linux, which sees to that itself.
 fn tracks(nat: &Shared) -> bool {
     let judges = nat.behavior.tcp_window != TcpWindow::Off && nat.behavior.tcp_machine == TcpMachine::Rfc7857;
     judges || nat.behavior.expiry_notify == ExpiryNotify::RstBoth
-}
-
-/// What became of a segment of a session.
-#[derive(PartialEq, Eq)]
-enum Passed {
-    /// It goes on.
-    On,
-    /// Its session has ended, and it is to be looked at as if there had been none.
-    BeginsAnew,
 }

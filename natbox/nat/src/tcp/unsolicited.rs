@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 
 use natbox_wire::{DropReason, IcmpError, Packet, Protocol, Time};
 
-use crate::behavior::{Switch, TcpMachine, TcpNoState, UnsolicitedSyn, UnsolicitedUdp};
+use crate::behavior::{Switch, TcpNoState, UnsolicitedSyn, UnsolicitedUdp};
 use crate::classify::Flow;
 use crate::key::{Address, Endpoint};
 use crate::realm::{Realm, Shared};
@@ -119,16 +119,19 @@ impl<A: Address> Realm<A> {
     ) -> Verdict {
         let unwanted = matches!(refusal.reason, DropReason::NoMapping | DropReason::Filtered);
         let answer = match flow.protocol {
-            Protocol::Udp if unwanted && nat.behavior.unsolicited_udp == UnsolicitedUdp::Icmp => icmp(nat, packet),
+            Protocol::Udp
+                if (unwanted || refusal.reason == DropReason::EarlyInbound)
+                    && nat.behavior.unsolicited_udp == UnsolicitedUdp::Icmp =>
+            {
+                icmp(nat, packet)
+            }
             Protocol::Tcp if unwanted && flow.opens => {
                 return self.unsolicited_syn(nat, packet, from, flow, refusal, now);
             }
-            Protocol::Tcp if unwanted || refusal.reason == DropReason::NoSession => {
-                no_state(nat, flow).or_else(|| itself(nat, flow))
-            }
-            // Linux translates no segment that it calls invalid: it meets the box itself.
-            Protocol::Tcp if matches!(refusal.reason, DropReason::InvalidSegment | DropReason::OutOfWindow) => {
-                itself(nat, flow)
+            // Linux translates nothing that it calls invalid: such segments are for the box.
+            Protocol::Tcp if unwanted || is_stray(refusal.reason) => {
+                let reaches_box = nat.behavior.unsolicited_syn == UnsolicitedSyn::RstNow && !flow.flags.rst;
+                no_state(nat, flow).or(reaches_box.then_some(Answer::Reset))
             }
             Protocol::Udp | Protocol::Tcp | Protocol::Icmp => None,
         };
@@ -176,6 +179,23 @@ impl<A: Address> Realm<A> {
     }
 }
 
+/// Whether a segment was refused for what is known, or not known, of its connection.
+fn is_stray(reason: DropReason) -> bool {
+    matches!(reason, DropReason::NoSession | DropReason::InvalidSegment | DropReason::OutOfWindow)
+}
+
+/// What a box says to a packet from inside for an outer address of its own that it does not turn back: what it says to
+/// strangers, at once.
+pub(crate) fn answer_to_own<A>(nat: &Shared, packet: &Packet, flow: &Flow<A>) -> Option<Answer> {
+    let (syn, udp) = (nat.behavior.unsolicited_syn, nat.behavior.unsolicited_udp);
+    match flow.protocol {
+        Protocol::Udp if udp == UnsolicitedUdp::Icmp => icmp(nat, packet),
+        Protocol::Tcp if syn == UnsolicitedSyn::RstNow => (!flow.flags.rst).then_some(Answer::Reset),
+        Protocol::Tcp if syn == UnsolicitedSyn::IcmpNow && flow.opens => icmp(nat, packet),
+        Protocol::Udp | Protocol::Tcp | Protocol::Icmp => None,
+    }
+}
+
 /// The error about an unsolicited packet: port unreachable, and for IPv6 what RFC 6092 section 3.3.1 asks for.
 fn icmp(nat: &Shared, packet: &Packet) -> Option<Answer> {
     let error = match packet.is_ipv6() {
@@ -189,12 +209,4 @@ fn icmp(nat: &Shared, packet: &Packet) -> Option<Answer> {
 pub(super) fn no_state<A>(nat: &Shared, flow: Flow<A>) -> Option<Answer> {
     let resets = nat.behavior.tcp_no_state == TcpNoState::Rst && !flow.flags.rst;
     resets.then_some(Answer::Reset)
-}
-
-/// What a Linux box tells the sender of a segment from outside that reaches the box itself: where nothing stops it, what a
-/// closed port tells.
-fn itself<A>(nat: &Shared, flow: Flow<A>) -> Option<Answer> {
-    let netfilter = nat.behavior.tcp_machine == TcpMachine::Netfilter;
-    let answers = netfilter && nat.behavior.unsolicited_syn == UnsolicitedSyn::RstNow && !flow.flags.rst;
-    answers.then_some(Answer::Reset)
 }

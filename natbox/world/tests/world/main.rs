@@ -7,6 +7,7 @@ mod gateways;
 mod links;
 mod malformed;
 mod mtu;
+mod owed;
 mod programs;
 mod routers;
 mod scenario;

@@ -1,218 +1,178 @@
-//! Which segments are in the window, as Linux judges it (net/netfilter/nf_conntrack_proto_tcp.c, after Guido van Rooij's
-//! "Real Stateful TCP Packet Filtering in IP Filter").
-//!
-//! Left out: SACK blocks, which Linux counts as acknowledgements.
+//! Whether a segment is in the window on Linux, after Guido van Rooij's "Real Stateful TCP Packet Filtering in IP
+//! Filter", with the leniency that Linux has learnt.
 
-use natbox_wire::{Packet, TcpFlags};
+use crate::behavior::TcpWindow;
+use crate::tcp::{Segment, Stage};
+use crate::timers::Side;
 
-use super::states::State;
-
-/// A TCP segment, as far as sequence numbers go.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Segment {
-    pub(super) flags: TcpFlags,
-    pub(super) sequence: u32,
-    /// One past its last sequence number; SYN and FIN count.
-    pub(super) end: u32,
-    pub(super) acknowledgement: u32,
-    pub(super) window: u16,
-    /// Whether there are options at all, and the window scale among them.
-    options: bool,
+/// What one end has sent and announced.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct End {
+    /// One past the last sequence number that it has sent.
+    end: u32,
+    /// The right edge of the window that it may send in.
+    edge: u32,
+    /// The largest window that it has announced; 0 if nothing has come from it.
+    window: u32,
     scale: Option<u8>,
+    /// Whether the scales of both ends apply.
+    scaled: bool,
+    /// The highest sequence number that it has acknowledged.
+    pub(super) acked: Option<u32>,
+    /// The other end has not acknowledged all.
+    pub(super) unacknowledged: bool,
+    /// Nothing is enforced, because its opening was not seen.
+    pub(super) liberal: bool,
 }
 
-impl Segment {
-    pub(super) fn of(packet: &Packet, flags: TcpFlags) -> Segment {
-        let sequence = packet.tcp_sequence().unwrap_or(0);
-        let length = packet.payload().len() as u32 + u32::from(flags.syn) + u32::from(flags.fin);
-        let header = packet.ip_payload().len() - packet.payload().len();
-        const WITHOUT_OPTIONS: usize = 20;
-        Segment {
-            flags,
-            sequence,
-            end: sequence.wrapping_add(length),
-            acknowledgement: packet.tcp_acknowledgement().unwrap_or(0),
-            window: packet.tcp_window().unwrap_or(0),
-            options: header > WITHOUT_OPTIONS,
-            scale: if flags.syn { packet.tcp_window_scale().map(|scale| scale.min(MOST_SCALE)) } else { None },
+/// Where a segment lies.
+pub(super) enum Place {
+    Within,
+    /// Not within, but it passes and counts for nothing.
+    Ignored,
+    Outside,
+}
+
+/// What has come of placing it.
+pub(super) enum Placed {
+    /// It is in the window, and both ends have been updated.
+    Learnt,
+    /// It passes as if it were, and nothing has been learnt.
+    Tolerated,
+    Ignored,
+    Outside,
+}
+
+impl Placed {
+    pub(super) fn place(self) -> Place {
+        match self {
+            Placed::Learnt | Placed::Tolerated => Place::Within,
+            Placed::Ignored => Place::Ignored,
+            Placed::Outside => Place::Outside,
         }
     }
-
-    /// The window scale that it offers.
-    pub(super) fn scale(&self) -> Option<u8> {
-        self.scale
-    }
 }
 
-/// What one side has sent and announced.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Sent {
-    /// One past the last sequence number that it has sent.
-    pub(super) end: u32,
-    /// The right edge of the window that it may send in.
-    pub(super) edge: u32,
-    /// The largest window that it has announced; 0 as long as nothing is known of it.
-    pub(super) window: u32,
-    /// The highest acknowledgement that it has sent.
-    pub(super) acknowledged: Option<u32>,
-    /// Its window scale, and whether it offered one.
-    pub(super) scale: u8,
-    pub(super) scales: bool,
-    /// Nobody saw it begin: it is believed whatever it sends.
-    pub(super) liberal: bool,
-    /// It was the first to close.
-    pub(super) closed_first: bool,
-    /// It has sent what the other side has not acknowledged.
-    pub(super) waits: bool,
-}
-
-/// What the window says of a segment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Judgement {
-    /// It is in the window.
-    Accept,
-    /// It is not, but nothing of this connection is judged.
-    Believed,
-    /// It passes and counts for nothing.
-    Ignore,
-    /// It does not pass.
-    Invalid,
-}
-
-/// The largest window scale (RFC 7323 section 2.3).
-const MOST_SCALE: u8 = 14;
 /// Acknowledgements may lag by this much, or by the largest window.
 const ACK_LAG: u32 = 66_000;
 
-/// Whether `a` comes before `b` in the sequence space.
+/// Whether `a` lies before `b`.
 pub(super) fn before(a: u32, b: u32) -> bool {
     (a.wrapping_sub(b) as i32) < 0
 }
 
-/// Whether `a` comes after `b`.
-pub(super) fn after(a: u32, b: u32) -> bool {
-    before(b, a)
-}
-
-impl Sent {
-    /// Begins with a SYN of this side.
-    pub(super) fn begin(&mut self, segment: Segment) {
-        self.end = segment.end;
-        self.edge = segment.end;
-        self.window = u32::from(segment.window).max(1);
-        self.read_options(segment);
+impl End {
+    /// What a first segment tells of its sender.
+    pub(super) fn begun_by(segment: &Segment) -> End {
+        let window = u32::from(segment.window).max(1);
+        let edge = if segment.flags.syn { segment.end } else { segment.end.wrapping_add(window) };
+        End { end: segment.end, edge, window, scale: segment.scale, ..End::default() }
     }
 
-    /// Begins in the middle of a connection.
-    pub(super) fn begin_late(&mut self, segment: Segment) {
-        self.end = segment.end;
-        self.window = (u32::from(segment.window) << self.scale).max(1);
-        self.edge = segment.end.wrapping_add(self.window);
+    /// What an earlier SYN has told that did not count when it came.
+    pub(super) fn restarted(end: u32, window: u16, scale: Option<u8>) -> End {
+        End { end, edge: end, window: u32::from(window).max(1), scale, ..End::default() }
     }
 
-    fn read_options(&mut self, segment: Segment) {
-        if segment.options {
-            (self.scale, self.scales) = (segment.scale.unwrap_or(0), segment.scale.is_some());
-            (self.closed_first, self.waits, self.acknowledged) = (false, false, None);
-        }
-    }
-
-    /// The oldest acknowledgement that this side may still send, less one, when `other` has sent so much.
-    fn oldest_acknowledgement(&self, other: &Sent) -> u32 {
-        other.end.wrapping_sub(self.window.max(ACK_LAG)).wrapping_sub(1)
+    fn shift(&self) -> u8 {
+        if self.scaled { self.scale.unwrap_or(0).min(14) } else { 0 }
     }
 }
 
-/// Scaling counts only where both sides offer it (RFC 7323 section 2.2).
-fn agree_on_scale(sender: &mut Sent, receiver: &mut Sent) {
-    if !(sender.scales && receiver.scales) {
-        (sender.scale, receiver.scale) = (0, 0);
-    }
+/// Places a segment from `side` of a connection at this stage, and learns from it if it is in the window.
+pub(super) fn place(ends: &mut [End; 2], side: Side, segment: &Segment, stage: Stage, rule: TcpWindow) -> Placed {
+    let (mut sender, mut receiver) = (ends[side as usize], ends[1 - side as usize]);
+    let placed = place_between(&mut sender, &mut receiver, segment, stage, rule);
+    (ends[side as usize], ends[1 - side as usize]) = (sender, receiver);
+    placed
 }
 
-/// Judges a segment, and learns from it what may be learnt.
-pub(super) fn judge(
-    sender: &mut Sent,
-    receiver: &mut Sent,
-    segment: Segment,
-    state: Option<State>,
-    reply: bool,
-    liberal: bool,
-) -> Judgement {
-    let Segment { flags, mut sequence, mut end, .. } = segment;
-    let begins_again = flags.syn && after(end, sender.end) && matches!(state, Some(State::SynSent | State::SynRecv));
-    if flags.syn && (sender.window == 0 || begins_again) {
-        let first = sender.window == 0;
-        sender.begin(segment);
-        if reply {
-            agree_on_scale(sender, receiver);
-        }
-        if !flags.ack && (first || reply) {
-            return Judgement::Accept;
+fn place_between(sender: &mut End, receiver: &mut End, segment: &Segment, stage: Stage, rule: TcpWindow) -> Placed {
+    if segment.flags.syn && begins(sender, segment, stage) {
+        *sender = End { liberal: sender.liberal, ..End::begun_by(segment) };
+        let scaled = sender.scale.is_some() && receiver.scale.is_some();
+        (sender.scaled, receiver.scaled) = (scaled, scaled);
+        if !segment.flags.ack && receiver.window != 0 {
+            return Placed::Tolerated;
         }
     } else if sender.window == 0 {
-        sender.begin_late(segment);
-        if receiver.window == 0 {
-            (receiver.end, receiver.edge) = (segment.acknowledgement, segment.acknowledgement);
-        } else if segment.acknowledgement == receiver.end.wrapping_add(1) {
-            receiver.end = segment.acknowledgement;
+        first_seen_running(sender, receiver, segment);
+    }
+    let (sequence, acknowledgement, end) = corrected(sender, receiver, segment, stage);
+    let tolerated = |placed| match rule {
+        TcpWindow::Strict if !sender.liberal => placed,
+        _ => Placed::Tolerated,
+    };
+    let oldest = receiver.end.wrapping_sub(sender.window.max(ACK_LAG));
+    let acknowledges_sent = !before(receiver.end, acknowledgement);
+    let reaches_in = !before(end, sender.end.wrapping_sub(receiver.window));
+    if before(sender.edge, sequence) {
+        let excess = end.wrapping_sub(sender.edge).wrapping_add(1);
+        let window = receiver.window != 0 && excess <= receiver.window;
+        if window && reaches_in && acknowledges_sent && !before(acknowledgement, oldest) {
+            // More than was allowed: its acknowledgement must not be taken for wrong.
+            (sender.end, sender.unacknowledged) = (end, true);
+            return tolerated(Placed::Ignored);
         }
+        return tolerated(Placed::Outside);
     }
-    // What does not acknowledge counts as acknowledging all; some stacks send RST|ACK that acknowledges nothing.
-    let acknowledges = flags.ack && !(flags.rst && segment.acknowledgement == 0);
-    let ack = if acknowledges { segment.acknowledgement } else { receiver.end };
-    if flags.rst && sequence == 0 && state == Some(State::SynSent) {
-        (sequence, end) = (sender.end, sender.end);
+    if !acknowledges_sent {
+        return tolerated(Placed::Outside);
     }
-    match place(sender, receiver, sequence, end, ack) {
-        Judgement::Accept => learn(sender, receiver, segment, end, ack),
-        _ if liberal || sender.liberal => return Judgement::Believed,
-        judgement => return judgement,
+    if receiver.window != 0 && !reaches_in || before(acknowledgement, oldest) {
+        return tolerated(Placed::Ignored);
     }
-    Judgement::Accept
+    learn(sender, receiver, segment, acknowledgement, end);
+    Placed::Learnt
 }
 
-/// Where a segment lies.
-fn place(sender: &mut Sent, receiver: &Sent, sequence: u32, end: u32, ack: u32) -> Judgement {
-    let overtakes = !before(ack, receiver.end.wrapping_add(1));
-    let lags = !after(ack, sender.oldest_acknowledgement(receiver));
-    let too_old = !after(end, sender.end.wrapping_sub(receiver.window).wrapping_sub(1));
-    if !before(sequence, sender.edge.wrapping_add(1)) {
-        let overshoot = end.wrapping_sub(sender.edge).wrapping_add(1);
-        if receiver.window == 0 || too_old || lags || overtakes || overshoot > receiver.window {
-            return Judgement::Invalid;
-        }
-        // The receiver may take more than it has announced.
-        sender.end = end;
-        sender.waits = true;
-        return Judgement::Ignore;
-    }
-    match () {
-        () if overtakes => Judgement::Invalid,
-        () if receiver.window != 0 && too_old || lags => Judgement::Ignore,
-        () => Judgement::Accept,
+/// Whether a SYN begins its end's sequence space.
+fn begins(sender: &End, segment: &Segment, stage: Stage) -> bool {
+    let opening = matches!(stage, Stage::Opening | Stage::Partial);
+    sender.window == 0 || opening && before(sender.end, segment.end)
+}
+
+/// An end whose SYN was not seen.
+fn first_seen_running(sender: &mut End, receiver: &mut End, segment: &Segment) {
+    let window = (u32::from(segment.window) << sender.shift()).max(1);
+    (sender.end, sender.window, sender.edge) = (segment.end, window, segment.end.wrapping_add(window));
+    if receiver.window == 0 {
+        (receiver.end, receiver.edge) = (segment.acknowledgement, segment.acknowledgement);
+    } else if segment.acknowledgement == receiver.end.wrapping_add(1) {
+        // The answer to a keepalive that was not seen.
+        receiver.end = segment.acknowledgement;
     }
 }
 
-fn learn(sender: &mut Sent, receiver: &mut Sent, segment: Segment, end: u32, ack: u32) {
-    let scale = if segment.flags.syn { 0 } else { sender.scale };
-    let window = u32::from(segment.window) << scale;
+/// Sequence, acknowledgement and end as they are meant where they say nothing.
+fn corrected(sender: &End, receiver: &End, segment: &Segment, stage: Stage) -> (u32, u32, u32) {
+    let silent = !segment.flags.ack || segment.flags.rst && segment.acknowledgement == 0;
+    let acknowledgement = if silent { receiver.end } else { segment.acknowledgement };
+    match segment.flags.rst && segment.sequence == 0 && stage == Stage::Opening {
+        true => (sender.end, acknowledgement, sender.end),
+        false => (segment.sequence, acknowledgement, segment.end),
+    }
+}
+
+fn learn(sender: &mut End, receiver: &mut End, segment: &Segment, acknowledgement: u32, end: u32) {
+    let shift = if segment.flags.syn { 0 } else { sender.shift() };
+    let window = u32::from(segment.window) << shift;
     sender.window = sender.window.max(window);
-    if after(end, sender.end) {
-        sender.end = end;
-        sender.waits = true;
+    if before(sender.end, end) {
+        (sender.end, sender.unacknowledged) = (end, true);
     }
-    if segment.flags.ack && sender.acknowledged.is_none_or(|highest| after(ack, highest)) {
-        sender.acknowledged = Some(ack);
+    if segment.flags.ack {
+        let later = sender.acked.is_none_or(|acked| before(acked, acknowledgement));
+        sender.acked = if later { Some(acknowledgement) } else { sender.acked };
     }
-    if receiver.window != 0 && after(end, sender.edge) {
-        receiver.window = receiver.window.wrapping_add(end.wrapping_sub(sender.edge));
+    if receiver.window != 0 && before(sender.edge, end) {
+        receiver.window = receiver.window.saturating_add(end.wrapping_sub(sender.edge));
     }
-    let edge = ack.wrapping_add(window);
-    if after(edge, receiver.edge.wrapping_sub(1)) {
-        receiver.edge = if window == 0 { edge.wrapping_add(1) } else { edge };
+    let edge = acknowledgement.wrapping_add(window);
+    if !before(edge, receiver.edge) {
+        receiver.edge = edge.wrapping_add(u32::from(window == 0));
     }
-    if ack == receiver.end {
-        receiver.waits = false;
+    if acknowledgement == receiver.end {
+        receiver.unacknowledged = false;
     }
 }
