@@ -18,7 +18,7 @@ use crate::realm::{Realm, Shared};
 use crate::short::STAGE;
 use crate::timers::{Side, Timers};
 use crate::uses::Uses;
-use crate::{Behavior, Ended, HoldId, MappingEnd, MappingId, MappingView, Output, Verdict};
+use crate::{Behavior, Ended, HoldId, MappingEnd, MappingId, MappingView, Output, PortPlan, Verdict};
 
 /// A NAT.
 ///
@@ -89,6 +89,12 @@ impl Nat {
     /// Its external addresses.
     pub fn external(&self) -> &[IpAddr] {
         &self.external
+    }
+
+    /// Who has which ports, where they are dealt out by arithmetic (RFC 7422).
+    pub fn port_plan(&self) -> Option<PortPlan> {
+        let external: Vec<Ipv4Addr> = of_family(&self.external).collect();
+        PortPlan::new(&self.shared.behavior.ports, &external, self.seed)
     }
 
     /// A packet from inside. The caller has routed it, by [`Nat::outside_of`] its destination: it is for the outside, for
