@@ -112,7 +112,9 @@ impl<A: Address> Realm<A> {
     ) -> Result<Verdict, Refusal> {
         let kind = *nat.behavior.hairpin.of(flow.protocol);
         if kind == Hairpin::Off {
-            return Err(refuse(DropReason::HairpinOff));
+            // What the NAT does not turn round may still reach the box.
+            let refusal = refuse(DropReason::HairpinOff);
+            return Ok(self.unsolicited(nat, packet, Side::Inside, flow, refusal, now));
         }
         if !icmp::hairpins(&nat.behavior, flow.protocol, packet.is_ipv6()) {
             return Err(refuse(DropReason::NoMapping));

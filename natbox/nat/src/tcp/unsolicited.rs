@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 
 use natbox_wire::{DropReason, IcmpError, Packet, Protocol, Time};
 
-use crate::behavior::{Switch, TcpNoState, UnsolicitedSyn, UnsolicitedUdp};
+use crate::behavior::{Switch, TcpMachine, TcpNoState, UnsolicitedSyn, UnsolicitedUdp};
 use crate::classify::Flow;
 use crate::key::{Address, Endpoint};
 use crate::realm::{Realm, Shared};
@@ -119,16 +119,20 @@ impl<A: Address> Realm<A> {
     ) -> Verdict {
         let unwanted =
             matches!(refusal.reason, DropReason::NoMapping | DropReason::Filtered | DropReason::EarlyInbound);
-        let answer = match flow.protocol {
-            Protocol::Udp if unwanted && nat.behavior.unsolicited_udp == UnsolicitedUdp::Icmp => icmp(nat, packet),
-            Protocol::Tcp if unwanted && flow.opens => {
-                return self.unsolicited_syn(nat, packet, from, flow, refusal, now);
+        if unwanted && flow.opens && flow.protocol == Protocol::Tcp {
+            return self.unsolicited_syn(nat, packet, from, flow, refusal, now);
+        }
+        // What Linux does not translate for being invalid is for the box itself, like what no mapping wants.
+        let invalid = matches!(refusal.reason, DropReason::InvalidSegment | DropReason::OutOfWindow)
+            && nat.behavior.tcp_machine == TcpMachine::Netfilter;
+        let answer = match refusal.reason {
+            DropReason::NoSession => no_state(nat, flow).or_else(|| answer_of_box(nat, packet, flow)),
+            _ if unwanted && flow.protocol == Protocol::Tcp => {
+                no_state(nat, flow).or_else(|| answer_of_box(nat, packet, flow))
             }
-            Protocol::Tcp if unwanted || refusal.reason == DropReason::NoSession => {
-                let reaches_box = nat.behavior.unsolicited_syn == UnsolicitedSyn::RstNow && !flow.flags.rst;
-                no_state(nat, flow).or(reaches_box.then_some(Answer::Reset))
-            }
-            Protocol::Udp | Protocol::Tcp | Protocol::Icmp => None,
+            DropReason::HairpinOff => answer_of_box(nat, packet, flow),
+            _ if unwanted || invalid => answer_of_box(nat, packet, flow),
+            _ => None,
         };
         Verdict::Drop(Refusal { answer: answer.or(refusal.answer), ..refusal })
     }
@@ -174,6 +178,18 @@ impl<A: Address> Realm<A> {
     }
 }
 
+/// What the box answers to a packet for itself, if it lets such packets reach it at all: what a host answers that has no
+/// such socket.
+fn answer_of_box<A>(nat: &Shared, packet: &Packet, flow: Flow<A>) -> Option<Answer> {
+    let (syn, udp) = (nat.behavior.unsolicited_syn, nat.behavior.unsolicited_udp);
+    match flow.protocol {
+        Protocol::Udp if udp == UnsolicitedUdp::Icmp => icmp(nat, packet),
+        Protocol::Tcp if syn == UnsolicitedSyn::RstNow && !flow.flags.rst => Some(Answer::Reset),
+        Protocol::Tcp if syn == UnsolicitedSyn::IcmpNow && flow.opens => icmp(nat, packet),
+        Protocol::Udp | Protocol::Tcp | Protocol::Icmp => None,
+    }
+}
+
 /// The error about an unsolicited packet: port unreachable, and for IPv6 what RFC 6092 section 3.3.1 asks for.
 fn icmp(nat: &Shared, packet: &Packet) -> Option<Answer> {
     let error = match packet.is_ipv6() {
@@ -185,6 +201,7 @@ fn icmp(nat: &Shared, packet: &Packet) -> Option<Answer> {
 
 /// What the sender of a segment without a session is told. Nobody resets a RST (RFC 9293 section 3.10.7.1).
 pub(super) fn no_state<A>(nat: &Shared, flow: Flow<A>) -> Option<Answer> {
-    let resets = nat.behavior.tcp_no_state == TcpNoState::Rst && !flow.flags.rst;
+    let stray = flow.protocol == Protocol::Tcp && !flow.flags.rst;
+    let resets = stray && nat.behavior.tcp_no_state == TcpNoState::Rst;
     resets.then_some(Answer::Reset)
 }
