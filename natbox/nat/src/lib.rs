@@ -5,6 +5,7 @@
 //! resolved to a [`Behavior`].
 
 mod alg;
+mod around;
 pub mod behavior;
 mod classify;
 mod early;
@@ -12,10 +13,12 @@ mod engine;
 mod expiry;
 mod filter;
 mod fragments;
+mod hairpin;
 mod icmp;
 mod identification;
 mod key;
 mod lifetime;
+mod policy;
 mod ports;
 pub mod preset;
 mod realm;

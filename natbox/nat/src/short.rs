@@ -14,7 +14,7 @@
 use natbox_wire::{Packet, Protocol, Time};
 
 use crate::Behavior;
-use crate::behavior::{Exhausted, GenericAlg, IpId, Refresh, Switch};
+use crate::behavior::{Exhausted, GenericAlg, Refresh, Switch};
 use crate::key::{Address, Endpoint};
 use crate::realm::Realm;
 use crate::record::NONE;
@@ -27,8 +27,6 @@ use crate::verdict::{Translation, Verdict};
 pub(crate) struct Short {
     /// By how many nanoseconds packets from inside, and from outside, prolong a session.
     prolong: [Option<u64>; 2],
-    /// Whether packets from inside that may be fragmented get another identification.
-    identifies: bool,
 }
 
 impl Short {
@@ -40,7 +38,6 @@ impl Short {
             && timeouts.udp_ports.is_empty();
         let payloads = alg.generic == GenericAlg::Off && alg.sip == Switch::Off && alg.tftp == Switch::Off;
         let others = behavior.degraded.is_empty() && timeouts.absolute.is_none();
-        let others = others && behavior.ip_id != IpId::ZeroIfAtomic;
         let others = others && behavior.exhausted != Exhausted::EvictUnassured;
         let others = others && !Uses::of(behavior).any(Uses::EVERY_PACKET);
         let lifetime = u64::try_from(timeouts.udp.as_nanos()).unwrap_or(u64::MAX);
@@ -50,7 +47,6 @@ impl Short {
                 prolong(matches!(refresh, Refresh::Outbound | Refresh::Both)),
                 prolong(matches!(refresh, Refresh::Inbound | Refresh::Both)),
             ],
-            identifies: behavior.ip_id == IpId::Unique,
         })
     }
 }
@@ -81,7 +77,7 @@ impl<A: Address> Realm<A> {
     #[inline(always)]
     pub(crate) fn short_way(&mut self, from: Side, packet: &mut Packet, now: Time) -> Option<Verdict> {
         let plain = self.plain(from, packet)?;
-        if self.table.is_due(now) {
+        if self.table.is_due(now) || self.syns.is_due(now) {
             return None;
         }
         let session = match from {
@@ -98,12 +94,12 @@ impl<A: Address> Realm<A> {
         for (fetched, (from, packet)) in fetched.iter_mut().zip(batch) {
             fetched.plain = self.plain(*from, packet);
             if let Some(plain) = fetched.plain {
-                self.table.touch(plain.from, plain.hash);
+                self.table.prefetch(plain.from, plain.hash);
             }
         }
         for fetched in &mut fetched[..batch.len().min(STAGE)] {
             if let Some(plain) = fetched.plain {
-                fetched.session = self.table.touch_record(plain.from, plain.hash);
+                fetched.session = self.table.prefetch_record(plain.from, plain.hash);
             }
         }
         fetched
@@ -113,7 +109,7 @@ impl<A: Address> Realm<A> {
     #[inline(always)]
     pub(crate) fn short_way_fetched(&mut self, fetched: Fetched<A>, packet: &mut Packet, now: Time) -> Option<Verdict> {
         let (plain, session) = (fetched.plain?, fetched.session);
-        if self.table.is_due(now) {
+        if self.table.is_due(now) || self.syns.is_due(now) {
             return None;
         }
         let is_it = match plain.from {
@@ -126,9 +122,7 @@ impl<A: Address> Realm<A> {
     /// What the short way needs of a packet, if it may go there.
     #[inline(always)]
     fn plain(&self, from: Side, packet: &Packet) -> Option<Plain<A>> {
-        if self.short?.identifies && from == Side::Inside && !packet.dont_fragment() {
-            return None;
-        }
+        self.short?;
         let (source, destination) = A::plain_udp(packet)?;
         let hash = match from {
             Side::Inside if self.pool.owns(destination.address) => return None,
@@ -146,7 +140,10 @@ impl<A: Address> Realm<A> {
             session.prolong(Time::from_nanos(now.as_nanos().saturating_add(nanos)))?;
         }
         match plain.from {
-            Side::Inside => session.external.write_plain(natbox_wire::Side::Source, packet),
+            Side::Inside => {
+                session.external.write_plain(natbox_wire::Side::Source, packet);
+                self.identification.give(packet);
+            }
             Side::Outside => session.internal.write_plain(natbox_wire::Side::Destination, packet),
         }
         let mapping = session.id;

@@ -2,13 +2,16 @@
 
 mod algs;
 mod changes;
+mod connections;
 mod determinism;
 mod fragments;
 mod gateways;
 mod links;
 mod malformed;
 mod mtu;
+mod owed;
 mod programs;
+mod realms;
 mod routers;
 mod scenario;
 mod support;
