@@ -135,7 +135,7 @@ fn compressed(preset: &Timeouts) -> Timeouts {
         tcp_opening: of("tcp_timeout_syn_sent", preset.tcp_opening),
         tcp_partial_open: Some(of("tcp_timeout_syn_recv", preset.tcp_partial_open())),
         tcp_established: of("tcp_timeout_established", preset.tcp_established),
-        tcp_pickup: Some(of("tcp_timeout_unacknowledged", preset.tcp_pickup())),
+        tcp_unacknowledged: Some(of("tcp_timeout_unacknowledged", preset.tcp_unacknowledged())),
         tcp_half_closed: Some(of("tcp_timeout_fin_wait", preset.tcp_half_closed())),
         tcp_close_wait: Some(of("tcp_timeout_close_wait", preset.tcp_close_wait())),
         tcp_closing: of("tcp_timeout_last_ack", preset.tcp_closing),

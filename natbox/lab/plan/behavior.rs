@@ -58,6 +58,7 @@ fn connections(entry: &Node, behavior: &mut Behavior) {
     set(&mut behavior.unsolicited_syn, word(entry, "unsolicited_syn"));
     set(&mut behavior.unsolicited_udp, word(entry, "unsolicited_udp"));
     set(&mut behavior.tcp_no_state, word(entry, "tcp_no_state"));
+    set(&mut behavior.tcp_machine, word(entry, "tcp_machine"));
     set(&mut behavior.tcp_established_on, word(entry, "tcp_established_on"));
     set(&mut behavior.tcp_simopen, word(entry, "tcp_simopen"));
     set(&mut behavior.tcp_window, word(entry, "tcp_window"));
@@ -153,6 +154,7 @@ fn timeouts(entry: &Node, timeouts: &mut Timeouts) {
     timeouts.udp_ports.sort_unstable();
     set(&mut timeouts.icmp, lifetime("icmp"));
     set(&mut timeouts.tcp_partial_open, lifetime("tcp_partial_open").map(Some));
+    set(&mut timeouts.tcp_unacknowledged, lifetime("tcp_unacknowledged").map(Some));
     set(&mut timeouts.tcp_half_closed, lifetime("tcp_half_closed").map(Some));
     set(&mut timeouts.tcp_close_wait, lifetime("tcp_close_wait").map(Some));
     set(&mut timeouts.tcp_time_wait, lifetime("tcp_time_wait").map(Some));

@@ -243,6 +243,7 @@ fn ended_because(why: MappingEnd) -> &'static str {
         MappingEnd::Evicted => "it gave way to another when nothing was left",
         MappingEnd::Overridden => "another internal endpoint took its external endpoint",
         MappingEnd::Aged => "its lifetime was over, whatever passed",
+        MappingEnd::Closed => "its last connection was closed, and forgotten at once",
         MappingEnd::Killed => "a packet from outside ended it",
     }
 }

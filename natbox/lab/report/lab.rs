@@ -120,10 +120,11 @@ fn addresses(uplink: &Uplink) -> String {
 }
 
 /// Lifetimes that are as long as another unless somebody says otherwise.
-const FOLLOWERS: [(&str, &str); 7] = [
+const FOLLOWERS: [(&str, &str); 8] = [
     ("timeouts.udp_unreplied", "timeouts.udp"),
     ("timeouts.udp_stream", "timeouts.udp"),
     ("timeouts.tcp_partial_open", "timeouts.tcp_opening"),
+    ("timeouts.tcp_unacknowledged", "timeouts.tcp_established"),
     ("timeouts.tcp_half_closed", "timeouts.tcp_established"),
     ("timeouts.tcp_close_wait", "timeouts.tcp_half_closed"),
     ("timeouts.tcp_time_wait", "timeouts.tcp_closing"),

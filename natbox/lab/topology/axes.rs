@@ -6,7 +6,7 @@ use natbox_nat::behavior::{
     DeterministicAlgorithm, EarlyInbound, Exhausted, ExpiryNotify, FilterScope, Filtering, FragmentMode, GenericAlg,
     Hairpin, HairpinFilter, IcmpErrors, IcmpIdentifier, IcmpQuery, IpId, Ipv6, Mapping, OverlappingRealms,
     PoolExhausted, Pooling, PortAllocation, PortClass, PortConflict, PortContiguity, PortCounter, PortOverlap,
-    PortParity, ProtocolSharing, Refresh, SessionAffinity, Switch, TcpEstablishedOn, TcpNoState, TcpReopen,
+    PortParity, ProtocolSharing, Refresh, SessionAffinity, Switch, TcpEstablishedOn, TcpMachine, TcpNoState, TcpReopen,
     TcpSimultaneousOpen, TcpWindow, TooBig, TranslationKind, Ttl, UnsolicitedSyn, UnsolicitedUdp,
 };
 
@@ -121,6 +121,7 @@ pub(crate) const AXES: &[Field] = &[
     optional("unsolicited_syn", &word::<UnsolicitedSyn>(), "SYNs from outside that nobody asked for (RFC 5382 REQ-4)."),
     optional("unsolicited_udp", &word::<UnsolicitedUdp>(), "Datagrams from outside that nobody asked for."),
     optional("tcp_no_state", &word::<TcpNoState>(), "Segments of no session that open none (RFC 5382 section 5)."),
+    optional("tcp_machine", &word::<TcpMachine>(), "Whose state machine follows connections."),
     optional(
         "tcp_established_on",
         &word::<TcpEstablishedOn>(),
@@ -213,10 +214,19 @@ static TIMEOUTS: Shape = Shape::Object(&[
     optional("tcp_opening", &POSITIVE, "TCP after a SYN of one side (RFC 5382 REQ-5)."),
     optional("tcp_partial_open", &POSITIVE, "TCP after SYNs of both, before ACKs of both; as `tcp_opening` if absent."),
     optional("tcp_established", &POSITIVE, "Established TCP (RFC 5382 REQ-5)."),
+    optional(
+        "tcp_unacknowledged",
+        &POSITIVE,
+        "TCP picked up running or with data unacknowledged, at most; as `tcp_established` if absent.",
+    ),
     optional("tcp_half_closed", &POSITIVE, "TCP after a FIN of one side; as `tcp_established` if absent."),
     optional("tcp_close_wait", &POSITIVE, "TCP after that FIN's ACK; as `tcp_half_closed` if absent."),
     optional("tcp_closing", &POSITIVE, "TCP after FINs both ways (RFC 5382 REQ-5)."),
-    optional("tcp_time_wait", &POSITIVE, "TCP after the last FIN's ACK; as `tcp_closing` if absent."),
+    optional(
+        "tcp_time_wait",
+        &POSITIVE,
+        "TCP after the last FIN's ACK, from then on; if absent the closing one goes on.",
+    ),
     optional("tcp_reset", &POSITIVE, "TCP after a RST (RFC 7857 section 2.2); as `tcp_closing` if absent."),
     optional("tcp_inbound_syn", &POSITIVE, "How long an unsolicited SYN is held (RFC 5382 REQ-4)."),
     optional("absolute", &LIFETIME, "How long any mapping lives at most, whatever passes."),

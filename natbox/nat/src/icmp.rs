@@ -39,7 +39,7 @@ pub(crate) fn outbound<A: Address>(
     }
     if realm.translates {
         show_outside(packet, how, external);
-        nat.identification.give(packet);
+        realm.identification.give(packet);
     }
     let told = told(realm, own);
     realm.error_passed(nat, own, Side::Inside, now);
@@ -63,7 +63,7 @@ fn turn_back<A: Address>(
         return Err(Refusal { mapping: Some(realm.table.session(other).id), ..refuse(DropReason::IcmpErrorOff) });
     }
     show_outside(packet, how.outbound, external);
-    nat.identification.give(packet);
+    realm.identification.give(packet);
     show_inside(packet, how.inbound, realm.table.session(other).internal);
     let (source, destination) = (told(realm, own), told(realm, other));
     realm.error_passed(nat, own, Side::Inside, now);

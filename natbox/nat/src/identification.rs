@@ -9,8 +9,6 @@
 //! bucket skip one another's numbers, and none sees one again before 65,536 packets. Where they start is a matter of the
 //! seed. IPv6 packets have no identification but in their fragment headers, which only their sources write.
 
-use std::net::IpAddr;
-
 use natbox_wire::Packet;
 
 use crate::behavior::IpId;
@@ -31,46 +29,30 @@ impl Identification {
         Identification { rule, seed, counters: None }
     }
 
-    /// Gives a packet, whose source is the one that it leaves with, the identification that the rule asks for.
-    /// Fragments are left alone: they get that of their datagram ([`Identification::of_datagram`]).
+    /// Gives a packet, whose source is the one that it leaves with, the identification that the rule asks for. Of a
+    /// datagram in fragments only the first comes here; the others get what it has got (`fragments`).
     #[inline(always)]
     pub(crate) fn give(&mut self, packet: &mut Packet) {
         match self.rule {
             IpId::Copy => {}
             IpId::Unique if packet.is_atomic() => {}
-            _ => self.give_another(packet),
+            IpId::Unique | IpId::ZeroIfAtomic => self.give_another(packet),
         }
     }
 
     #[inline(never)]
     fn give_another(&mut self, packet: &mut Packet) {
-        if packet.is_fragment() {
-            return;
-        }
-        if let Some(identification) = self.of_datagram(packet) {
+        let identification = if packet.is_atomic() { Some(0) } else { self.next(packet) };
+        if let Some(identification) = identification {
             packet.rewrite_identification(identification);
         }
     }
 
-    /// A new identification for the datagram that this packet, with the source that it leaves with, is or is a part of;
-    /// `None` if it keeps its own.
-    pub(crate) fn of_datagram(&mut self, packet: &Packet) -> Option<u16> {
-        match self.rule {
-            IpId::Copy => None,
-            IpId::Unique if packet.is_atomic() => None,
-            IpId::ZeroIfAtomic if packet.is_atomic() => Some(0),
-            IpId::Unique | IpId::ZeroIfAtomic => self.next(packet),
-        }
-    }
-
     fn next(&mut self, packet: &Packet) -> Option<u16> {
-        let (IpAddr::V4(source), IpAddr::V4(destination)) = (packet.source(), packet.destination()) else {
-            return None;
-        };
+        let (source, destination) = packet.ipv4_addresses()?;
         let seed = self.seed;
-        let counters = self
-            .counters
-            .get_or_insert_with(|| Box::new(std::array::from_fn(|bucket| mixed(seed ^ bucket as u64) as u16)));
+        let start = |bucket| (mixed(seed ^ bucket as u64) >> 48) as u16;
+        let counters = self.counters.get_or_insert_with(|| Box::new(std::array::from_fn(start)));
         let key = u64::from(source.to_bits()) << 32 | u64::from(destination.to_bits());
         let bucket = mixed(seed ^ key ^ u64::from(packet.protocol_number()) << 24) >> (64 - BUCKET_BITS);
         let counter = &mut counters[bucket as usize];
@@ -79,9 +61,8 @@ impl Identification {
     }
 }
 
-/// The finalizer of SplitMix64: every bit of the result depends on every bit given.
+/// The middle of SplitMix64's finalizer: the upper bits of the result depend on every bit given.
 fn mixed(bits: u64) -> u64 {
     let bits = (bits ^ bits >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    let bits = (bits ^ bits >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
-    bits ^ bits >> 31
+    (bits ^ bits >> 27).wrapping_mul(0x94D0_49BB_1331_11EB)
 }

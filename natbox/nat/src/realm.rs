@@ -16,12 +16,12 @@ use rand_pcg::Pcg64Mcg;
 
 use crate::Behavior;
 use crate::behavior::{
-    ExpiryNotify, Hairpin, HairpinFilter, Mapping as MappingRule, PortConflict, PortOverlap, SessionAffinity,
-    TranslationKind,
+    ExpiryNotify, Mapping as MappingRule, PortConflict, PortOverlap, SessionAffinity, TranslationKind,
 };
 use crate::classify::{Class, Flow, classify};
 use crate::early::Early;
 use crate::filter::Permissions;
+use crate::hairpin::Masks;
 use crate::icmp;
 use crate::identification::Identification;
 use crate::key::{Address, Endpoint, Hash};
@@ -29,7 +29,7 @@ use crate::ports::pool::Pool;
 use crate::record::Opening;
 use crate::short::Short;
 use crate::table::{Aside, Table};
-use crate::tcp::{HeldSyns, Tcp, Track};
+use crate::tcp::{Entry, HeldSyns, Tcp, Track};
 use crate::timers::{Side, Timers};
 use crate::udp::Datagrams;
 use crate::uses::Uses;
@@ -52,7 +52,6 @@ pub(crate) struct Shared {
     pub(crate) output: VecDeque<Output>,
     /// The number of the next packet that is held.
     pub(crate) next_hold: u64,
-    pub(crate) identification: Identification,
 }
 
 impl Shared {
@@ -73,12 +72,17 @@ pub(crate) struct Realm<A> {
     pub(crate) syns: HeldSyns<A>,
     /// Where connections stand in their sequence spaces, where an axis asks.
     pub(crate) tracks: Aside<Track>,
-    /// The short way, where the behaviour has one.
-    pub(crate) short: Option<Short>,
+    /// What Linux keeps of connections, where its machine follows them.
+    pub(crate) entries: Aside<Entry>,
     /// The stages of UDP sessions, where they count.
     pub(crate) datagrams: Aside<Datagrams>,
     /// Who came uninvited.
     pub(crate) early: Early<A>,
+    pub(crate) identification: Identification,
+    /// Who hides behind the gateway's address.
+    pub(crate) masks: Masks<A>,
+    /// The short way, where the behaviour has one.
+    pub(crate) short: Option<Short>,
 }
 
 /// One half of a packet's way: the session that it takes.
@@ -112,12 +116,14 @@ impl<A: Address> Realm<A> {
         });
         let mut table = Table::new(hash.clone(), rules, affinity, Permissions::of(behavior, hash.clone()));
         let basic = behavior.translation == TranslationKind::Basic && !A::unspecified().to_ip().is_ipv6();
+        let identification = Identification::new(behavior.ip_id, hash.address(A::unspecified()));
         table.exclusive =
             !basic && behavior.ports.overlap == PortOverlap::None && behavior.ports.conflict != PortConflict::Overload;
         let pool = Pool::new(behavior, basic, external, hash.clone());
-        let (datagrams, early) = (Aside::default(), Early::new(hash));
-        let (short, syns, tracks) = (Short::of(behavior, translates), HeldSyns::default(), Aside::default());
-        Realm { translates, table, pool, syns, tracks, short, datagrams, early }
+        let (datagrams, early, masks) = (Aside::default(), Early::new(hash.clone()), Masks::new(hash));
+        let (short, syns) = (Short::of(behavior, translates), HeldSyns::default());
+        let (tracks, entries) = (Aside::default(), Aside::default());
+        Realm { translates, table, pool, syns, tracks, entries, short, datagrams, early, masks, identification }
     }
 
     /// A packet from inside.
@@ -126,18 +132,19 @@ impl<A: Address> Realm<A> {
         self.expire(nat, now);
         let flow = match classify(packet, nat.behavior.icmp_query) {
             Ok(Class::Flow(flow)) => flow,
-            Ok(Class::Error) => return verdict(icmp::outbound(self, nat, packet, now)),
+            Ok(Class::Error) => return verdict(self.error_from_inside(nat, packet, now)),
             Err(reason) => return Verdict::Drop(Refusal { answer: icmp::answer_to(reason), ..refuse(reason) }),
         };
+        if self.may_be_for_mask(nat, flow.destination.address)
+            && let Some(answered) = self.answer_mask(nat, packet, flow, now)
+        {
+            return verdict(answered);
+        }
         if self.translates && self.pool.owns(flow.destination.address) {
             return verdict(self.hairpin(nat, packet, flow, now));
         }
         match self.leave(nat, packet, flow, now) {
-            Ok(passage) => {
-                let verdict = self.forward(packet, Side::Inside, passage);
-                self.identify(nat, packet);
-                verdict
-            }
+            Ok(passage) => self.forward(packet, Side::Inside, passage),
             Err(refusal) => Verdict::Drop(refusal),
         }
     }
@@ -168,49 +175,25 @@ impl<A: Address> Realm<A> {
         let session = self.table.session(passage.session);
         if self.translates {
             match from {
-                Side::Inside => session.external.write(End::Source, packet),
+                Side::Inside => {
+                    session.external.write(End::Source, packet);
+                    self.identification.give(packet);
+                }
                 Side::Outside => session.internal.write(End::Destination, packet),
             }
         }
         Verdict::Forward(self.translation(passage))
     }
 
-    /// A packet that has its external source gets the identification that goes with it.
-    #[inline(always)]
-    fn identify(&self, nat: &mut Shared, packet: &mut Packet) {
-        if self.translates {
-            nat.identification.give(packet);
-        }
-    }
-
-    /// A packet from inside to one of the NAT's own addresses.
-    #[inline(never)]
-    fn hairpin(&mut self, nat: &mut Shared, packet: &mut Packet, flow: Flow<A>, now: Time) -> Result<Verdict, Refusal> {
-        if *nat.behavior.hairpin.of(flow.protocol) == Hairpin::Off {
-            return Err(refuse(DropReason::HairpinOff));
-        }
-        if !icmp::hairpins(&nat.behavior, flow.protocol, packet.is_ipv6()) {
-            return Err(refuse(DropReason::NoMapping));
-        }
-        let sender = self.leave(nat, packet, flow, now)?;
-        let external = self.table.session(sender.session).external;
-        let judged = nat.behavior.hairpin_filter == HairpinFilter::Apply;
-        let flow = flow.leaving_as(external);
-        let receiver = match self.enter(nat, packet, flow, judged, now) {
-            Ok(receiver) => receiver,
-            Err(refusal) => return Ok(self.unsolicited(nat, packet, Side::Inside, flow, refusal, now)),
-        };
-        if *nat.behavior.hairpin.of(flow.protocol) == Hairpin::ExternalSource {
-            external.write(End::Source, packet);
-        }
-        self.identify(nat, packet);
-        self.table.session(receiver.session).internal.write(End::Destination, packet);
-        Ok(Verdict::Hairpin { source: self.translation(sender), destination: self.translation(receiver) })
-    }
-
     /// The outbound half: by which external endpoint the packet leaves.
     #[inline(always)]
-    fn leave(&mut self, nat: &mut Shared, packet: &Packet, flow: Flow<A>, now: Time) -> Result<Passage, Refusal> {
+    pub(crate) fn leave(
+        &mut self,
+        nat: &mut Shared,
+        packet: &Packet,
+        flow: Flow<A>,
+        now: Time,
+    ) -> Result<Passage, Refusal> {
         let remote = flow.destination.as_remote(flow.protocol);
         match self.table.find_outbound(flow.protocol, flow.source, remote) {
             Some(session) if flow.protocol == Protocol::Tcp => self.leave_segment(nat, packet, session, flow, now),
@@ -221,7 +204,7 @@ impl<A: Address> Realm<A> {
 
     /// An outbound packet of no session: opens one, on the mapping that the rule names.
     #[inline(never)]
-    fn leave_anew(
+    pub(crate) fn leave_anew(
         &mut self,
         nat: &mut Shared,
         packet: &Packet,
@@ -231,6 +214,11 @@ impl<A: Address> Realm<A> {
     ) -> Result<Passage, Refusal> {
         if !flow.opens {
             self.may_open(nat, flow)?;
+        } else if flow.protocol == Protocol::Tcp {
+            self.may_begin(nat, flow)?;
+        }
+        if nat.uses.any(Uses::POLICY) {
+            self.may_leave(nat, &flow, remote)?;
         }
         self.admit_session(nat, flow.source, Side::Inside)?;
         let towards = self.towards(nat, flow.protocol, flow.source.address, remote);
@@ -289,7 +277,7 @@ impl<A: Address> Realm<A> {
 
     /// The inbound half: to which internal endpoint the packet goes. `judged` says whether the filter has a say.
     #[inline(always)]
-    fn enter(
+    pub(crate) fn enter(
         &mut self,
         nat: &mut Shared,
         packet: &Packet,
@@ -383,7 +371,7 @@ impl<A: Address> Realm<A> {
 
     /// How a passage is told.
     #[inline(always)]
-    fn translation(&mut self, passage: Passage) -> Translation {
+    pub(crate) fn translation(&mut self, passage: Passage) -> Translation {
         let session = self.table.session(passage.session);
         let (mapping, index) = (session.id, session.mapping_of(passage.session));
         self.table.remember(index);

@@ -75,13 +75,7 @@ pub(crate) struct Fetched<A> {
 impl<A: Address> Realm<A> {
     /// Takes a packet the short way, if that is its way.
     #[inline(always)]
-    pub(crate) fn short_way(
-        &mut self,
-        nat: &mut Shared,
-        from: Side,
-        packet: &mut Packet,
-        now: Time,
-    ) -> Option<Verdict> {
+    pub(crate) fn short_way(&mut self, from: Side, packet: &mut Packet, now: Time) -> Option<Verdict> {
         let plain = self.plain(from, packet)?;
         if self.table.is_due(now) || self.syns.is_due(now) {
             return None;
@@ -90,7 +84,7 @@ impl<A: Address> Realm<A> {
             Side::Inside => self.table.find_plain_outbound(plain.hash, plain.source, plain.destination),
             Side::Outside => self.table.find_plain_inbound(plain.hash, plain.destination, plain.source),
         };
-        self.go(nat, plain, session?, packet, now)
+        self.go(plain, session?, packet, now)
     }
 
     /// Brings near what the packets of a batch will need; [`STAGE`] packets at most.
@@ -113,13 +107,7 @@ impl<A: Address> Realm<A> {
 
     /// Takes a packet the short way for which everything has been fetched, if that is its way.
     #[inline(always)]
-    pub(crate) fn short_way_fetched(
-        &mut self,
-        nat: &mut Shared,
-        fetched: Fetched<A>,
-        packet: &mut Packet,
-        now: Time,
-    ) -> Option<Verdict> {
+    pub(crate) fn short_way_fetched(&mut self, fetched: Fetched<A>, packet: &mut Packet, now: Time) -> Option<Verdict> {
         let (plain, session) = (fetched.plain?, fetched.session);
         if self.table.is_due(now) || self.syns.is_due(now) {
             return None;
@@ -128,7 +116,7 @@ impl<A: Address> Realm<A> {
             Side::Inside => self.table.is_plain_outbound(session, plain.source, plain.destination),
             Side::Outside => self.table.is_plain_inbound(session, plain.destination, plain.source),
         };
-        if is_it { self.go(nat, plain, session, packet, now) } else { None }
+        if is_it { self.go(plain, session, packet, now) } else { None }
     }
 
     /// What the short way needs of a packet, if it may go there.
@@ -146,7 +134,7 @@ impl<A: Address> Realm<A> {
 
     /// A packet of this session goes the short way, unless its deadline must be armed anew.
     #[inline(always)]
-    fn go(&mut self, nat: &mut Shared, plain: Plain<A>, index: u32, packet: &mut Packet, now: Time) -> Option<Verdict> {
+    fn go(&mut self, plain: Plain<A>, index: u32, packet: &mut Packet, now: Time) -> Option<Verdict> {
         let session = self.table.session_mut(index);
         if let Some(nanos) = self.short?.prolong[plain.from as usize] {
             session.prolong(Time::from_nanos(now.as_nanos().saturating_add(nanos)))?;
@@ -154,7 +142,7 @@ impl<A: Address> Realm<A> {
         match plain.from {
             Side::Inside => {
                 session.external.write_plain(natbox_wire::Side::Source, packet);
-                nat.identification.give(packet);
+                self.identification.give(packet);
             }
             Side::Outside => session.internal.write_plain(natbox_wire::Side::Destination, packet),
         }

@@ -28,7 +28,7 @@ impl Uses {
     pub(crate) const UNINVITED: Uses = Uses(Uses::EARLY.0 | Uses::REFRESH_ON_FILTERED.0);
 
     /// What has a say about every packet, also of established sessions.
-    pub(crate) const EVERY_PACKET: Uses = Uses(Uses::AROUND.0 | Uses::POLICY.0 | Uses::BLACKLIST.0);
+    pub(crate) const EVERY_PACKET: Uses = Uses(Uses::AROUND.0 | Uses::BLACKLIST.0);
 
     /// What a behaviour uses.
     pub(crate) fn of(behavior: &Behavior) -> Uses {

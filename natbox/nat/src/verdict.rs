@@ -97,7 +97,7 @@ pub enum Output {
 /// What is to be done with a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Forward it to the other side, untouched and unremembered (no translation, no filter).
+    /// Forward it to the other side, untouched (but for aliases) and unremembered: no translation, no filter.
     Pass,
     /// Forward it to the other side; it has been rewritten.
     Forward(Translation),
@@ -146,6 +146,8 @@ pub enum MappingEnd {
     Overridden,
     /// Its lifetime was over, whatever passed.
     Aged,
+    /// Its last connection was closed, and forgotten at once.
+    Closed,
     /// A packet from outside ended it: an ICMP error, or one that came too early.
     Killed,
 }

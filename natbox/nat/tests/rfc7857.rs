@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use common::*;
 use natbox_nat::behavior::*;
-use natbox_nat::{Answer, Behavior, Output, Refusal};
+use natbox_nat::{Answer, Behavior, MappingEnd, Output, Refusal};
 use natbox_wire::build::{self, IpFields};
 use natbox_wire::{DropReason, IcmpError, Packet, TcpFlags};
 
@@ -35,7 +35,7 @@ fn linux() -> Behavior {
             tcp_opening: seconds_of(120),
             tcp_partial_open: seconds(60),
             tcp_established: seconds_of(432_000),
-            tcp_pickup: seconds(300),
+            tcp_unacknowledged: seconds(300),
             tcp_half_closed: seconds(120),
             tcp_close_wait: seconds(60),
             tcp_closing: seconds_of(30),
@@ -394,6 +394,7 @@ fn probe_09_a_connection_that_was_picked_up_has_a_short_life_until_it_is_answere
     assert_eq!(nat.wait_seconds(300).len(), 1);
     let external = nat.send(tcp(X1, Y1, ACK));
     nat.receive(tcp(Y1, external, ACK)).expect("the answer");
+    nat.send(tcp(X1, Y1, ACK));
     assert!(nat.wait_seconds(431_999).is_empty());
 }
 
@@ -451,19 +452,33 @@ fn linux_drops_what_the_state_of_a_connection_does_not_allow() {
 }
 
 #[test]
-fn linux_reopens_what_the_inside_has_closed_or_reset_and_nobody_else_has() {
-    let closed = |flags, by_inside: bool| {
+fn linux_forgets_and_begins_anew_what_the_inside_has_reset_or_a_fin_has_closed_and_nothing_else() {
+    let ended_after = |flags: &[TcpFlags], by_inside: bool| {
         let mut nat = Rig::new(linux());
         let external = connected(&mut nat);
-        match by_inside {
-            true => assert_eq!(nat.send(tcp(X1, Y1, flags)), external),
-            false => assert_eq!(nat.receive(tcp(Y1, external, flags)), Ok(at(X1))),
+        for flags in flags {
+            match by_inside {
+                true => assert_eq!(nat.send(tcp(X1, Y1, *flags)), external),
+                false => assert_eq!(nat.receive(tcp(Y1, external, *flags)), Ok(at(X1))),
+            }
         }
         nat.send(tcp(X1, Y1, SYN));
-        nat.wait_seconds(11).len()
+        nat.wait_seconds(11).into_iter().map(|one| one.why).collect::<Vec<MappingEnd>>()
     };
-    assert_eq!(closed(RST, true), 0, "opening");
-    assert_eq!(closed(RST, false), 1, "over in ten seconds");
+    assert_eq!(ended_after(&[RST], true), [MappingEnd::Closed]);
+    assert_eq!(ended_after(&[RST], false), [MappingEnd::Expired], "the SYN counts for nothing");
+    assert_eq!(ended_after(&[FIN, RST], false), [MappingEnd::Closed]);
+}
+
+#[test]
+fn linux_refuses_a_connection_from_outside_in_time_wait_and_forgets_the_old_one() {
+    let mut nat = Rig::new(linux());
+    let external = connected(&mut nat);
+    nat.send(tcp(X1, Y1, FIN));
+    nat.receive(tcp(Y1, external, FIN)).expect("a FIN passes");
+    nat.send(tcp(X1, Y1, ACK));
+    assert_eq!(nat.receive(tcp(Y1, external, SYN)), Err(DropReason::Filtered));
+    assert_eq!(nat.receive(tcp(Y1, external, ACK)), Err(DropReason::NoMapping));
 }
 
 #[test]
@@ -520,4 +535,25 @@ fn req_06_a_tcp_mapping_admits_no_udp() {
     let mut nat = Rig::new(Behavior::default());
     let external = nat.send(tcp(X1, Y1, SYN));
     assert_eq!(nat.receive(udp(Y1, external)), Err(DropReason::NoMapping));
+}
+
+#[test]
+fn req_07_packets_that_the_filter_refuses_do_not_keep_a_mapping_alive() {
+    let behavior = Behavior {
+        filtering: Filtering::AddressAndPortDependent.into(),
+        refresh: Refresh::Both,
+        unsolicited_syn: UnsolicitedSyn::Drop,
+        ..Behavior::default()
+    };
+    let mut nat = Rig::new(behavior);
+    let (of_udp, of_tcp) = (nat.send(udp(X1, Y1)), nat.send(tcp(X1, Y1, SYN)));
+    for _ in 0..3 {
+        nat.wait_seconds(60);
+        assert_eq!(nat.receive(udp(Y2, of_udp)), Err(DropReason::Filtered));
+        assert_eq!(nat.receive(tcp(Y2, of_tcp, SYN)), Err(DropReason::Filtered));
+    }
+    nat.wait_seconds(60);
+    assert_eq!(nat.nat.mappings().len(), 1, "four minutes for TCP that is being opened");
+    nat.wait_seconds(60);
+    assert_eq!(nat.nat.mappings(), [], "five for UDP");
 }

@@ -69,9 +69,11 @@ pub(crate) fn local(packet: &Packet) -> Step {
             let answer = build::echo(false, source, destination, fields, identifier, sequence, packet.payload());
             Step { outcome: Outcome::Delivered, onward: None, answer: answer.map(Reply::Sent), hold: None }
         }
-        Transport::Udp { .. } | Transport::Tcp { .. } => {
-            Step::refuse(DropReason::PortUnreachable, IcmpError::PortUnreachable, own, packet)
+        Transport::Tcp { .. } => {
+            let answer = build::reset(packet).map(Reply::Sent);
+            Step { outcome: Outcome::Dropped(DropReason::PortUnreachable), onward: None, answer, hold: None }
         }
+        Transport::Udp { .. } => Step::refuse(DropReason::PortUnreachable, IcmpError::PortUnreachable, own, packet),
         Transport::Other => Step::refuse(DropReason::ProtocolUnreachable, IcmpError::ProtocolUnreachable, own, packet),
         Transport::Echo { .. } | Transport::LaterFragment => Step::silent(Outcome::Dropped(DropReason::NotForThisHost)),
         Transport::Query { .. } | Transport::IcmpError(_) | Transport::OtherIcmp { .. } => {

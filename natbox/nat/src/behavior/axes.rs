@@ -173,7 +173,7 @@ fn timeout_axes(timeouts: &Timeouts, rows: &mut Rows) {
     rows.time("timeouts.tcp_opening", timeouts.tcp_opening);
     rows.time("timeouts.tcp_partial_open", timeouts.tcp_partial_open());
     rows.time("timeouts.tcp_established", timeouts.tcp_established);
-    rows.time("timeouts.tcp_pickup", timeouts.tcp_pickup());
+    rows.time("timeouts.tcp_unacknowledged", timeouts.tcp_unacknowledged());
     rows.time("timeouts.tcp_half_closed", timeouts.tcp_half_closed());
     rows.time("timeouts.tcp_close_wait", timeouts.tcp_close_wait());
     rows.time("timeouts.tcp_closing", timeouts.tcp_closing);

@@ -9,7 +9,7 @@ words! {
         IcmpAfter6s = "icmp-after-6s", "held for six seconds, then ICMP port unreachable; nothing if a SYN for it leaves in time";
         Drop = "drop", "dropped in silence";
         IcmpNow = "icmp-now", "ICMP port unreachable at once";
-        RstNow = "rst-now", "a RST at once";
+        RstNow = "rst-now", "a RST at once, as to any other segment that nobody asked for (a box that lets it reach itself)";
         RstAfter = "rst-after", "held for six seconds, then a RST; nothing if a SYN for it leaves in time";
     }
 }

@@ -37,8 +37,9 @@ pub struct Timeouts {
     pub tcp_partial_open: Option<Duration>,
     /// Established TCP (RFC 5382 REQ-5: 2 hours 4 minutes).
     pub tcp_established: Duration,
-    /// TCP that was picked up running, until the other side answers; as `tcp_established` if absent (Linux: 300 s).
-    pub tcp_pickup: Option<Duration>,
+    /// TCP that was picked up running, until the other side answers; with the machine of Linux also TCP that has data
+    /// unacknowledged or repeated, or a closed window. Never longer than its stage; if absent as long (Linux: 300 s).
+    pub tcp_unacknowledged: Option<Duration>,
     /// TCP after a FIN of one side; as `tcp_established` if absent (RFC 7857 figure 1).
     pub tcp_half_closed: Option<Duration>,
     /// TCP after that FIN has been acknowledged; as `tcp_half_closed` if absent (Linux: close_wait).
@@ -70,7 +71,7 @@ impl Default for Timeouts {
             tcp_opening: Duration::from_secs(240),
             tcp_partial_open: None,
             tcp_established: Duration::from_secs(7440),
-            tcp_pickup: None,
+            tcp_unacknowledged: None,
             tcp_half_closed: None,
             tcp_close_wait: None,
             tcp_closing: Duration::from_secs(240),
@@ -99,9 +100,9 @@ impl Timeouts {
         self.tcp_partial_open.unwrap_or(self.tcp_opening)
     }
 
-    /// The lifetime of a TCP connection that was picked up, until the other side answers.
-    pub fn tcp_pickup(&self) -> Duration {
-        self.tcp_pickup.unwrap_or(self.tcp_established)
+    /// The longest lifetime of a TCP connection that was picked up, or that has data unacknowledged.
+    pub fn tcp_unacknowledged(&self) -> Duration {
+        self.tcp_unacknowledged.unwrap_or(self.tcp_established)
     }
 
     /// The lifetime of a TCP connection with a FIN of one side.

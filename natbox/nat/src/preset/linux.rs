@@ -76,7 +76,7 @@ fn timeouts() -> Timeouts {
         tcp_opening: seconds(120),
         tcp_partial_open: Some(seconds(60)),
         tcp_established: seconds(432_000),
-        tcp_pickup: Some(seconds(300)),
+        tcp_unacknowledged: Some(seconds(300)),
         tcp_half_closed: Some(seconds(120)),
         tcp_close_wait: Some(seconds(60)),
         tcp_closing: seconds(30),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::behavior::Timeouts;
-use crate::tcp::Stage;
+use crate::tcp::{Stage, Timer};
 
 /// The lifetimes of TCP, ready for the packet path.
 #[derive(Clone, Debug)]
@@ -11,7 +11,7 @@ pub(crate) struct Lifetimes {
     opening: Duration,
     partial_open: Duration,
     established: Duration,
-    pickup: Duration,
+    unacknowledged: Duration,
     half_closed: Duration,
     close_wait: Duration,
     closing: Duration,
@@ -25,7 +25,7 @@ impl Lifetimes {
             opening: timeouts.tcp_opening,
             partial_open: timeouts.tcp_partial_open(),
             established: timeouts.tcp_established,
-            pickup: timeouts.tcp_pickup(),
+            unacknowledged: timeouts.tcp_unacknowledged(),
             half_closed: timeouts.tcp_half_closed(),
             close_wait: timeouts.tcp_close_wait(),
             closing: timeouts.tcp_closing,
@@ -41,13 +41,24 @@ impl Lifetimes {
             Stage::Opening | Stage::Crossed => self.opening,
             Stage::Partial => self.partial_open,
             Stage::Established => self.established,
-            Stage::PickedUp => self.pickup,
+            Stage::PickedUp => self.established.min(self.unacknowledged),
             Stage::HalfClosed => self.half_closed,
             Stage::CloseWait => self.close_wait,
             Stage::Closing => self.closing,
             Stage::TimeWait => return self.time_wait,
             Stage::Transitory => self.reset,
         })
+    }
+
+    /// How long a connection at this stage lives after a segment; `None` if the segment moves nothing.
+    pub(crate) fn after(&self, timer: Timer, stage: Stage) -> Option<Duration> {
+        match timer {
+            Timer::Keep => None,
+            Timer::Restart => self.at(stage),
+            Timer::Short => self.at(stage).map(|lifetime| lifetime.min(self.unacknowledged)),
+            Timer::Reset => Some(self.reset),
+            Timer::End => Some(Duration::ZERO),
+        }
     }
 
     /// How long a connection lives after the SYN that opens it.

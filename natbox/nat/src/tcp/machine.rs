@@ -4,13 +4,13 @@ use natbox_wire::TcpFlags;
 
 use crate::Behavior;
 use crate::behavior::{TcpEstablishedOn, TcpReopen};
-use crate::tcp::{Stage, Tcp, Timer};
+use crate::tcp::{Stage, Step, Tcp, Timer};
 use crate::timers::Side;
 
 impl Tcp {
     /// The state after a segment from `side`, and what the segment does to the timer.
-    pub(crate) fn step(self, side: Side, flags: TcpFlags, behavior: &Behavior) -> (Tcp, Timer) {
-        match self.stage() {
+    pub(crate) fn step(self, side: Side, flags: TcpFlags, behavior: &Behavior) -> Step {
+        let (next, timer) = match self.stage() {
             Stage::Opening | Stage::Crossed => self.step_opening(side, flags, behavior.tcp_established_on),
             Stage::Partial => self.step_partial(side, flags),
             Stage::Established | Stage::PickedUp | Stage::HalfClosed | Stage::CloseWait => self.step_open(side, flags),
@@ -25,7 +25,8 @@ impl Tcp {
             Stage::Closing | Stage::TimeWait => (self, Timer::Keep),
             Stage::Transitory if flags.rst => (self, Timer::Keep),
             Stage::Transitory => (self.at(Stage::Established), Timer::Restart),
-        }
+        };
+        Step::To(next, timer)
     }
 
     /// Only SYNs count before both sides have sent one: a RST may be anybody's (RFC 7857 section 2.2).

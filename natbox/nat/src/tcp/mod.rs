@@ -1,7 +1,7 @@
 //! What a NAT knows of a TCP connection (RFC 5382, RFC 7857 section 2, RFC 6146 section 3.5.2).
 //!
-//! `machine` steps a connection on flags, `netfilter` does it as Linux does; `lifetimes` says how long each stage
-//! lives. `window` follows sequence numbers where an axis asks for them. `passage` is what the road of a packet
+//! `machine` steps a connection on flags, `netfilter` does it as Linux does, sequence numbers included; `lifetimes`
+//! says how long each stage lives. `window` follows sequence numbers where an axis asks for them. `passage` is what the road of a packet
 //! (`realm`) does with segments, `unsolicited` what becomes of packets from outside that nobody asked for, `notice`
 //! what the two ends are told when a connection has been idle for too long.
 //!
@@ -26,14 +26,17 @@ mod machine;
 mod netfilter;
 mod notice;
 mod passage;
+mod segment;
 mod unsolicited;
 mod window;
 
-use natbox_wire::TcpFlags;
+use natbox_wire::{DropReason, TcpFlags};
 
 use crate::timers::Side;
 
 pub(crate) use lifetimes::Lifetimes;
+pub(crate) use netfilter::Entry;
+pub(crate) use segment::Segment;
 pub(crate) use unsolicited::HeldSyns;
 pub(crate) use window::Track;
 
@@ -78,7 +81,7 @@ const STAGES: [Stage; 10] = [
 
 /// The state of a connection in one byte: its stage, which side opened it, whether both have sent a SYN without ACK,
 /// and a mark for each side that the stage gives its meaning: who has sent an ACK (partial), a FIN (half closed,
-/// close-wait), the last FIN (closing), who may open it again (Linux, transitory).
+/// close-wait), the last FIN (closing). Linux uses no marks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Tcp(u8);
 
@@ -94,8 +97,37 @@ pub(crate) enum Timer {
     Keep,
     /// It runs anew, for as long as the stage that was reached lives.
     Restart,
+    /// The same, but at most for as long as unacknowledged data is waited for.
+    Short,
+    /// It runs anew as after a RST, whatever the stage.
+    Reset,
     /// The session is over at once.
     End,
+}
+
+/// What a machine makes of a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// It passes, and this is how the connection goes on.
+    To(Tcp, Timer),
+    /// It passes and counts for nothing.
+    Ignored,
+    /// It is dropped.
+    Refused(DropReason),
+    /// The connection is forgotten; the segment is a first one.
+    Anew,
+}
+
+impl Stage {
+    /// Whether the connection has been closed, or reset.
+    fn is_ended(self) -> bool {
+        matches!(self, Stage::TimeWait | Stage::Transitory)
+    }
+
+    /// Whether it has at least begun to close.
+    fn is_closing(self) -> bool {
+        matches!(self, Stage::HalfClosed | Stage::CloseWait | Stage::Closing) || self.is_ended()
+    }
 }
 
 impl Tcp {
@@ -112,9 +144,9 @@ impl Tcp {
         Tcp(Stage::Opening as u8 | if side == Side::Outside { OPENER } else { 0 })
     }
 
-    /// The state of a connection that was found running.
-    pub(crate) fn picked_up_from(side: Side) -> Tcp {
-        Tcp::opened_from(side).at(Stage::PickedUp)
+    /// The state of a connection that this side was first seen to use, at this stage.
+    pub(crate) fn found_by(side: Side, stage: Stage) -> Tcp {
+        Tcp::opened_from(side).at(stage)
     }
 
     /// The same connection, of which nobody knows whether it still lives.

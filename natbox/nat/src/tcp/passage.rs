@@ -10,9 +10,9 @@ use crate::classify::Flow;
 use crate::key::Address;
 use crate::realm::{Passage, Realm, Shared, refuse};
 use crate::tcp::unsolicited::no_state;
-use crate::tcp::{Stage, Tcp, Timer, Track};
+use crate::tcp::{Entry, Stage, Step, Tcp, Timer, Track, netfilter};
 use crate::timers::Side;
-use crate::verdict::Refusal;
+use crate::verdict::{MappingEnd, Refusal};
 
 impl<A: Address> Realm<A> {
     /// A segment from inside, of a known session.
@@ -38,7 +38,11 @@ impl<A: Address> Realm<A> {
                 TcpSimultaneousOpen::Ok | TcpSimultaneousOpen::BlockInSyn => {}
             }
         }
-        self.pass_segment(nat, packet, index, Side::Inside, flow, now)?;
+        if self.pass_segment(nat, packet, index, Side::Inside, flow, now)? == Passed::Anew {
+            self.end_session(nat, index, MappingEnd::Closed);
+            let remote = flow.destination.as_remote(flow.protocol);
+            return self.leave_anew(nat, packet, flow, remote, now);
+        }
         if flow.opens {
             self.cross_syn(nat, index);
         }
@@ -65,7 +69,11 @@ impl<A: Address> Realm<A> {
         if crosses && nat.behavior.tcp_simopen == TcpSimultaneousOpen::BlockInSyn {
             return Err(self.refusal(index, DropReason::SimultaneousOpen));
         }
-        self.pass_segment(nat, packet, index, Side::Outside, flow, now)?;
+        if self.pass_segment(nat, packet, index, Side::Outside, flow, now)? == Passed::Anew {
+            let refusal = self.refusal(index, DropReason::Filtered);
+            self.end_session(nat, index, MappingEnd::Closed);
+            return Err(refusal);
+        }
         if !self.renews(nat) || self.leader_is_over(index) {
             self.pin(nat, index);
         }
@@ -83,6 +91,14 @@ impl<A: Address> Realm<A> {
         }
     }
 
+    /// A SYN of no session, from inside: whether it may open one.
+    pub(crate) fn may_begin(&self, nat: &Shared, flow: Flow<A>) -> Result<(), Refusal> {
+        match nat.behavior.tcp_machine == TcpMachine::Rfc7857 || netfilter::is_sound(flow.flags) {
+            true => Ok(()),
+            false => Err(refuse(DropReason::InvalidSegment)),
+        }
+    }
+
     /// A segment has opened this session.
     pub(crate) fn segment_opened(
         &mut self,
@@ -94,20 +110,32 @@ impl<A: Address> Realm<A> {
         now: Time,
     ) {
         if !flow.flags.syn {
-            self.table.session_mut(index).tcp = Tcp::picked_up_from(side);
-            let lifetime = nat.timers.tcp.at(Stage::PickedUp);
-            self.table.set_due(index, lifetime.map_or(Time::MAX, |lifetime| now + lifetime));
+            self.pick_up(nat, index, side, now);
         } else if flow.opens && side == Side::Inside {
             self.cross_syn(nat, index);
         }
         if side == Side::Inside && self.renews(nat) {
             self.table.hide(self.table.mapping_of(index));
         }
+        if nat.behavior.tcp_machine == TcpMachine::Netfilter {
+            self.entries.set(index, Entry::begun_by(side, packet, flow.flags));
+        }
         if tracks(nat) {
             let mut track = Track::default();
             track.learn(side, packet, flow.flags, true);
             self.tracks.set(index, track);
         }
+    }
+
+    /// A session was opened in the middle of a connection.
+    fn pick_up(&mut self, nat: &Shared, index: u32, side: Side, now: Time) {
+        let stage = match nat.behavior.tcp_machine {
+            TcpMachine::Rfc7857 => Stage::PickedUp,
+            TcpMachine::Netfilter => Stage::Established,
+        };
+        self.table.session_mut(index).tcp = Tcp::found_by(side, stage);
+        let lifetime = nat.timers.tcp.after(Timer::Short, stage);
+        self.table.set_due(index, lifetime.map_or(Time::MAX, |lifetime| now + lifetime));
     }
 
     /// Steps the machine, or says what refuses the segment.
@@ -119,33 +147,34 @@ impl<A: Address> Realm<A> {
         side: Side,
         flow: Flow<A>,
         now: Time,
-    ) -> Result<(), Refusal> {
+    ) -> Result<Passed, Refusal> {
         let before = self.table.session(index).tcp;
-        let step = match nat.behavior.tcp_machine {
-            TcpMachine::Rfc7857 => Some(before.step(side, flow.flags, &nat.behavior)),
-            TcpMachine::Netfilter => {
-                before.step_netfilter(side, flow.flags).map_err(|_| self.refusal(index, DropReason::InvalidSegment))?
-            }
+        let (after, timer) = match self.step(nat, packet, index, side, flow) {
+            Step::To(after, timer) => (after, timer),
+            Step::Ignored => return Ok(Passed::On),
+            Step::Refused(reason) => return Err(self.refusal(index, reason)),
+            Step::Anew => return Ok(Passed::Anew),
         };
-        let Some((after, timer)) = step else { return Ok(()) };
-        let reopened = before.is_over() && after.stage() == Stage::Opening;
         if tracks(nat) {
+            let reopened = before.is_over() && after.stage() == Stage::Opening;
             self.track(nat, packet, index, side, flow, reopened)?;
         }
         self.table.session_mut(index).tcp = after;
-        match timer {
-            Timer::Keep => {}
-            Timer::End => self.table.set_deadline(index, now),
-            Timer::Restart => {
-                if let Some(lifetime) = nat.timers.tcp.at(after.stage()) {
-                    self.table.set_deadline(index, now + lifetime);
-                }
-            }
+        if let Some(lifetime) = nat.timers.tcp.after(timer, after.stage()) {
+            self.table.set_deadline(index, now + lifetime);
         }
         if side == Side::Inside && !self.table.session(index).permits() {
             self.table.permit(index);
         }
-        Ok(())
+        Ok(Passed::On)
+    }
+
+    fn step(&mut self, nat: &Shared, packet: &Packet, index: u32, side: Side, flow: Flow<A>) -> Step {
+        let tcp = self.table.session(index).tcp;
+        match (nat.behavior.tcp_machine, self.entries.get_mut(index)) {
+            (TcpMachine::Netfilter, Some(entry)) => entry.step(tcp, side, packet, flow.flags, nat.behavior.tcp_window),
+            _ => tcp.step(side, flow.flags, &nat.behavior),
+        }
     }
 
     /// Looks at a segment's sequence numbers, and remembers them if it may pass.
@@ -165,7 +194,8 @@ impl<A: Address> Realm<A> {
             self.tracks.set(index, Track::default());
         }
         let Some(track) = self.tracks.get_mut(index) else { return Ok(()) };
-        if !track.admits(nat.behavior.tcp_window, side, packet, flow.flags) {
+        let judged = nat.behavior.tcp_machine == TcpMachine::Rfc7857;
+        if judged && !track.admits(nat.behavior.tcp_window, side, packet, flow.flags) {
             return Err(self.refusal(index, DropReason::OutOfWindow));
         }
         track.learn(side, packet, flow.flags, opening);
@@ -193,9 +223,7 @@ impl<A: Address> Realm<A> {
         leads: bool,
         now: Time,
     ) -> Result<Passage, Refusal> {
-        if self.table.is_full() {
-            return Err(refuse(DropReason::SessionsExhausted));
-        }
+        self.admit_session(nat, flow.source, Side::Inside)?;
         let towards = self.table.towards(flow.protocol, flow.destination);
         let mapping = self.open_mapping(nat, &flow, towards, now)?;
         self.table.hide(mapping);
@@ -212,7 +240,17 @@ impl<A: Address> Realm<A> {
     }
 }
 
-/// Whether anybody asks about sequence numbers.
+/// How a segment passes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Passed {
+    /// As one of its session.
+    On,
+    /// As the first of another.
+    Anew,
+}
+
+/// Whether anybody asks about sequence numbers, apart from the machine of Linux, which sees to that itself.
 fn tracks(nat: &Shared) -> bool {
-    nat.behavior.tcp_window != TcpWindow::Off || nat.behavior.expiry_notify == ExpiryNotify::RstBoth
+    let judges = nat.behavior.tcp_window != TcpWindow::Off && nat.behavior.tcp_machine == TcpMachine::Rfc7857;
+    judges || nat.behavior.expiry_notify == ExpiryNotify::RstBoth
 }

@@ -117,13 +117,17 @@ impl<A: Address> Realm<A> {
         refusal: Refusal,
         now: Time,
     ) -> Verdict {
-        let unwanted = matches!(refusal.reason, DropReason::NoMapping | DropReason::Filtered);
+        let unwanted =
+            matches!(refusal.reason, DropReason::NoMapping | DropReason::Filtered | DropReason::EarlyInbound);
         let answer = match flow.protocol {
             Protocol::Udp if unwanted && nat.behavior.unsolicited_udp == UnsolicitedUdp::Icmp => icmp(nat, packet),
             Protocol::Tcp if unwanted && flow.opens => {
                 return self.unsolicited_syn(nat, packet, from, flow, refusal, now);
             }
-            Protocol::Tcp if unwanted || refusal.reason == DropReason::NoSession => no_state(nat, flow),
+            Protocol::Tcp if unwanted || refusal.reason == DropReason::NoSession => {
+                let reaches_box = nat.behavior.unsolicited_syn == UnsolicitedSyn::RstNow && !flow.flags.rst;
+                no_state(nat, flow).or(reaches_box.then_some(Answer::Reset))
+            }
             Protocol::Udp | Protocol::Tcp | Protocol::Icmp => None,
         };
         Verdict::Drop(Refusal { answer: answer.or(refusal.answer), ..refusal })

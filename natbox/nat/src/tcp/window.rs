@@ -10,6 +10,7 @@
 use natbox_wire::{Packet, TcpFlags};
 
 use crate::behavior::TcpWindow;
+use crate::tcp::Segment;
 use crate::timers::Side;
 
 /// What both sides have sent and announced so far.
@@ -35,18 +36,6 @@ struct Sent {
     acked: Option<u32>,
 }
 
-/// A TCP segment, as far as sequence numbers go.
-#[derive(Clone, Copy)]
-struct Segment {
-    flags: TcpFlags,
-    sequence: u32,
-    /// One past its last sequence number; SYN and FIN count.
-    end: u32,
-    acknowledgement: u32,
-    window: u16,
-    scale: Option<u8>,
-}
-
 /// Acknowledgements may lag by this much, or by the largest window (the constant of Linux).
 const ACK_LAG: u32 = 66_000;
 
@@ -57,21 +46,6 @@ fn up_to(a: u32, b: u32) -> bool {
 
 fn later(a: u32, b: u32) -> u32 {
     if up_to(a, b) { b } else { a }
-}
-
-impl Segment {
-    fn of(packet: &Packet, flags: TcpFlags) -> Segment {
-        let sequence = packet.tcp_sequence().unwrap_or(0);
-        let length = packet.payload().len() as u32 + u32::from(flags.syn) + u32::from(flags.fin);
-        Segment {
-            flags,
-            sequence,
-            end: sequence.wrapping_add(length),
-            acknowledgement: packet.tcp_acknowledgement().unwrap_or(0),
-            window: packet.tcp_window().unwrap_or(0),
-            scale: if flags.syn { packet.tcp_window_scale() } else { None },
-        }
-    }
 }
 
 impl Track {

@@ -39,12 +39,12 @@ pub(crate) fn seconds(seconds: u64) -> Time {
     Time::ZERO + Duration::from_secs(seconds)
 }
 
-/// A packet of any transport; for echo the source's port is the identifier, and `syn` asks for a request.
+/// A packet of any transport; in TCP a SYN is number 7 and all else 8, of either side, and acknowledges 8; for echo the source's port is the identifier, and `syn` asks for a request.
 pub(crate) fn packet(protocol: Protocol, source: SocketAddr, destination: SocketAddr, flags: TcpFlags) -> Packet {
     let fields = IpFields::default();
     let built = match protocol {
         Protocol::Udp => build::udp(source, destination, fields, b"natbox"),
-        Protocol::Tcp => build::tcp(source, destination, fields, flags, 7, 9, 1000, b""),
+        Protocol::Tcp => build::tcp(source, destination, fields, flags, 8 - u32::from(flags.syn), 8, 1000, b""),
         Protocol::Icmp => build::echo(flags.syn, source.ip(), destination.ip(), fields, source.port(), 1, b"natbox"),
     };
     built.expect("endpoints of one version")

@@ -89,7 +89,7 @@ impl Gateway {
             return None;
         }
         match answer {
-            Answer::Reset => build::reset(offender).map(Reply::Sent),
+            Answer::Reset => self.within_limits(Reply::Sent(build::reset(offender)?), now),
             Answer::Icmp(error) => self.error(fabric, through, error, offender, now),
         }
     }
@@ -109,15 +109,15 @@ impl Gateway {
         self.within_limits(Reply::Sent(build::icmp_error(error, from, offender)?), now)
     }
 
-    /// An answer of the box's own, if policy and rate let it go.
+    /// An answer of the box's own, if policy and rate let it go, numbered as the box numbers what it sends.
     fn within_limits(&mut self, reply: Reply, now: Time) -> Option<Reply> {
-        match reply {
-            Reply::Sent(error) if matches!(error.transport(), Transport::IcmpError(_)) => {
-                let silent = self.nat.behavior().icmp_originate == Switch::Off;
-                (!silent).then(|| if self.limit.take(now) { Reply::Sent(error) } else { Reply::Withheld(error) })
-            }
-            other => Some(other),
+        let Reply::Sent(mut packet) = reply else { return Some(reply) };
+        self.nat.identify(&mut packet);
+        if !matches!(packet.transport(), Transport::IcmpError(_)) {
+            return Some(Reply::Sent(packet));
         }
+        let silent = self.nat.behavior().icmp_originate == Switch::Off;
+        (!silent).then(|| if self.limit.take(now) { Reply::Sent(packet) } else { Reply::Withheld(packet) })
     }
 }
 
