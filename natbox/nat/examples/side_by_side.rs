@@ -6,6 +6,8 @@
 #[allow(dead_code, reason = "shared with the benchmark")]
 #[path = "../benches/bare/mod.rs"]
 mod bare;
+#[path = "../benches/counting/mod.rs"]
+mod counting;
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -26,8 +28,8 @@ fn main() {
     for flows in [1_000, 100_000, 1_000_000] {
         established(flows);
     }
-    println!("\nopening and expiring, ns a mapping\n");
-    println!("{:>9}{:>12}{:>12}{:>10}", "mappings", "one by one", "batches", "expire");
+    println!("\nopening and expiring, ns a mapping; bytes a mapping with one session\n");
+    println!("{:>9}{:>12}{:>12}{:>10}{:>10}", "mappings", "one by one", "batches", "expire", "bytes");
     for flows in [10_000, 100_000, 1_000_000] {
         live_and_die(flows);
     }
@@ -154,7 +156,7 @@ fn processor_nanos() -> f64 {
 fn live_and_die(flows: usize) {
     let external: Vec<std::net::IpAddr> = (1..=32).map(|host| [198, 51, 100, host].into()).collect();
     let rounds = 2_000_000 / flows;
-    let (mut opening, mut batched, mut expiring) = (0.0, 0.0, 0.0);
+    let (mut opening, mut batched, mut expiring, mut bytes) = (0.0, 0.0, 0.0, 0);
     for _ in 0..rounds {
         let mut nat = Nat::new(Arc::default(), &external, 1);
         opening += open(flows, |packets, now| {
@@ -171,16 +173,20 @@ fn live_and_die(flows: usize) {
         }
         assert_eq!(ended, flows);
         expiring += processor_nanos() - start;
+        let before = counting::live_bytes();
         let mut nat = Nat::new(Arc::default(), &external, 1);
         let mut verdicts = Vec::with_capacity(BATCH);
         batched += open(flows, |packets, now| {
             verdicts.clear();
             nat.batch(packets, now, &mut verdicts);
         });
+        drop(verdicts);
+        bytes = counting::live_bytes() - before;
         assert_eq!(nat.mappings().len(), flows);
     }
     let each = |nanos: f64| nanos / (rounds * flows) as f64;
-    println!("{flows:>9}{:>12.0}{:>12.0}{:>10.0}", each(opening), each(batched), each(expiring));
+    let bytes = bytes as f64 / flows as f64;
+    println!("{flows:>9}{:>12.0}{:>12.0}{:>10.0}{bytes:>10.1}", each(opening), each(batched), each(expiring));
 }
 
 /// Packets that come at the same microsecond.
