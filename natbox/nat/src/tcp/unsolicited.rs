@@ -117,7 +117,8 @@ impl<A: Address> Realm<A> {
         refusal: Refusal,
         now: Time,
     ) -> Verdict {
-        let unwanted = matches!(refusal.reason, DropReason::NoMapping | DropReason::Filtered);
+        let unwanted =
+            matches!(refusal.reason, DropReason::NoMapping | DropReason::Filtered | DropReason::EarlyInbound);
         let answer = match flow.protocol {
             Protocol::Udp if unwanted && nat.behavior.unsolicited_udp == UnsolicitedUdp::Icmp => icmp(nat, packet),
             Protocol::Tcp if unwanted && flow.opens => {
