@@ -256,7 +256,7 @@ impl Nat {
     /// Gives a packet that the box itself sends the identification that goes with its source.
     pub fn identify(&mut self, packet: &mut Packet) {
         if !packet.is_ipv6() {
-            let own = [&*self.external, &*self.inside];
+            let own = [&self.external[..], &self.inside[..]];
             realm(&mut self.v4, &self.shared, own, self.seed).identification.give(packet);
         }
     }
@@ -289,7 +289,8 @@ impl Nat {
 
     fn tell(&mut self, ended: &mut dyn FnMut(Ended)) {
         self.shared.ended.sort_unstable_by_key(|one| one.mapping.id);
-        std::mem::take(&mut self.shared.ended).into_iter().for_each(ended);
+        self.shared.ended.drain(..).for_each(ended);
+        self.shared.ended.shrink_to(64);
     }
 }
 

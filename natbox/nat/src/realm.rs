@@ -15,7 +15,9 @@ use natbox_wire::{DropReason, Packet, Protocol, Side as End, Time};
 use rand_pcg::Pcg64Mcg;
 
 use crate::Behavior;
-use crate::behavior::{ExpiryNotify, Mapping as MappingRule, SessionAffinity, TranslationKind};
+use crate::behavior::{
+    ExpiryNotify, Mapping as MappingRule, PortConflict, PortOverlap, SessionAffinity, TranslationKind,
+};
 use crate::classify::{Class, Flow, classify};
 use crate::early::Early;
 use crate::filter::Permissions;
@@ -72,15 +74,15 @@ pub(crate) struct Realm<A> {
     pub(crate) tracks: Aside<Track>,
     /// What Linux keeps of connections, where its machine follows them.
     pub(crate) entries: Aside<Entry>,
-    /// The short way, where the behaviour has one.
-    pub(crate) short: Option<Short>,
     /// The stages of UDP sessions, where they count.
     pub(crate) datagrams: Aside<Datagrams>,
     /// Who came uninvited.
     pub(crate) early: Early<A>,
+    pub(crate) identification: Identification,
     /// Who hides behind the gateway's address.
     pub(crate) masks: Masks<A>,
-    pub(crate) identification: Identification,
+    /// The short way, where the behaviour has one.
+    pub(crate) short: Option<Short>,
 }
 
 /// One half of a packet's way: the session that it takes.
@@ -112,9 +114,11 @@ impl<A: Address> Realm<A> {
             true => *behavior.mapping.of(protocol),
             false => MappingRule::EndpointIndependent,
         });
-        let table = Table::new(hash.clone(), rules, affinity, Permissions::of(behavior, hash.clone()));
+        let mut table = Table::new(hash.clone(), rules, affinity, Permissions::of(behavior, hash.clone()));
         let basic = behavior.translation == TranslationKind::Basic && !A::unspecified().to_ip().is_ipv6();
         let identification = Identification::new(behavior.ip_id, hash.address(A::unspecified()));
+        table.exclusive =
+            !basic && behavior.ports.overlap == PortOverlap::None && behavior.ports.conflict != PortConflict::Overload;
         let pool = Pool::new(behavior, basic, external, hash.clone());
         let (datagrams, early, masks) = (Aside::default(), Early::new(hash.clone()), Masks::new(hash));
         let (short, syns) = (Short::of(behavior, translates), HeldSyns::default());
@@ -400,6 +404,7 @@ impl<A: Address> Realm<A> {
         self.syns.expire(nat, now);
         while let Some(index) = self.table.next_due(now) {
             self.end_due(nat, index, now);
+            self.table.prefetch_next();
         }
     }
 
