@@ -30,7 +30,7 @@ use crate::classify::Flow;
 use crate::icmp;
 use crate::key::{Address, Endpoint, Hash};
 use crate::realm::{Realm, Shared, refuse};
-use crate::tcp::unsolicited::told_at_once;
+use crate::tcp::told_at_once;
 use crate::uses::Uses;
 use crate::verdict::{Refusal, Side, Verdict};
 
@@ -161,7 +161,9 @@ impl<A: Address> Realm<A> {
         if let Some(shown) = shown {
             shown.write(End::Source, packet);
         }
-        self.identification.give(packet);
+        if self.translates {
+            self.identification.give(packet);
+        }
         self.table.session(turned.receiver).internal.write(End::Destination, packet);
         turned.verdict
     }

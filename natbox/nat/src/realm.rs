@@ -20,6 +20,7 @@ use crate::behavior::{
 };
 use crate::classify::{Class, Flow, classify};
 use crate::early::Early;
+use crate::filter;
 use crate::filter::Permissions;
 use crate::hairpin::Masks;
 use crate::icmp;
@@ -152,6 +153,12 @@ impl<A: Address> Realm<A> {
     /// A packet from outside.
     #[inline]
     pub(crate) fn inbound(&mut self, nat: &mut Shared, packet: &mut Packet, now: Time) -> Verdict {
+        self.inbound_judged(nat, packet, true, now)
+    }
+
+    /// A packet from outside. `judged` says whether the filter has a say: not about what an ALG expects.
+    #[inline(always)]
+    pub(crate) fn inbound_judged(&mut self, nat: &mut Shared, packet: &mut Packet, judged: bool, now: Time) -> Verdict {
         self.expire(nat, now);
         let flow = match classify(packet, nat.behavior.icmp_query) {
             Ok(Class::Flow(flow)) => flow,
@@ -163,10 +170,17 @@ impl<A: Address> Realm<A> {
         {
             return Verdict::Drop(refusal);
         }
-        match self.enter(nat, packet, flow, true, now) {
+        match self.enter(nat, packet, flow, judged, now) {
             Ok(passage) => self.forward(packet, Side::Outside, passage),
             Err(refusal) => self.unsolicited(nat, packet, Side::Outside, flow, refusal, now),
         }
+    }
+
+    /// The external endpoint at which the source of a packet from inside is to be reached, as if it had been sent.
+    pub(crate) fn reserve(&mut self, nat: &mut Shared, packet: &Packet, now: Time) -> Option<Endpoint<A>> {
+        let Ok(Class::Flow(flow)) = classify(packet, nat.behavior.icmp_query) else { return None };
+        let passage = self.leave(nat, packet, flow, now).ok()?;
+        Some(self.table.session(passage.session).external)
     }
 
     /// A packet from one side goes on to the other, with the endpoint that its session gives it.
@@ -197,6 +211,12 @@ impl<A: Address> Realm<A> {
         let remote = flow.destination.as_remote(flow.protocol);
         match self.table.find_outbound(flow.protocol, flow.source, remote) {
             Some(session) if flow.protocol == Protocol::Tcp => self.leave_segment(nat, packet, session, flow, now),
+            Some(_)
+                if flow.protocol == Protocol::Icmp
+                    && filter::against_the_session(&nat.behavior, &flow, Side::Inside) =>
+            {
+                Err(refuse(DropReason::NoSession))
+            }
             Some(session) => Ok(self.pass(nat, session, Side::Inside, flow, now)),
             None => self.leave_anew(nat, packet, flow, remote, now),
         }
@@ -291,7 +311,9 @@ impl<A: Address> Realm<A> {
         };
         let session = self.table.session(index);
         let mapping = session.mapping_of(index);
-        if judged && !session.permits() && !self.admits(nat, mapping, remote) {
+        let refused = !session.permits() && !self.admits(nat, mapping, remote)
+            || flow.protocol == Protocol::Icmp && filter::against_the_session(&nat.behavior, &flow, Side::Outside);
+        if judged && refused {
             let refusal = Refusal { reason: DropReason::Filtered, mapping: Some(session.id), answer: None };
             self.uninvited(nat, &flow, Some(mapping), now);
             return Err(refusal);

@@ -1,6 +1,7 @@
 //! The world from outside: topologies of a few parts, packets injected or sent by hosts, and the notes that result.
 
 mod changes;
+mod connections;
 mod determinism;
 mod fragments;
 mod gateways;
