@@ -1,13 +1,14 @@
 //! The NAT engine's driver contract.
 
 use std::collections::VecDeque;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddrV4};
 use std::sync::Arc;
 
 use natbox_wire::{Packet, Time};
 use rand_core::SeedableRng;
 use rand_pcg::Pcg64Mcg;
 
+use crate::alg::{Algs, Helper};
 use crate::around::Aliases;
 use crate::behavior::{Filtering, Ipv6, TranslationKind};
 use crate::fragments::{Fragments, Road};
@@ -17,7 +18,7 @@ use crate::realm::{Realm, Shared};
 use crate::short::STAGE;
 use crate::timers::{Side, Timers};
 use crate::uses::Uses;
-use crate::{Behavior, Ended, HoldId, MappingEnd, MappingId, MappingView, Output, Verdict};
+use crate::{Behavior, Ended, HoldId, MappingEnd, MappingId, MappingView, Output, PortPlan, Verdict};
 
 /// A NAT.
 ///
@@ -42,6 +43,8 @@ pub struct Nat {
     v6: Option<Box<Realm<Ipv6Addr>>>,
     // Made when the first fragment comes.
     fragments: Option<Box<Fragments>>,
+    // Made when the first packet comes that an ALG may look at.
+    algs: Option<Box<Algs>>,
 }
 
 impl Nat {
@@ -54,7 +57,7 @@ impl Nat {
         let shared = Shared { behavior, timers, uses, random, now: first, next_id, ended, output, next_hold };
         let aliases = Aliases::of(&shared.behavior.aliases);
         let (external, inside) = (external.into(), Box::default());
-        Nat { shared, external, aliases, inside, seed, v4: None, v6: None, fragments: None }
+        Nat { shared, external, aliases, inside, seed, v4: None, v6: None, fragments: None, algs: None }
     }
 
     /// Tells it the inside addresses of the gateway that it is on, preferred first: the source of hairpinned packets
@@ -86,6 +89,12 @@ impl Nat {
     /// Its external addresses.
     pub fn external(&self) -> &[IpAddr] {
         &self.external
+    }
+
+    /// Who has which ports, where they are dealt out by arithmetic (RFC 7422).
+    pub fn port_plan(&self) -> Option<PortPlan> {
+        let external: Vec<Ipv4Addr> = of_family(&self.external).collect();
+        PortPlan::new(&self.shared.behavior.ports, &external, self.seed)
     }
 
     /// A packet from inside. The caller has routed it, by [`Nat::outside_of`] its destination: it is for the outside, for
@@ -148,6 +157,9 @@ impl Nat {
         if packet.is_fragment() {
             return self.fragment(from, packet, now);
         }
+        if self.shared.uses.any(Uses::PAYLOADS) {
+            return self.payload(from, packet, now);
+        }
         match from {
             Side::Inside => self.leave(packet, now),
             Side::Outside => self.enter(packet, now),
@@ -190,6 +202,16 @@ impl Nat {
         let mut fragments = self.fragments.take().unwrap_or_default();
         let verdict = fragments.receive(self, &behavior.fragments, from, packet, now);
         self.fragments = Some(fragments);
+        verdict
+    }
+
+    /// A whole packet whose payload may be looked at.
+    #[cold]
+    fn payload(&mut self, from: Side, packet: &mut Packet, now: Time) -> Verdict {
+        let rules = self.shared.behavior.alg;
+        let mut algs = self.algs.take().unwrap_or_default();
+        let verdict = algs.receive(self, &rules, from, packet, now);
+        self.algs = Some(algs);
         verdict
     }
 
@@ -236,7 +258,7 @@ impl Nat {
     pub fn reboot(&mut self, ended: &mut dyn FnMut(Ended)) {
         let lost = self.mappings().into_iter().map(|mapping| Ended { mapping, why: MappingEnd::Rebooted });
         self.shared.ended.extend(lost);
-        (self.v4, self.v6, self.fragments) = (None, None, None);
+        (self.v4, self.v6, self.fragments, self.algs) = (None, None, None, None);
         self.shared.output.clear();
         self.tell(ended);
     }
@@ -256,9 +278,12 @@ impl Nat {
     /// Gives a packet that the box itself sends the identification that goes with its source.
     pub fn identify(&mut self, packet: &mut Packet) {
         if !packet.is_ipv6() {
-            let own = [&self.external[..], &self.inside[..]];
-            realm(&mut self.v4, &self.shared, own, self.seed).identification.give(packet);
+            self.own_realm().identification.give(packet);
         }
+    }
+
+    fn own_realm(&mut self) -> &mut Realm<Ipv4Addr> {
+        realm(&mut self.v4, &self.shared, [&self.external, &self.inside], self.seed)
     }
 
     /// One live mapping.
@@ -296,9 +321,15 @@ impl Nat {
 
 impl Road for Nat {
     fn travel(&mut self, from: Side, packet: &mut Packet, now: Time) -> Verdict {
-        match from {
-            Side::Inside => self.leave(packet, now),
-            Side::Outside => self.enter(packet, now),
+        if self.shared.uses.any(Uses::PAYLOADS) {
+            return self.payload(from, packet, now);
+        }
+        self.carry(from, false, packet, now)
+    }
+
+    fn identify(&mut self, first: &mut Packet) {
+        if !first.is_ipv6() && translates(&self.shared.behavior, false) {
+            self.own_realm().identification.give(first);
         }
     }
 
@@ -308,6 +339,23 @@ impl Road for Nat {
 
     fn output(&mut self) -> &mut VecDeque<Output> {
         &mut self.shared.output
+    }
+}
+
+impl Helper for Nat {
+    fn carry(&mut self, from: Side, expected: bool, packet: &mut Packet, now: Time) -> Verdict {
+        match (from, &mut self.v4) {
+            (Side::Inside, _) => self.leave(packet, now),
+            (Side::Outside, Some(realm)) if expected => realm.inbound_judged(&mut self.shared, packet, false, now),
+            (Side::Outside, _) => self.enter(packet, now),
+        }
+    }
+
+    fn reserve(&mut self, packet: &Packet, now: Time) -> Option<SocketAddrV4> {
+        let own = [&*self.external, &*self.inside];
+        let realm = realm(&mut self.v4, &self.shared, own, self.seed);
+        let external = realm.reserve(&mut self.shared, packet, now)?;
+        Some(SocketAddrV4::new(external.address, external.port))
     }
 }
 

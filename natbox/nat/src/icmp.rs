@@ -38,8 +38,7 @@ pub(crate) fn outbound<A: Address>(
         return turn_back(realm, nat, packet, (protocol, remote, own), now);
     }
     if realm.translates {
-        show_outside(packet, how, external);
-        realm.identification.give(packet);
+        show_outside(realm, packet, how, external);
     }
     let told = told(realm, own);
     realm.error_passed(nat, own, Side::Inside, now);
@@ -62,8 +61,7 @@ fn turn_back<A: Address>(
     if how.inbound == IcmpErrors::Drop {
         return Err(Refusal { mapping: Some(realm.table.session(other).id), ..refuse(DropReason::IcmpErrorOff) });
     }
-    show_outside(packet, how.outbound, external);
-    realm.identification.give(packet);
+    show_outside(realm, packet, how.outbound, external);
     show_inside(packet, how.inbound, realm.table.session(other).internal);
     let (source, destination) = (told(realm, own), told(realm, other));
     realm.error_passed(nat, own, Side::Inside, now);
@@ -157,10 +155,14 @@ fn kill<A: Address>(realm: &mut Realm<A>, nat: &mut Shared, session: u32) {
 }
 
 /// Rewrites an error from inside as the outside may see it. Its source becomes the mapping's external address also
-/// when an inner router sent it, which has no mapping of its own (RFC 5508 REQ-5).
-fn show_outside<A: Address>(packet: &mut Packet, how: IcmpErrors, external: Endpoint<A>) {
+/// when an inner router sent it, which has no mapping of its own; but where Basic NAT has given that router an address,
+/// its own (RFC 5508 REQ-5c).
+fn show_outside<A: Address>(realm: &mut Realm<A>, packet: &mut Packet, how: IcmpErrors, external: Endpoint<A>) {
     edit_quote(packet, how, |packet| packet.rewrite_quoted_destination(external.to_socket()));
-    packet.rewrite_source(external.to_socket());
+    let sender = A::from_ip(packet.source()).and_then(|sender| realm.pool.address_of(sender));
+    let source = Endpoint { address: sender.unwrap_or(external.address), ..external };
+    packet.rewrite_source(source.to_socket());
+    realm.identification.give(packet);
 }
 
 /// Rewrites an error from outside for the host that sent the quoted packet.

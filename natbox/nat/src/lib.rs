@@ -4,6 +4,7 @@
 //! no thread. Knows nothing of links, routes, hosts, or files, and never sees the name of a preset once it is
 //! resolved to a [`Behavior`].
 
+mod alg;
 mod around;
 pub mod behavior;
 mod classify;

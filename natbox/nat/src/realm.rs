@@ -152,6 +152,12 @@ impl<A: Address> Realm<A> {
     /// A packet from outside.
     #[inline]
     pub(crate) fn inbound(&mut self, nat: &mut Shared, packet: &mut Packet, now: Time) -> Verdict {
+        self.inbound_judged(nat, packet, true, now)
+    }
+
+    /// A packet from outside. `judged` says whether the filter has a say: not about what an ALG expects.
+    #[inline(always)]
+    pub(crate) fn inbound_judged(&mut self, nat: &mut Shared, packet: &mut Packet, judged: bool, now: Time) -> Verdict {
         self.expire(nat, now);
         let flow = match classify(packet, nat.behavior.icmp_query) {
             Ok(Class::Flow(flow)) => flow,
@@ -163,10 +169,17 @@ impl<A: Address> Realm<A> {
         {
             return Verdict::Drop(refusal);
         }
-        match self.enter(nat, packet, flow, true, now) {
+        match self.enter(nat, packet, flow, judged, now) {
             Ok(passage) => self.forward(packet, Side::Outside, passage),
             Err(refusal) => self.unsolicited(nat, packet, Side::Outside, flow, refusal, now),
         }
+    }
+
+    /// The external endpoint at which the source of a packet from inside is to be reached, as if it had been sent.
+    pub(crate) fn reserve(&mut self, nat: &mut Shared, packet: &Packet, now: Time) -> Option<Endpoint<A>> {
+        let Ok(Class::Flow(flow)) = classify(packet, nat.behavior.icmp_query) else { return None };
+        let passage = self.leave(nat, packet, flow, now).ok()?;
+        Some(self.table.session(passage.session).external)
     }
 
     /// A packet from one side goes on to the other, with the endpoint that its session gives it.

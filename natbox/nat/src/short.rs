@@ -16,7 +16,7 @@ use natbox_wire::{Packet, Protocol, Time};
 use crate::Behavior;
 use crate::behavior::{Exhausted, GenericAlg, Refresh, Switch};
 use crate::key::{Address, Endpoint};
-use crate::realm::{Realm, Shared};
+use crate::realm::Realm;
 use crate::record::NONE;
 use crate::timers::Side;
 use crate::uses::Uses;

@@ -492,3 +492,14 @@ fn section_5_a_probe_asks_the_inside_whether_the_connection_lives_rfc_6146() {
         assert_eq!(nat.outputs(), []);
     }
 }
+
+#[test]
+fn req_07_no_two_connections_to_one_remote_share_an_external_endpoint() {
+    for overlap in [PortOverlap::None, PortOverlap::ByDestination] {
+        let mut behavior = Behavior::default();
+        (behavior.ports.allocation, behavior.ports.overlap) = (PortAllocation::Preserve, overlap);
+        let mut nat = Rig::new(behavior);
+        let [first, second] = [X1, X2].map(|internal| nat.send(tcp(internal, Y1, SYN)));
+        assert_ne!(first, second, "{overlap}");
+    }
+}

@@ -32,6 +32,11 @@ impl<A: Address> InUse<A> for Known<'_, A> {
         self.table.find_endpoint(self.protocol, external).is_some()
     }
 
+    fn is_anothers(&self, external: Endpoint<A>, internal: A) -> bool {
+        let mapping = self.table.find_endpoint(self.protocol, external);
+        mapping.is_some_and(|index| self.table.mapping(index).internal.address != internal)
+    }
+
     fn is_used(&self, external: Endpoint<A>) -> bool {
         self.table.find_inbound(self.protocol, external, self.remote).is_some() || self.is_occupied(external)
     }

@@ -350,6 +350,11 @@ impl<A: Address> Pool<A> {
         self.traits.basic.then(|| self.externals[self.index(external)?].owner).flatten()
     }
 
+    /// Basic NAT: the external address that a host has, if it has one.
+    pub(crate) fn address_of(&self, internal: A) -> Option<A> {
+        self.traits.basic.then(|| self.paired(internal).map(|index| self.externals[index].address)).flatten()
+    }
+
     pub(super) fn free_waiting(&mut self, now: Time) {
         while let Some((protocol, external)) = self.quarantine.pop(now) {
             self.give_back(protocol, external);

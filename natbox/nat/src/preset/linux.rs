@@ -9,9 +9,9 @@ use std::time::Duration;
 use super::Preset;
 use crate::Behavior;
 use crate::behavior::{
-    EarlyInbound, Exhausted, Filtering, FragmentMode, FragmentRules, Hairpin, IcmpIdentifier, IpId, Mapping, Pooling,
-    PortAllocation, PortClass, PortOverlap, Ports, Refresh, TcpEstablishedOn, TcpMachine, TcpNoState, TcpWindow,
-    Timeouts, UnsolicitedSyn, UnsolicitedUdp,
+    EarlyInbound, Exhausted, Filtering, FragmentMode, FragmentRules, Hairpin, IcmpIdentifier, IcmpQuery, IpId, Mapping,
+    Pooling, PortAllocation, PortClass, PortOverlap, Ports, Refresh, Switch, TcpEstablishedOn, TcpMachine, TcpNoState,
+    TcpWindow, Timeouts, UnsolicitedSyn, UnsolicitedUdp,
 };
 
 const KERNEL: &str = "Linux 6.18, nftables, in network namespaces";
@@ -54,7 +54,9 @@ pub(super) fn netfilter() -> Behavior {
         tcp_machine: TcpMachine::Netfilter,
         tcp_established_on: TcpEstablishedOn::AckBothWays,
         tcp_window: TcpWindow::Strict,
+        icmp_query: IcmpQuery::All,
         icmp_identifier: IcmpIdentifier::Preserve,
+        answer_ping: Switch::Off,
         ip_id: IpId::Copy,
         fragments: FragmentRules {
             inbound: FragmentMode::Reassemble,
@@ -105,6 +107,7 @@ fn masquerade_open() -> Preset {
             early_inbound: EarlyInbound::Remap,
             unsolicited_syn: UnsolicitedSyn::RstNow,
             unsolicited_udp: UnsolicitedUdp::Icmp,
+            answer_ping: Switch::On,
             ..netfilter()
         },
         ..masquerade()
@@ -117,7 +120,12 @@ fn masquerade_random() -> Preset {
     Preset {
         name: "linux-masquerade-random",
         summary: "Linux masquerading with `random` or `fully-random`: another port for every remote",
-        behavior: Behavior { mapping: Mapping::AddressAndPortDependent.into(), ports, ..base },
+        behavior: Behavior {
+            mapping: Mapping::AddressAndPortDependent.into(),
+            ports,
+            icmp_identifier: IcmpIdentifier::Random,
+            ..base
+        },
         ..masquerade()
     }
 }
@@ -136,13 +144,15 @@ fn openwrt() -> Preset {
         summary: "OpenWrt as it is installed (fw4): Linux masquerading, unsolicited packets rejected",
         observed: "its configuration, on Linux 6.18 (nftables, INPUT reject)",
         source: "openwrt/openwrt package/kernel/linux/files/sysctl-nf-conntrack.conf (UDP 60 and 180 s, TCP 7440 s); WAN input \
-                 REJECT: TCP is reset and UDP answered with port unreachable, and no entry is confirmed. Reflection for port \
+                 REJECT: TCP is reset and UDP answered with port unreachable, and no entry is confirmed; its rule Allow-Ping lets \
+                 pings in. Reflection for port \
                  forwards is left out.",
         unknown: &[],
         behavior: Behavior {
             timeouts,
             unsolicited_syn: UnsolicitedSyn::RstNow,
             unsolicited_udp: UnsolicitedUdp::Icmp,
+            answer_ping: Switch::On,
             ..base
         },
     }

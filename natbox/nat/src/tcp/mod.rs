@@ -27,7 +27,7 @@ mod netfilter;
 mod notice;
 mod passage;
 mod segment;
-mod unsolicited;
+pub(crate) mod unsolicited;
 mod window;
 
 use natbox_wire::{DropReason, TcpFlags};
