@@ -125,15 +125,8 @@ impl<A: Address> Realm<A> {
         // What Linux does not translate for being invalid is for the box itself, like what no mapping wants.
         let invalid = matches!(refusal.reason, DropReason::InvalidSegment | DropReason::OutOfWindow)
             && nat.behavior.tcp_machine == TcpMachine::Netfilter;
-        let answer = match refusal.reason {
-            DropReason::NoSession => no_state(nat, flow).or_else(|| answer_of_box(nat, packet, flow)),
-            _ if unwanted && flow.protocol == Protocol::Tcp => {
-                no_state(nat, flow).or_else(|| answer_of_box(nat, packet, flow))
-            }
-            DropReason::HairpinOff => answer_of_box(nat, packet, flow),
-            _ if unwanted || invalid => answer_of_box(nat, packet, flow),
-            _ => None,
-        };
+        let stray = refusal.reason == DropReason::NoSession;
+        let answer = if unwanted || stray || invalid { told_at_once(nat, packet, flow) } else { None };
         Verdict::Drop(Refusal { answer: answer.or(refusal.answer), ..refusal })
     }
 
