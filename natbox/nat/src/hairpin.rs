@@ -30,6 +30,7 @@ use crate::classify::Flow;
 use crate::icmp;
 use crate::key::{Address, Endpoint, Hash};
 use crate::realm::{Realm, Shared, refuse};
+use crate::tcp::unsolicited::told_at_once;
 
 use crate::uses::Uses;
 use crate::verdict::{Refusal, Side, Verdict};
@@ -116,9 +117,7 @@ impl<A: Address> Realm<A> {
     ) -> Result<Verdict, Refusal> {
         let kind = *nat.behavior.hairpin.of(flow.protocol);
         if kind == Hairpin::Off {
-            // What the NAT does not turn round may still reach the box.
-            let refusal = refuse(DropReason::HairpinOff);
-            return Ok(self.unsolicited(nat, packet, Side::Inside, flow, refusal, now));
+            return Err(Refusal { answer: told_at_once(nat, packet, flow), ..refuse(DropReason::HairpinOff) });
         }
         if !icmp::hairpins(&nat.behavior, flow.protocol, packet.is_ipv6()) {
             return Err(refuse(DropReason::NoMapping));

@@ -171,15 +171,14 @@ impl<A: Address> Realm<A> {
     }
 }
 
-/// What the box answers to a packet for itself, if it lets such packets reach it at all: what a host answers that has no
-/// such socket.
-fn answer_of_box<A>(nat: &Shared, packet: &Packet, flow: Flow<A>) -> Option<Answer> {
-    let (syn, udp) = (nat.behavior.unsolicited_syn, nat.behavior.unsolicited_udp);
-    match flow.protocol {
-        Protocol::Udp if udp == UnsolicitedUdp::Icmp => icmp(nat, packet),
-        Protocol::Tcp if syn == UnsolicitedSyn::RstNow && !flow.flags.rst => Some(Answer::Reset),
-        Protocol::Tcp if syn == UnsolicitedSyn::IcmpNow && flow.opens => icmp(nat, packet),
-        Protocol::Udp | Protocol::Tcp | Protocol::Icmp => None,
+/// What the sender of a packet is told at once that is for the box itself, which listens to nothing.
+pub(crate) fn told_at_once<A>(nat: &Shared, packet: &Packet, flow: Flow<A>) -> Option<Answer> {
+    match (flow.protocol, nat.behavior.unsolicited_syn) {
+        (Protocol::Udp, _) if nat.behavior.unsolicited_udp == UnsolicitedUdp::Icmp => icmp(nat, packet),
+        (Protocol::Tcp, UnsolicitedSyn::RstNow) if !flow.flags.rst => Some(Answer::Reset),
+        (Protocol::Tcp, UnsolicitedSyn::IcmpNow) if flow.opens => icmp(nat, packet),
+        (Protocol::Tcp, _) if !flow.opens => no_state(nat, flow),
+        _ => None,
     }
 }
 
