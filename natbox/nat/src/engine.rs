@@ -1,21 +1,24 @@
 //! The NAT engine's driver contract.
 
 use std::collections::VecDeque;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddrV4};
 use std::sync::Arc;
 
 use natbox_wire::{Packet, Time};
 use rand_core::SeedableRng;
 use rand_pcg::Pcg64Mcg;
 
+use crate::alg::{Algs, Helper};
+use crate::around::Aliases;
 use crate::behavior::{Filtering, Ipv6, TranslationKind};
 use crate::fragments::{Fragments, Road};
 use crate::key::{Address, Hash};
+use crate::policy;
 use crate::realm::{Realm, Shared};
 use crate::short::STAGE;
 use crate::timers::{Side, Timers};
 use crate::uses::Uses;
-use crate::{Behavior, Ended, HoldId, MappingEnd, MappingId, MappingView, Output, Verdict};
+use crate::{Behavior, Ended, HoldId, MappingEnd, MappingId, MappingView, Output, PortPlan, Verdict};
 
 /// A NAT.
 ///
@@ -28,14 +31,20 @@ use crate::{Behavior, Ended, HoldId, MappingEnd, MappingId, MappingView, Output,
 /// has handled yet, finds the session gone; the ending is told at the next `handle_timeout`, which is then due at
 /// once.
 pub struct Nat {
-    shared: Shared,
-    external: Box<[IpAddr]>,
+    pub(crate) shared: Shared,
+    pub(crate) external: Box<[IpAddr]>,
+    /// Where there are any.
+    pub(crate) aliases: Option<Box<Aliases>>,
+    /// The inside addresses of the gateway that it is on.
+    inside: Box<[IpAddr]>,
     seed: u64,
     // Made when the first packet of the family needs them: an idle NAT is small.
     v4: Option<Box<Realm<Ipv4Addr>>>,
     v6: Option<Box<Realm<Ipv6Addr>>>,
     // Made when the first fragment comes.
     fragments: Option<Box<Fragments>>,
+    // Made when the first packet comes that an ALG may look at.
+    algs: Option<Box<Algs>>,
 }
 
 impl Nat {
@@ -46,7 +55,30 @@ impl Nat {
         let (ended, output) = (Vec::new(), VecDeque::new());
         let (next_id, next_hold, first) = (1, 0, Time::ZERO);
         let shared = Shared { behavior, timers, uses, random, now: first, next_id, ended, output, next_hold };
-        Nat { shared, external: external.into(), seed, v4: None, v6: None, fragments: None }
+        let aliases = Aliases::of(&shared.behavior.aliases);
+        let (external, inside) = (external.into(), Box::default());
+        Nat { shared, external, aliases, inside, seed, v4: None, v6: None, fragments: None, algs: None }
+    }
+
+    /// Tells it the inside addresses of the gateway that it is on, preferred first: the source of hairpinned packets
+    /// where that is `router-source`. Unless they are told, such packets show their external source.
+    pub fn set_inside(&mut self, inside: &[IpAddr]) {
+        self.inside = inside.into();
+        if let Some(realm) = &mut self.v4 {
+            realm.masks.set_routers(of_family(inside));
+        }
+        if let Some(realm) = &mut self.v6 {
+            realm.masks.set_routers(of_family(inside));
+        }
+    }
+
+    /// Whether a packet from inside to one of the gateway's own inside addresses is the NAT's business and not the
+    /// gateway's: an answer to a host that hides behind that address (`hairpin: router-source`).
+    pub fn is_hairpin_answer(&self, packet: &Packet) -> bool {
+        match packet.is_ipv6() {
+            false => self.v4.as_ref().is_some_and(|realm| realm.is_for_mask(packet)),
+            true => self.v6.as_ref().is_some_and(|realm| realm.is_for_mask(packet)),
+        }
     }
 
     /// How it behaves.
@@ -59,7 +91,14 @@ impl Nat {
         &self.external
     }
 
-    /// A packet from inside. The caller has routed it: it is for the outside, or for an external address.
+    /// Who has which ports, where they are dealt out by arithmetic (RFC 7422).
+    pub fn port_plan(&self) -> Option<PortPlan> {
+        let external: Vec<Ipv4Addr> = of_family(&self.external).collect();
+        PortPlan::new(&self.shared.behavior.ports, &external, self.seed)
+    }
+
+    /// A packet from inside. The caller has routed it, by [`Nat::outside_of`] its destination: it is for the outside, for
+    /// an external address, or [`Nat::is_hairpin_answer`] says that it is for a host that hides behind the gateway.
     #[inline]
     pub fn outbound(&mut self, packet: &mut Packet, now: Time) -> Verdict {
         let short = self.v4.as_mut().and_then(|realm| realm.short_way(Side::Inside, packet, now));
@@ -68,21 +107,19 @@ impl Nat {
 
     #[inline(never)]
     fn outbound_at_length(&mut self, packet: &mut Packet, now: Time) -> Verdict {
-        if self.passes(packet) {
-            return Verdict::Pass;
+        match self.shared.uses.any(Uses::AROUND) {
+            false => self.cross(Side::Inside, packet, now),
+            true => self.around(Side::Inside, packet, now),
         }
-        if packet.is_fragment() {
-            return self.fragment(Side::Inside, packet, now);
-        }
-        self.leave(packet, now)
     }
 
     #[inline(always)]
     fn leave(&mut self, packet: &mut Packet, now: Time) -> Verdict {
+        let own = [&*self.external, &*self.inside];
         if packet.is_ipv6() {
-            realm(&mut self.v6, &self.shared, &self.external, self.seed).outbound(&mut self.shared, packet, now)
+            realm(&mut self.v6, &self.shared, own, self.seed).outbound(&mut self.shared, packet, now)
         } else {
-            realm(&mut self.v4, &self.shared, &self.external, self.seed).outbound(&mut self.shared, packet, now)
+            realm(&mut self.v4, &self.shared, own, self.seed).outbound(&mut self.shared, packet, now)
         }
     }
 
@@ -95,22 +132,49 @@ impl Nat {
 
     #[inline(never)]
     fn inbound_at_length(&mut self, packet: &mut Packet, now: Time) -> Verdict {
-        if self.passes(packet) {
-            return Verdict::Pass;
+        match self.shared.uses.any(Uses::AROUND) {
+            false => self.cross(Side::Outside, packet, now),
+            true => self.around(Side::Outside, packet, now),
         }
-        if packet.is_fragment() {
-            return self.fragment(Side::Outside, packet, now);
-        }
-        self.enter(packet, now)
     }
 
     #[inline(always)]
     fn enter(&mut self, packet: &mut Packet, now: Time) -> Verdict {
+        let own = [&*self.external, &*self.inside];
         if packet.is_ipv6() {
-            realm(&mut self.v6, &self.shared, &self.external, self.seed).inbound(&mut self.shared, packet, now)
+            realm(&mut self.v6, &self.shared, own, self.seed).inbound(&mut self.shared, packet, now)
         } else {
-            realm(&mut self.v4, &self.shared, &self.external, self.seed).inbound(&mut self.shared, packet, now)
+            realm(&mut self.v4, &self.shared, own, self.seed).inbound(&mut self.shared, packet, now)
         }
+    }
+
+    /// A packet from either side, with the addresses that the outside knows for outside hosts.
+    #[inline]
+    pub(crate) fn cross(&mut self, from: Side, packet: &mut Packet, now: Time) -> Verdict {
+        if self.passes(packet) {
+            return self.pass(from, packet);
+        }
+        if packet.is_fragment() {
+            return self.fragment(from, packet, now);
+        }
+        if self.shared.uses.any(Uses::PAYLOADS) {
+            return self.payload(from, packet, now);
+        }
+        match from {
+            Side::Inside => self.leave(packet, now),
+            Side::Outside => self.enter(packet, now),
+        }
+    }
+
+    /// A packet that is neither translated nor filtered, on a box that may have rules all the same.
+    #[inline]
+    fn pass(&self, from: Side, packet: &Packet) -> Verdict {
+        let allowed = match from == Side::Inside && self.shared.uses.any(Uses::POLICY) {
+            false => Ok(()),
+            true if packet.is_ipv6() => policy::may_pass::<Ipv6Addr>(&self.shared.behavior, packet),
+            true => policy::may_pass::<Ipv4Addr>(&self.shared.behavior, packet),
+        };
+        allowed.map_or_else(Verdict::Drop, |()| Verdict::Pass)
     }
 
     /// Packets that came at one time, from either side: the same as [`Nat::outbound`] and [`Nat::inbound`] one after
@@ -138,6 +202,16 @@ impl Nat {
         let mut fragments = self.fragments.take().unwrap_or_default();
         let verdict = fragments.receive(self, &behavior.fragments, from, packet, now);
         self.fragments = Some(fragments);
+        verdict
+    }
+
+    /// A whole packet whose payload may be looked at.
+    #[cold]
+    fn payload(&mut self, from: Side, packet: &mut Packet, now: Time) -> Verdict {
+        let rules = self.shared.behavior.alg;
+        let mut algs = self.algs.take().unwrap_or_default();
+        let verdict = algs.receive(self, &rules, from, packet, now);
+        self.algs = Some(algs);
         verdict
     }
 
@@ -180,11 +254,22 @@ impl Nat {
         self.tell(ended);
     }
 
-    /// Loses all state, as a power cut does. Mapping numbers go on. Held packets are lost without an output.
+    /// Loses all state, as a power cut does, but for the ports that rest and those that must from now on (RFC 6888
+    /// REQ-8). Mapping numbers go on. Held packets are lost without an output.
     pub fn reboot(&mut self, ended: &mut dyn FnMut(Ended)) {
         let lost = self.mappings().into_iter().map(|mapping| Ended { mapping, why: MappingEnd::Rebooted });
         self.shared.ended.extend(lost);
-        (self.v4, self.v6, self.fragments) = (None, None, None);
+        let resting = (
+            self.v4.take().map(|realm| realm.resting(&self.shared)),
+            self.v6.take().map(|realm| realm.resting(&self.shared)),
+        );
+        if let Some(ports) = resting.0.filter(|ports| !ports.is_empty()) {
+            realm(&mut self.v4, &self.shared, [&self.external, &self.inside], self.seed).pool.rest(ports);
+        }
+        if let Some(ports) = resting.1.filter(|ports| !ports.is_empty()) {
+            realm(&mut self.v6, &self.shared, [&self.external, &self.inside], self.seed).pool.rest(ports);
+        }
+        (self.fragments, self.algs) = (None, None);
         self.shared.output.clear();
         self.tell(ended);
     }
@@ -204,8 +289,12 @@ impl Nat {
     /// Gives a packet that the box itself sends the identification that goes with its source.
     pub fn identify(&mut self, packet: &mut Packet) {
         if !packet.is_ipv6() {
-            realm(&mut self.v4, &self.shared, &self.external, self.seed).identification.give(packet);
+            self.own_realm().identification.give(packet);
         }
+    }
+
+    fn own_realm(&mut self) -> &mut Realm<Ipv4Addr> {
+        realm(&mut self.v4, &self.shared, [&self.external, &self.inside], self.seed)
     }
 
     /// One live mapping.
@@ -227,20 +316,31 @@ impl Nat {
 
     /// What the NAT does of its own accord or with packets that it held, oldest first.
     pub fn poll_output(&mut self) -> Option<Output> {
-        self.shared.output.pop_front()
+        let mut output = self.shared.output.pop_front()?;
+        if let Some(aliases) = &self.aliases {
+            aliases.translate_output(&mut output);
+        }
+        Some(output)
     }
 
     fn tell(&mut self, ended: &mut dyn FnMut(Ended)) {
         self.shared.ended.sort_unstable_by_key(|one| one.mapping.id);
-        std::mem::take(&mut self.shared.ended).into_iter().for_each(ended);
+        self.shared.ended.drain(..).for_each(ended);
+        self.shared.ended.shrink_to(64);
     }
 }
 
 impl Road for Nat {
     fn travel(&mut self, from: Side, packet: &mut Packet, now: Time) -> Verdict {
-        match from {
-            Side::Inside => self.leave(packet, now),
-            Side::Outside => self.enter(packet, now),
+        if self.shared.uses.any(Uses::PAYLOADS) {
+            return self.payload(from, packet, now);
+        }
+        self.carry(from, false, packet, now)
+    }
+
+    fn identify(&mut self, first: &mut Packet) {
+        if !first.is_ipv6() && translates(&self.shared.behavior, false) {
+            self.own_realm().identification.give(first);
         }
     }
 
@@ -250,6 +350,23 @@ impl Road for Nat {
 
     fn output(&mut self) -> &mut VecDeque<Output> {
         &mut self.shared.output
+    }
+}
+
+impl Helper for Nat {
+    fn carry(&mut self, from: Side, expected: bool, packet: &mut Packet, now: Time) -> Verdict {
+        match (from, &mut self.v4) {
+            (Side::Inside, _) => self.leave(packet, now),
+            (Side::Outside, Some(realm)) if expected => realm.inbound_judged(&mut self.shared, packet, false, now),
+            (Side::Outside, _) => self.enter(packet, now),
+        }
+    }
+
+    fn reserve(&mut self, packet: &Packet, now: Time) -> Option<SocketAddrV4> {
+        let own = [&*self.external, &*self.inside];
+        let realm = realm(&mut self.v4, &self.shared, own, self.seed);
+        let external = realm.reserve(&mut self.shared, packet, now)?;
+        Some(SocketAddrV4::new(external.address, external.port))
     }
 }
 
@@ -266,13 +383,15 @@ fn translates(behavior: &Behavior, ipv6: bool) -> bool {
 fn realm<'a, A: Address>(
     slot: &'a mut Option<Box<Realm<A>>>,
     shared: &Shared,
-    external: &[IpAddr],
+    [external, inside]: [&[IpAddr]; 2],
     seed: u64,
 ) -> &'a mut Realm<A> {
     slot.get_or_insert_with(|| {
         let ipv6 = A::unspecified().to_ip().is_ipv6();
         let translates = translates(&shared.behavior, ipv6);
-        Box::new(Realm::new(&shared.behavior, translates, of_family(external), Hash::with_seed(seed)))
+        let mut realm = Realm::new(&shared.behavior, translates, of_family(external), Hash::with_seed(seed));
+        realm.masks.set_routers(of_family(inside));
+        Box::new(realm)
     })
 }
 

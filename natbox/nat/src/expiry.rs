@@ -58,12 +58,13 @@ struct Level {
 }
 
 impl Level {
-    fn push(&mut self, digit: u32, entry: Entry) {
+    fn push(&mut self, digit: u32, entry: Entry, spare: &mut Vec<Vec<Entry>>) {
         let bit = 1_u64 << digit;
         let place = (self.present & (bit - 1)).count_ones() as usize;
         if self.present & bit == 0 {
             self.present |= bit;
-            self.slots.insert(place, Slot { earliest: entry.at(), entries: Vec::new() });
+            let entries = spare.pop().unwrap_or_default();
+            self.slots.insert(place, Slot { earliest: entry.at(), entries });
         }
         let slot = &mut self.slots[place];
         slot.earliest = slot.earliest.min(entry.at());
@@ -86,11 +87,16 @@ pub(crate) struct Expiry {
     levels: Option<Box<[Level; LEVELS]>>,
     /// Entries before `position`.
     past: BinaryHeap<Reverse<Entry>>,
+    /// Room of slots that were emptied, for those to come.
+    spare: Vec<Vec<Entry>>,
 }
+
+/// What is kept of emptied slots: so many, of so many entries at most.
+const SPARE: (usize, usize) = (16, 64);
 
 impl Default for Expiry {
     fn default() -> Expiry {
-        Expiry { position: 0, next: u64::MAX, levels: None, past: BinaryHeap::new() }
+        Expiry { position: 0, next: u64::MAX, levels: None, past: BinaryHeap::new(), spare: Vec::new() }
     }
 }
 
@@ -110,7 +116,7 @@ impl Expiry {
         }
         let level = (at ^ self.position).checked_ilog2().map_or(0, |bit| bit / DIGIT_BITS);
         let digit = (at >> (level * DIGIT_BITS)) as u32 % (1 << DIGIT_BITS);
-        self.levels.get_or_insert_default()[level as usize].push(digit, entry);
+        self.levels.get_or_insert_default()[level as usize].push(digit, entry, &mut self.spare);
     }
 
     /// When the next entry comes up.
@@ -150,14 +156,29 @@ impl Expiry {
             if level == 0 || first.entries.len() == 1 {
                 let entry = first.entries.pop();
                 if first.entries.is_empty() {
-                    levels[level].take_first();
+                    let slot = levels[level].take_first();
+                    self.keep(slot.entries);
                 }
                 return entry;
             }
-            let slot = levels[level].take_first();
-            self.position = slot.earliest;
-            slot.entries.into_iter().for_each(|entry| self.file(entry));
+            let Slot { earliest, mut entries } = levels[level].take_first();
+            self.position = earliest;
+            entries.drain(..).for_each(|entry| self.file(entry));
+            self.keep(entries);
         }
+    }
+
+    /// Keeps the room of an emptied slot.
+    fn keep(&mut self, entries: Vec<Entry>) {
+        if self.spare.len() < SPARE.0 && entries.capacity() <= SPARE.1 {
+            self.spare.push(entries);
+        }
+    }
+
+    /// The sessions in the order in which they are likely to come up.
+    pub(crate) fn upcoming(&self) -> impl Iterator<Item = u32> {
+        let slots = self.levels.iter().flat_map(|levels| levels.iter()).flat_map(|level| &level.slots);
+        slots.flat_map(|slot| slot.entries.iter().rev()).map(|entry| entry.session)
     }
 
     /// The earliest entry's time.

@@ -5,7 +5,8 @@
 //! Its destination may only be the source of the quoted packet.
 //!
 //! Type and code stay as they are, and so does the MTU of a fragmentation needed. Source quench (RFC 6633) and redirect,
-//! which means a host's own network, are not translated (RFC 5508 REQ-10, REQ-11).
+//! which means a host's own network, are not translated (RFC 5508 REQ-10, REQ-11), nor is an error that quotes a request
+//! for source routing, which this box grants nobody (its section 7.3).
 //!
 //! Echo has one identifier for both ends. A NAPT that hairpinned it could tell the receiver only by it, and the sender
 //! only by it: so it does not (RFC 5508 REQ-7 asks that of Basic NAT alone, which leaves identifiers as they are).
@@ -38,8 +39,7 @@ pub(crate) fn outbound<A: Address>(
         return turn_back(realm, nat, packet, (protocol, remote, own), now);
     }
     if realm.translates {
-        show_outside(packet, how, external);
-        realm.identification.give(packet);
+        show_outside(realm, packet, how, external);
     }
     let told = told(realm, own);
     realm.error_passed(nat, own, Side::Inside, now);
@@ -62,8 +62,7 @@ fn turn_back<A: Address>(
     if how.inbound == IcmpErrors::Drop {
         return Err(Refusal { mapping: Some(realm.table.session(other).id), ..refuse(DropReason::IcmpErrorOff) });
     }
-    show_outside(packet, how.outbound, external);
-    realm.identification.give(packet);
+    show_outside(realm, packet, how.outbound, external);
     show_inside(packet, how.inbound, realm.table.session(other).internal);
     let (source, destination) = (told(realm, own), told(realm, other));
     realm.error_passed(nat, own, Side::Inside, now);
@@ -118,6 +117,9 @@ fn quoted<A: Address>(behavior: &Behavior, how: IcmpErrors, packet: &Packet) -> 
     if concerns_the_hop_alone(packet) {
         return Err(refuse(DropReason::IcmpUntranslatable));
     }
+    if packet.quoted_source_route() {
+        return Err(refuse(DropReason::SourceRoute));
+    }
     if how == IcmpErrors::Drop {
         return Err(refuse(DropReason::IcmpErrorOff));
     }
@@ -157,10 +159,14 @@ fn kill<A: Address>(realm: &mut Realm<A>, nat: &mut Shared, session: u32) {
 }
 
 /// Rewrites an error from inside as the outside may see it. Its source becomes the mapping's external address also
-/// when an inner router sent it, which has no mapping of its own (RFC 5508 REQ-5).
-fn show_outside<A: Address>(packet: &mut Packet, how: IcmpErrors, external: Endpoint<A>) {
+/// when an inner router sent it, which has no mapping of its own; but where Basic NAT has given that router an address,
+/// its own (RFC 5508 REQ-5c).
+fn show_outside<A: Address>(realm: &mut Realm<A>, packet: &mut Packet, how: IcmpErrors, external: Endpoint<A>) {
     edit_quote(packet, how, |packet| packet.rewrite_quoted_destination(external.to_socket()));
-    packet.rewrite_source(external.to_socket());
+    let sender = A::from_ip(packet.source()).and_then(|sender| realm.pool.address_of(sender));
+    let source = Endpoint { address: sender.unwrap_or(external.address), ..external };
+    packet.rewrite_source(source.to_socket());
+    realm.identification.give(packet);
 }
 
 /// Rewrites an error from outside for the host that sent the quoted packet.

@@ -142,6 +142,12 @@ pub(crate) struct Endpoint<A> {
     pub(crate) port: u16,
 }
 
+impl From<std::net::SocketAddrV4> for Endpoint<Ipv4Addr> {
+    fn from(endpoint: std::net::SocketAddrV4) -> Endpoint<Ipv4Addr> {
+        Endpoint { address: *endpoint.ip(), port: endpoint.port() }
+    }
+}
+
 impl<A: Address> Endpoint<A> {
     /// The endpoint, if it is of this family.
     pub(crate) fn from_socket(endpoint: SocketAddr) -> Option<Endpoint<A>> {

@@ -4,6 +4,8 @@
 //! no thread. Knows nothing of links, routes, hosts, or files, and never sees the name of a preset once it is
 //! resolved to a [`Behavior`].
 
+mod alg;
+mod around;
 pub mod behavior;
 mod classify;
 mod early;
@@ -11,10 +13,12 @@ mod engine;
 mod expiry;
 mod filter;
 mod fragments;
+mod hairpin;
 mod icmp;
 mod identification;
 mod key;
 mod lifetime;
+mod policy;
 mod ports;
 pub mod preset;
 mod realm;

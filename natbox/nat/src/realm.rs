@@ -15,11 +15,14 @@ use natbox_wire::{DropReason, Packet, Protocol, Side as End, Time};
 use rand_pcg::Pcg64Mcg;
 
 use crate::Behavior;
-use crate::behavior::{ExpiryNotify, Hairpin, HairpinFilter, Mapping as MappingRule, SessionAffinity, TranslationKind};
+use crate::behavior::{
+    ExpiryNotify, Mapping as MappingRule, PortConflict, PortOverlap, SessionAffinity, TranslationKind,
+};
 use crate::classify::{Class, Flow, classify};
 use crate::early::Early;
 use crate::filter;
 use crate::filter::Permissions;
+use crate::hairpin::Masks;
 use crate::icmp;
 use crate::identification::Identification;
 use crate::key::{Address, Endpoint, Hash};
@@ -27,7 +30,7 @@ use crate::ports::pool::Pool;
 use crate::record::Opening;
 use crate::short::Short;
 use crate::table::{Aside, Table};
-use crate::tcp::{Entry, HeldSyns, Tcp, Track, answer_to_own};
+use crate::tcp::{Entry, HeldSyns, Tcp, Track};
 use crate::timers::{Side, Timers};
 use crate::udp::Datagrams;
 use crate::uses::Uses;
@@ -72,13 +75,15 @@ pub(crate) struct Realm<A> {
     pub(crate) tracks: Aside<Track>,
     /// What Linux keeps of connections, where its machine follows them.
     pub(crate) entries: Aside<Entry>,
-    /// The short way, where the behaviour has one.
-    pub(crate) short: Option<Short>,
     /// The stages of UDP sessions, where they count.
     pub(crate) datagrams: Aside<Datagrams>,
     /// Who came uninvited.
     pub(crate) early: Early<A>,
     pub(crate) identification: Identification,
+    /// Who hides behind the gateway's address.
+    pub(crate) masks: Masks<A>,
+    /// The short way, where the behaviour has one.
+    pub(crate) short: Option<Short>,
 }
 
 /// One half of a packet's way: the session that it takes.
@@ -110,14 +115,16 @@ impl<A: Address> Realm<A> {
             true => *behavior.mapping.of(protocol),
             false => MappingRule::EndpointIndependent,
         });
-        let table = Table::new(hash.clone(), rules, affinity, Permissions::of(behavior, hash.clone()));
+        let mut table = Table::new(hash.clone(), rules, affinity, Permissions::of(behavior, hash.clone()));
         let basic = behavior.translation == TranslationKind::Basic && !A::unspecified().to_ip().is_ipv6();
         let identification = Identification::new(behavior.ip_id, hash.address(A::unspecified()));
+        table.exclusive =
+            !basic && behavior.ports.overlap == PortOverlap::None && behavior.ports.conflict != PortConflict::Overload;
         let pool = Pool::new(behavior, basic, external, hash.clone());
-        let (datagrams, early) = (Aside::default(), Early::new(hash));
+        let (datagrams, early, masks) = (Aside::default(), Early::new(hash.clone()), Masks::new(hash));
         let (short, syns) = (Short::of(behavior, translates), HeldSyns::default());
         let (tracks, entries) = (Aside::default(), Aside::default());
-        Realm { translates, table, pool, syns, tracks, entries, short, datagrams, early, identification }
+        Realm { translates, table, pool, syns, tracks, entries, short, datagrams, early, masks, identification }
     }
 
     /// A packet from inside.
@@ -126,9 +133,14 @@ impl<A: Address> Realm<A> {
         self.expire(nat, now);
         let flow = match classify(packet, nat.behavior.icmp_query) {
             Ok(Class::Flow(flow)) => flow,
-            Ok(Class::Error) => return verdict(icmp::outbound(self, nat, packet, now)),
+            Ok(Class::Error) => return verdict(self.error_from_inside(nat, packet, now)),
             Err(reason) => return Verdict::Drop(Refusal { answer: icmp::answer_to(reason), ..refuse(reason) }),
         };
+        if self.may_be_for_mask(nat, flow.destination.address)
+            && let Some(answered) = self.answer_mask(nat, packet, flow, now)
+        {
+            return verdict(answered);
+        }
         if self.translates && self.pool.owns(flow.destination.address) {
             return verdict(self.hairpin(nat, packet, flow, now));
         }
@@ -141,6 +153,12 @@ impl<A: Address> Realm<A> {
     /// A packet from outside.
     #[inline]
     pub(crate) fn inbound(&mut self, nat: &mut Shared, packet: &mut Packet, now: Time) -> Verdict {
+        self.inbound_judged(nat, packet, true, now)
+    }
+
+    /// A packet from outside. `judged` says whether the filter has a say: not about what an ALG expects.
+    #[inline(always)]
+    pub(crate) fn inbound_judged(&mut self, nat: &mut Shared, packet: &mut Packet, judged: bool, now: Time) -> Verdict {
         self.expire(nat, now);
         let flow = match classify(packet, nat.behavior.icmp_query) {
             Ok(Class::Flow(flow)) => flow,
@@ -152,10 +170,17 @@ impl<A: Address> Realm<A> {
         {
             return Verdict::Drop(refusal);
         }
-        match self.enter(nat, packet, flow, true, now) {
+        match self.enter(nat, packet, flow, judged, now) {
             Ok(passage) => self.forward(packet, Side::Outside, passage),
             Err(refusal) => self.unsolicited(nat, packet, Side::Outside, flow, refusal, now),
         }
+    }
+
+    /// The external endpoint at which the source of a packet from inside is to be reached, as if it had been sent.
+    pub(crate) fn reserve(&mut self, nat: &mut Shared, packet: &Packet, now: Time) -> Option<Endpoint<A>> {
+        let Ok(Class::Flow(flow)) = classify(packet, nat.behavior.icmp_query) else { return None };
+        let passage = self.leave(nat, packet, flow, now).ok()?;
+        Some(self.table.session(passage.session).external)
     }
 
     /// A packet from one side goes on to the other, with the endpoint that its session gives it.
@@ -174,35 +199,15 @@ impl<A: Address> Realm<A> {
         Verdict::Forward(self.translation(passage))
     }
 
-    /// A packet from inside to one of the NAT's own addresses.
-    #[inline(never)]
-    fn hairpin(&mut self, nat: &mut Shared, packet: &mut Packet, flow: Flow<A>, now: Time) -> Result<Verdict, Refusal> {
-        if *nat.behavior.hairpin.of(flow.protocol) == Hairpin::Off {
-            let answer = answer_to_own(nat, packet, &flow);
-            return Err(Refusal { answer, ..refuse(DropReason::HairpinOff) });
-        }
-        if !icmp::hairpins(&nat.behavior, flow.protocol, packet.is_ipv6()) {
-            return Err(refuse(DropReason::NoMapping));
-        }
-        let sender = self.leave(nat, packet, flow, now)?;
-        let external = self.table.session(sender.session).external;
-        let judged = nat.behavior.hairpin_filter == HairpinFilter::Apply;
-        let flow = flow.leaving_as(external);
-        let receiver = match self.enter(nat, packet, flow, judged, now) {
-            Ok(receiver) => receiver,
-            Err(refusal) => return Ok(self.unsolicited(nat, packet, Side::Inside, flow, refusal, now)),
-        };
-        if *nat.behavior.hairpin.of(flow.protocol) == Hairpin::ExternalSource {
-            external.write(End::Source, packet);
-        }
-        self.identification.give(packet);
-        self.table.session(receiver.session).internal.write(End::Destination, packet);
-        Ok(Verdict::Hairpin { source: self.translation(sender), destination: self.translation(receiver) })
-    }
-
     /// The outbound half: by which external endpoint the packet leaves.
     #[inline(always)]
-    fn leave(&mut self, nat: &mut Shared, packet: &Packet, flow: Flow<A>, now: Time) -> Result<Passage, Refusal> {
+    pub(crate) fn leave(
+        &mut self,
+        nat: &mut Shared,
+        packet: &Packet,
+        flow: Flow<A>,
+        now: Time,
+    ) -> Result<Passage, Refusal> {
         let remote = flow.destination.as_remote(flow.protocol);
         match self.table.find_outbound(flow.protocol, flow.source, remote) {
             Some(session) if flow.protocol == Protocol::Tcp => self.leave_segment(nat, packet, session, flow, now),
@@ -231,6 +236,9 @@ impl<A: Address> Realm<A> {
             self.may_open(nat, flow)?;
         } else if flow.protocol == Protocol::Tcp {
             self.may_begin(nat, flow)?;
+        }
+        if nat.uses.any(Uses::POLICY) {
+            self.may_leave(nat, &flow, remote)?;
         }
         self.admit_session(nat, flow.source, Side::Inside)?;
         let towards = self.towards(nat, flow.protocol, flow.source.address, remote);
@@ -289,7 +297,7 @@ impl<A: Address> Realm<A> {
 
     /// The inbound half: to which internal endpoint the packet goes. `judged` says whether the filter has a say.
     #[inline(always)]
-    fn enter(
+    pub(crate) fn enter(
         &mut self,
         nat: &mut Shared,
         packet: &Packet,
@@ -385,7 +393,7 @@ impl<A: Address> Realm<A> {
 
     /// How a passage is told.
     #[inline(always)]
-    fn translation(&mut self, passage: Passage) -> Translation {
+    pub(crate) fn translation(&mut self, passage: Passage) -> Translation {
         let session = self.table.session(passage.session);
         let (mapping, index) = (session.id, session.mapping_of(passage.session));
         self.table.remember(index);
@@ -418,6 +426,7 @@ impl<A: Address> Realm<A> {
         self.syns.expire(nat, now);
         while let Some(index) = self.table.next_due(now) {
             self.end_due(nat, index, now);
+            self.table.prefetch_next();
         }
     }
 

@@ -77,7 +77,7 @@ impl<A: Address> Realm<A> {
     #[inline(always)]
     pub(crate) fn short_way(&mut self, from: Side, packet: &mut Packet, now: Time) -> Option<Verdict> {
         let plain = self.plain(from, packet)?;
-        if self.table.is_due(now) {
+        if self.table.is_due(now) || self.syns.is_due(now) {
             return None;
         }
         let session = match from {
@@ -94,12 +94,12 @@ impl<A: Address> Realm<A> {
         for (fetched, (from, packet)) in fetched.iter_mut().zip(batch) {
             fetched.plain = self.plain(*from, packet);
             if let Some(plain) = fetched.plain {
-                self.table.touch(plain.from, plain.hash);
+                self.table.prefetch(plain.from, plain.hash);
             }
         }
         for fetched in &mut fetched[..batch.len().min(STAGE)] {
             if let Some(plain) = fetched.plain {
-                fetched.session = self.table.touch_record(plain.from, plain.hash);
+                fetched.session = self.table.prefetch_record(plain.from, plain.hash);
             }
         }
         fetched
@@ -109,7 +109,7 @@ impl<A: Address> Realm<A> {
     #[inline(always)]
     pub(crate) fn short_way_fetched(&mut self, fetched: Fetched<A>, packet: &mut Packet, now: Time) -> Option<Verdict> {
         let (plain, session) = (fetched.plain?, fetched.session);
-        if self.table.is_due(now) {
+        if self.table.is_due(now) || self.syns.is_due(now) {
             return None;
         }
         let is_it = match plain.from {

@@ -52,11 +52,11 @@ mod index;
 mod keys;
 mod look;
 mod plain;
+mod slots;
 #[cfg(test)]
 mod tests;
 
 use natbox_wire::{Protocol, Time};
-use slab::Slab;
 
 use crate::behavior::Mapping as Rule;
 use crate::expiry::Expiry;
@@ -67,6 +67,7 @@ use crate::record::{Mapping, NONE, Opening, Record, Role, mapping as of_mapping,
 pub(crate) use aside::Aside;
 use bunch::Bunches;
 use index::Index;
+use slots::{Chunks, Slots};
 
 /// Records that one table holds at most: 256 MiB of IPv4. Only the filter and the timers limit how many
 /// sessions outsiders may open, so there must be an end.
@@ -74,9 +75,9 @@ pub(crate) const MAX_RECORDS: usize = 1 << 22;
 
 /// Mappings and sessions of one address family.
 pub(crate) struct Table<A> {
-    records: Slab<Record<A>>,
+    records: Slots<Record<A>>,
     /// When each mapping was made, by index: nothing that a packet asks about.
-    created: Vec<Time>,
+    created: Chunks<Time>,
     by_rule: Index,
     behind_rule: Bunches,
     by_endpoint: Index,
@@ -91,6 +92,8 @@ pub(crate) struct Table<A> {
     hash: Hash,
     /// Which remotes share a mapping, by protocol.
     rules: [Rule; 3],
+    /// Whether no two mappings share an external endpoint: then none is sought before another is added.
+    pub(crate) exclusive: bool,
     /// Whether another session takes over when a leading one ends.
     affinity: bool,
     /// The mapping looked at last: whoever asks about a mapping asks about the packet just handled.
@@ -101,8 +104,8 @@ impl<A: Address> Table<A> {
     /// An empty table. `rules` say which remotes share a mapping, by protocol.
     pub(crate) fn new(hash: Hash, rules: [Rule; 3], affinity: bool, permissions: Option<Permissions<A>>) -> Table<A> {
         Table {
-            records: Slab::new(),
-            created: Vec::new(),
+            records: Slots::default(),
+            created: Chunks::default(),
             by_rule: Index::default(),
             behind_rule: Bunches::default(),
             by_endpoint: Index::default(),
@@ -114,6 +117,7 @@ impl<A: Address> Table<A> {
             ends: Aside::default(),
             hash,
             rules,
+            exclusive: false,
             affinity,
             recent: [NONE; 2],
         }
@@ -122,18 +126,18 @@ impl<A: Address> Table<A> {
     /// A session, by its index.
     #[inline(always)]
     pub(crate) fn session(&self, index: u32) -> &Record<A> {
-        &self.records[index as usize]
+        &self.records[index]
     }
 
     #[inline(always)]
     pub(crate) fn session_mut(&mut self, index: u32) -> &mut Record<A> {
-        &mut self.records[index as usize]
+        &mut self.records[index]
     }
 
     /// A mapping, by its index.
     #[inline]
     pub(crate) fn mapping(&self, index: u32) -> &Record<A> {
-        &self.records[index as usize]
+        &self.records[index]
     }
 
     /// The index of a session's mapping.
@@ -150,9 +154,13 @@ impl<A: Address> Table<A> {
     /// Adds a mapping. It ends when its last holder ends, so a session must be opened on it at once.
     pub(crate) fn open_mapping(&mut self, mapping: Mapping<A>) -> u32 {
         let record = Record::of_mapping(&mapping);
-        let index = self.records.insert(record) as u32;
-        self.created.resize(self.created.len().max(index as usize + 1), Time::ZERO);
-        self.created[index as usize] = mapping.created;
+        let index = self.records.insert(record);
+        while self.created.len() <= index as usize {
+            self.created.push(Time::ZERO);
+        }
+        if let Some(created) = self.created.get_mut(index) {
+            *created = mapping.created;
+        }
         self.link_by_rule(index);
         self.link_by_endpoint(index);
         index
@@ -160,14 +168,14 @@ impl<A: Address> Table<A> {
 
     /// Lets the rule name this mapping for no further session.
     pub(crate) fn hide(&mut self, mapping: u32) {
-        self.records[mapping as usize].mapping &= !of_mapping::FINDABLE;
+        self.records[mapping].mapping &= !of_mapping::FINDABLE;
     }
 
     /// Adds a session to a mapping.
     pub(crate) fn open_session(&mut self, opening: Opening<A>) -> u32 {
         let Opening { mapping, remote, tcp, permits, holds, leads, deadline } = opening;
         let index = if self.has_room_for(mapping, remote) { mapping } else { self.add_record(mapping, remote) };
-        let record = &mut self.records[index as usize];
+        let record = &mut self.records[index];
         record.remote = remote;
         record.tcp = tcp;
         record.session = of_session::LIVE;
@@ -211,8 +219,7 @@ impl<A: Address> Table<A> {
             deadline: Time::MAX,
             armed: Time::MAX,
         });
-        let index = index as u32;
-        self.records[mapping as usize].next = index;
+        self.records[mapping].next = index;
         self.set_previous(next, index);
         self.by_internal.insert(self.hash.two(protocol, internal, remote), index);
         self.by_external.insert(self.hash.two(protocol, external, remote), index);
@@ -220,14 +227,14 @@ impl<A: Address> Table<A> {
     }
 
     fn set_previous(&mut self, session: u32, before: u32) {
-        if let Some(Record { role: Role::Further { previous, .. }, .. }) = self.records.get_mut(session as usize) {
+        if let Some(Record { role: Role::Further { previous, .. }, .. }) = self.records.get_mut(session) {
             *previous = before;
         }
     }
 
     /// The session holds its mapping from now on.
     fn hold(&mut self, index: u32) {
-        let record = &mut self.records[index as usize];
+        let record = &mut self.records[index];
         if !record.is(of_session::HOLDS) {
             record.session |= of_session::HOLDS;
             let mapping = record.mapping_of(index);
@@ -237,7 +244,7 @@ impl<A: Address> Table<A> {
 
     /// Changes the number of a mapping's holders; gives the new number.
     fn count_holders(&mut self, mapping: u32, change: i32) -> u32 {
-        match &mut self.records[mapping as usize].role {
+        match &mut self.records[mapping].role {
             Role::Mapping { holders, .. } => {
                 *holders = holders.saturating_add_signed(change);
                 *holders
@@ -249,9 +256,9 @@ impl<A: Address> Table<A> {
     /// A packet from inside has gone through a session for the first time.
     #[inline(never)]
     pub(crate) fn permit(&mut self, index: u32) {
-        self.records[index as usize].session |= of_session::PERMITS;
+        self.records[index].session |= of_session::PERMITS;
         self.hold(index);
-        let record = &self.records[index as usize];
+        let record = &self.records[index];
         if let Some(permissions) = &mut self.permissions {
             permissions.add(record, index);
         }
@@ -268,6 +275,7 @@ impl<A: Address> Table<A> {
 
     /// Removes a mapping and all its sessions.
     pub(crate) fn close_mapping(&mut self, index: u32) -> Mapping<A> {
+        self.prefetch_keys(index);
         while self.mapping(index).next != NONE {
             self.unlink_session(self.mapping(index).next);
         }
@@ -276,21 +284,23 @@ impl<A: Address> Table<A> {
         }
         self.unlink_by_rule(index);
         self.unlink_by_endpoint(index);
-        let record = self.records.remove(index as usize);
-        Mapping {
+        let record = self.mapping(index);
+        let mapping = Mapping {
             protocol: record.protocol,
             internal: record.internal,
             external: record.external,
             towards: record.has(of_mapping::DEPENDENT).then(|| record.towards()),
             findable: record.has(of_mapping::FINDABLE),
             id: record.id,
-            created: self.created[index as usize],
-        }
+            created: self.created(index),
+        };
+        self.records.remove(index);
+        mapping
     }
 
     /// Takes a session out of everything that finds it.
     fn unlink_session(&mut self, index: u32) {
-        let record = &mut self.records[index as usize];
+        let record = &mut self.records[index];
         let (was, role, next) = (record.session, record.role, record.next);
         let (protocol, internal, external, remote) = (record.protocol, record.internal, record.external, record.remote);
         if let Some(permissions) = self.permissions.as_mut().filter(|_| record.permits()) {
@@ -306,8 +316,8 @@ impl<A: Address> Table<A> {
                 record.armed = Time::MAX;
             }
             Role::Further { previous, .. } => {
-                self.records.remove(index as usize);
-                self.records[previous as usize].next = next;
+                self.records.remove(index);
+                self.records[previous].next = next;
                 self.set_previous(next, previous);
                 self.by_internal.remove(self.hash.two(protocol, internal, remote), index);
                 self.by_external.remove(self.hash.two(protocol, external, remote), index);
@@ -323,15 +333,15 @@ impl<A: Address> Table<A> {
     pub(crate) fn lead(&mut self, index: u32) {
         let &Record { protocol, internal, remote, .. } = self.session(index);
         if let Some(former) = self.find_outbound(protocol, internal, remote) {
-            self.records[former as usize].session &= !of_session::LEADS;
+            self.records[former].session &= !of_session::LEADS;
         }
-        self.records[index as usize].session |= of_session::LEADS;
+        self.records[index].session |= of_session::LEADS;
     }
 
     /// Lets the session on the oldest mapping lead.
     fn promote(&mut self, protocol: Protocol, internal: Endpoint<A>, remote: Endpoint<A>) {
         if let Some(index) = self.oldest(protocol, internal, remote) {
-            self.records[index as usize].session |= of_session::LEADS;
+            self.records[index].session |= of_session::LEADS;
         }
     }
 

@@ -18,7 +18,7 @@ pub(crate) use crate::verdict::Side;
 pub(crate) struct Timers {
     udp: Duration,
     /// Where UDP sessions do not all live equally long.
-    pub(crate) stages: Option<Stages>,
+    pub(crate) stages: Option<Box<Stages>>,
     icmp: Duration,
     pub(crate) tcp: Lifetimes,
     /// How long a mapping lives at most.
@@ -34,8 +34,8 @@ impl Timers {
             udp: timeouts.udp,
             // Whoever asks which sessions have seen a reply asks the stages.
             stages: match behavior.exhausted {
-                Exhausted::EvictUnassured => Some(Stages::even_alike(timeouts)),
-                _ => Stages::of(timeouts),
+                Exhausted::EvictUnassured => Some(Box::new(Stages::even_alike(timeouts))),
+                _ => Stages::of(timeouts).map(Box::new),
             },
             icmp: timeouts.icmp,
             tcp: Lifetimes::of(timeouts),

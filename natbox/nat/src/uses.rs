@@ -24,11 +24,13 @@ impl Uses {
     pub(crate) const REFRESH_ON_FILTERED: Uses = Uses(1 << 5);
     /// `refresh_on_error`.
     pub(crate) const REFRESH_ON_ERROR: Uses = Uses(1 << 6);
+    /// An ALG that changes or follows payloads.
+    pub(crate) const PAYLOADS: Uses = Uses(1 << 7);
     /// Anything that a packet refused by the filter may do to the box.
     pub(crate) const UNINVITED: Uses = Uses(Uses::EARLY.0 | Uses::REFRESH_ON_FILTERED.0);
 
     /// What has a say about every packet, also of established sessions.
-    pub(crate) const EVERY_PACKET: Uses = Uses(Uses::AROUND.0 | Uses::POLICY.0 | Uses::BLACKLIST.0);
+    pub(crate) const EVERY_PACKET: Uses = Uses(Uses::AROUND.0 | Uses::BLACKLIST.0);
 
     /// What a behaviour uses.
     pub(crate) fn of(behavior: &Behavior) -> Uses {
@@ -36,6 +38,7 @@ impl Uses {
         let uses = [
             (Uses::AROUND, !behavior.aliases.is_empty() || !behavior.bypass.is_empty()),
             (Uses::POLICY, behavior.outbound != all),
+            (Uses::PAYLOADS, behavior.alg != Behavior::default().alg),
             (Uses::EARLY, behavior.early_inbound != EarlyInbound::Ignore),
             (Uses::BLACKLIST, behavior.early_inbound == EarlyInbound::Blacklist),
             (Uses::ROUTER_SOURCE, behavior.hairpin.all().contains(&&Hairpin::RouterSource)),

@@ -97,7 +97,7 @@ pub enum Output {
 /// What is to be done with a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Forward it to the other side, untouched and unremembered (no translation, no filter).
+    /// Forward it to the other side, untouched (but for aliases) and unremembered: no translation, no filter.
     Pass,
     /// Forward it to the other side; it has been rewritten.
     Forward(Translation),

@@ -1,6 +1,6 @@
 //! RFC 4787 (UDP), requirement by requirement, as far as this NAT claims them.
 //!
-//! Not claimed here: REQ-3a (port classes), REQ-4 (parity), REQ-13 (too big: the gateway's business).
+//! Not claimed here: REQ-13 (too big: the gateway's business).
 
 mod common;
 
@@ -10,7 +10,7 @@ use common::pieces::{Seen, behavior as fragments, cut, datagram, same_datagram};
 use common::*;
 use natbox_nat::behavior::*;
 use natbox_nat::{Behavior, Nat, Side, Verdict};
-use natbox_wire::{DropReason, Time};
+use natbox_wire::{DropReason, Time, Word};
 
 fn mapping(mapping: Mapping) -> Rig {
     Rig::new(Behavior { mapping: mapping.into(), ..Behavior::default() })
@@ -103,6 +103,36 @@ fn req_05_a_mapping_outlives_silence_just_shorter_than_its_timer() {
             assert_eq!(nat.receive(udp(Y1, external)), Err(DropReason::NoMapping));
         }
     }
+}
+
+#[test]
+fn req_05_a_box_with_a_shorter_timer_forgets_earlier() {
+    for seconds in [30, 60, 120] {
+        let timeouts = Timeouts { udp: std::time::Duration::from_secs(seconds), ..Timeouts::default() };
+        let mut nat = Rig::new(Behavior { timeouts, ..Behavior::default() });
+        let external = nat.send(udp(X1, Y1));
+        assert!(nat.wait_seconds(seconds - 1).is_empty());
+        assert_eq!(nat.receive(udp(Y1, external)), Ok(at(X1)));
+        assert_eq!(nat.wait_seconds(1).len(), 1, "packets from outside do not refresh");
+    }
+}
+
+#[test]
+fn req_05a_a_shorter_timer_for_a_well_known_port_concerns_that_remote_port_alone() {
+    let short = std::time::Duration::from_secs(20);
+    let timeouts = Timeouts { udp_ports: vec![(123, short * 2), (53, short)], ..Timeouts::default() };
+    let mut nat = Rig::new(Behavior { timeouts, refresh: Refresh::Both, ..Behavior::default() });
+    for (local, remote, lives) in [(5000, "192.0.2.1:53", 20), (5001, "192.0.2.1:123", 40), (5002, Y1, 300)] {
+        let external = nat.send(udp(format!("10.0.0.2:{local}"), remote));
+        nat.wait_seconds(10);
+        nat.receive(udp(remote, external)).expect("an answer");
+        assert!(nat.wait_seconds(lives - 1).is_empty(), "{remote}");
+        assert_eq!(nat.wait_seconds(1).len(), 1, "{remote}: from the last packet on, whatever its stage");
+    }
+    let external = nat.send(udp(X1, "192.0.2.1:53"));
+    nat.send(udp(X1, Y1));
+    nat.wait_seconds(250);
+    assert_eq!(nat.send(udp(X1, "192.0.2.1:53")), external, "the mapping lives as long as its longest session");
 }
 
 #[test]
@@ -453,4 +483,52 @@ fn one_seed_gives_one_run() {
     };
     assert_eq!(run(1), run(1));
     assert_ne!(run(1), run(2));
+}
+
+#[test]
+fn req_03_two_hosts_on_one_port_towards_one_remote_have_two_endpoints() {
+    for allocation in PortAllocation::ALL {
+        for conflict in [PortConflict::Random, PortConflict::NextFree, PortConflict::OtherAddress] {
+            let mut behavior = Behavior::default();
+            (behavior.ports.allocation, behavior.ports.conflict) = (*allocation, conflict);
+            (behavior.ports.deterministic.first, behavior.ports.range) =
+                (Some([10, 0, 0, 2].into()), (1024..=65_535).into());
+            let mut nat = Rig::new(behavior);
+            let [first, second] = [X1, X2].map(|internal| nat.send(udp(internal, Y1)));
+            assert_ne!(first, second, "{allocation} {conflict}");
+            assert_eq!([first, second].map(|one| nat.receive(udp(Y1, one))), [Ok(at(X1)), Ok(at(X2))]);
+        }
+    }
+}
+
+#[test]
+fn req_03a_system_ports_get_system_ports_and_others_get_others() {
+    // Blocks and deterministic ranges are what they are: their hosts have no other ports.
+    let of_host = [PortAllocation::Block, PortAllocation::Deterministic];
+    for allocation in PortAllocation::ALL.iter().filter(|one| !of_host.contains(one)) {
+        let mut behavior = Behavior::default();
+        behavior.ports.allocation = *allocation;
+        let mut nat = Rig::new(behavior);
+        for host in 2..42 {
+            let [system, other] = [500, 5000].map(|port| nat.send(udp(format!("10.0.0.{host}:{port}"), Y1)).port());
+            assert!((1..=1023).contains(&system) && other >= 1024, "{allocation}: {system} {other}");
+        }
+    }
+}
+
+#[test]
+fn req_04_parity_is_kept_where_the_rule_says_so() {
+    for allocation in PortAllocation::ALL {
+        let mut behavior = Behavior::default();
+        behavior.ports = Ports { allocation: *allocation, parity: PortParity::Preserve, ..behavior.ports };
+        behavior.ports.deterministic.first = Some([10, 0, 0, 2].into());
+        (behavior.ports.range, behavior.ports.conflict) = ((1024..=65_535).into(), PortConflict::NextFree);
+        let mut nat = Rig::new(behavior);
+        for port in
+            (5000..5060).chain(5000..5060).zip(0..).map(|(port, turn)| format!("10.0.0.{}:{port}", 2 + turn / 60))
+        {
+            let external = nat.send(udp(&port, Y1));
+            assert_eq!(external.port() % 2, at(&port).port() % 2, "{allocation} {port}");
+        }
+    }
 }

@@ -328,6 +328,24 @@ fn with_options(packet: &Packet, words: u8) -> Packet {
     Packet::parse(with_right_ip_checksum(bytes)).expect("a packet")
 }
 
+#[test]
+fn section_7_3_no_error_that_quotes_a_source_route_goes_through() {
+    let mut nat = Rig::new(Behavior::default());
+    let mut sent = udp(X1, Y1);
+    nat.outbound(&mut sent);
+    for (option, passes) in [(131, false), (137, false), (7, true)] {
+        let mut quote = sent.bytes().to_vec();
+        quote.splice(20..20, [1, option, 7, 4, 0, 0, 0, 0]);
+        (quote[0], quote[3]) = (0x47, quote[3] + 8);
+        let quote = with_right_ip_checksum(quote);
+        let verdict = nat.inbound(&mut raw_error(ROUTER, &sent, [11, 0], [0; 4], &quote));
+        match passes {
+            true => assert!(forwarded(verdict).quoted),
+            false => assert_eq!(dropped(verdict), DropReason::SourceRoute),
+        }
+    }
+}
+
 prop_compose! {
     /// A packet of a session of X1's, as X1 sends it: any transport, IHL 5 to 15, with or without a UDP checksum.
     fn any_sent()(
@@ -539,5 +557,58 @@ fn rfc7857_req_12_hairpinned_errors_pass_for_every_protocol_that_hairpins() {
         assert_eq!((told.source(), told.destination()), (second.ip(), ip("10.0.0.2")), "an inner router is hidden");
         assert_eq!(quoted_packet(&told).bytes(), sent.bytes());
         assert!(matches!(told.transport(), Transport::IcmpError(IcmpError::PortUnreachable)));
+    }
+}
+
+#[test]
+fn req_08_a_flow_without_a_port_is_prohibited_and_no_live_session_is_stolen() {
+    let mut behavior = Behavior::default();
+    behavior.ports.range = (4000..=4000).into();
+    let mut rig = Rig::new(behavior);
+    let external = rig.send(udp(X1, Y1));
+    let mut second = udp(X2, Y1);
+    let Verdict::Drop(refusal) = rig.outbound(&mut second) else { panic!("no port is left") };
+    assert_eq!(refusal.answer, Some(natbox_nat::Answer::Icmp(natbox_wire::IcmpError::AdminProhibited)));
+    assert_eq!(rig.receive(udp(Y1, external)), Ok(at(X1)));
+}
+
+/// Basic NAT, where alice and bob have spoken, alice first.
+fn basic(filtering: Filtering) -> Rig {
+    let translation = TranslationKind::Basic;
+    let behavior = Behavior { translation, filtering: filtering.into(), ip_id: IpId::Copy, ..Behavior::default() };
+    let mut nat = Rig::with_addresses(behavior, &["198.51.100.1", "198.51.100.2", "198.51.100.3"]);
+    assert_eq!(nat.send(ping(X1, "192.0.2.1")), at("198.51.100.1:5000"));
+    assert_eq!(nat.send(ping(X2, "192.0.2.1")), at("198.51.100.2:5000"));
+    nat
+}
+
+#[test]
+fn req_07_and_rfc7857_req_12_basic_nat_hairpins_queries_and_their_replies() {
+    let mut nat = basic(Filtering::EndpointIndependent);
+    let mut request = ping("10.0.0.2:77", "198.51.100.2");
+    assert!(matches!(nat.outbound(&mut request), Verdict::Hairpin { .. }));
+    assert_eq!((request.source_endpoint(), request.destination_endpoint()), (at("198.51.100.1:77"), at("10.0.0.3:77")));
+    let mut reply = pong("10.0.0.3", at("198.51.100.1:77"));
+    assert!(matches!(nat.outbound(&mut reply), Verdict::Hairpin { .. }));
+    assert_eq!((reply.source_endpoint(), reply.destination_endpoint()), (at("198.51.100.2:77"), at("10.0.0.2:77")));
+}
+
+#[test]
+fn req_07_a_hairpinned_query_is_filtered_as_any_other_packet() {
+    let mut nat = basic(Filtering::AddressDependent);
+    assert!(nat.hairpin(ping("10.0.0.2:77", "198.51.100.2")).is_err(), "bob has not spoken to alice");
+}
+
+#[test]
+fn req_05c_behind_basic_nat_a_router_with_an_address_of_its_own_speaks_from_it() {
+    for (router, spoken, source) in [("10.0.0.254", false, "198.51.100.1"), ("10.0.0.3", true, "198.51.100.2")] {
+        let mut nat = basic(Filtering::EndpointIndependent);
+        let mut came = pong("192.0.2.1", at("198.51.100.1:5000"));
+        let outside = came.clone();
+        forwarded(nat.inbound(&mut came));
+        let mut told = error(router, &came);
+        forwarded(nat.outbound(&mut told));
+        assert_eq!(told.source(), ip(source), "spoken: {spoken}");
+        assert_eq!(quoted_packet(&told).bytes(), outside.bytes());
     }
 }

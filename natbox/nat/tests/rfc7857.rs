@@ -452,6 +452,17 @@ fn linux_drops_what_the_state_of_a_connection_does_not_allow() {
 }
 
 #[test]
+fn what_linux_takes_for_invalid_reaches_the_box_which_may_reset_it() {
+    let unsolicited_syn = UnsolicitedSyn::RstNow;
+    let mut nat = Rig::new(Behavior { unsolicited_syn, tcp_window: TcpWindow::Strict, ..linux() });
+    let external = numbered(&mut nat);
+    let refusal = nat.refused(segment(Y1, external, ACK, 90_000, 101, 0)).expect_err("out of the window");
+    assert_eq!((refusal.reason, refusal.answer), (DropReason::OutOfWindow, Some(Answer::Reset)));
+    let refusal = nat.refused(segment(Y1, external, SYN, 501, 0, 0)).expect_err("established");
+    assert_eq!((refusal.reason, refusal.answer), (DropReason::InvalidSegment, Some(Answer::Reset)));
+}
+
+#[test]
 fn linux_forgets_and_begins_anew_what_the_inside_has_reset_or_a_fin_has_closed_and_nothing_else() {
     let ended_after = |flags: &[TcpFlags], by_inside: bool| {
         let mut nat = Rig::new(linux());
@@ -535,4 +546,79 @@ fn req_06_a_tcp_mapping_admits_no_udp() {
     let mut nat = Rig::new(Behavior::default());
     let external = nat.send(tcp(X1, Y1, SYN));
     assert_eq!(nat.receive(udp(Y1, external)), Err(DropReason::NoMapping));
+}
+
+#[test]
+fn req_07_packets_that_the_filter_refuses_do_not_keep_a_mapping_alive() {
+    let behavior = Behavior {
+        filtering: Filtering::AddressAndPortDependent.into(),
+        refresh: Refresh::Both,
+        unsolicited_syn: UnsolicitedSyn::Drop,
+        ..Behavior::default()
+    };
+    let mut nat = Rig::new(behavior);
+    let (of_udp, of_tcp) = (nat.send(udp(X1, Y1)), nat.send(tcp(X1, Y1, SYN)));
+    for _ in 0..3 {
+        nat.wait_seconds(60);
+        assert_eq!(nat.receive(udp(Y2, of_udp)), Err(DropReason::Filtered));
+        assert_eq!(nat.receive(tcp(Y2, of_tcp, SYN)), Err(DropReason::Filtered));
+    }
+    nat.wait_seconds(60);
+    assert_eq!(nat.nat.mappings().len(), 1, "four minutes for TCP that is being opened");
+    nat.wait_seconds(60);
+    assert_eq!(nat.nat.mappings(), [], "five for UDP");
+}
+
+#[test]
+fn req_03_a_port_may_be_shared_between_remotes_and_never_towards_one() {
+    let mut behavior = Behavior::default();
+    (behavior.ports.allocation, behavior.ports.overlap) = (PortAllocation::Preserve, PortOverlap::ByDestination);
+    let mut nat = Rig::new(behavior);
+    assert_eq!(nat.send(udp(X1, Y1)), nat.send(udp(X2, Y2)));
+    assert_ne!(nat.send(udp(X1, "192.0.2.9:1")), nat.send(udp(X2, "192.0.2.9:1")));
+}
+
+#[test]
+fn req_04_a_pair_whose_address_is_full_gets_nothing_unless_it_may_spill_over() {
+    for (rule, spills) in [(PoolExhausted::Drop, false), (PoolExhausted::OtherAddress, true)] {
+        let mut behavior = Behavior { pool_exhausted: rule, ..Behavior::default() };
+        behavior.ports.range = (4000..=4000).into();
+        let mut nat = Rig::with_addresses(behavior, &["198.51.100.1", "198.51.100.2"]);
+        for protocol in [natbox_wire::Protocol::Udp, natbox_wire::Protocol::Tcp] {
+            nat.send(packet(protocol, at(X1), at(Y1), SYN));
+            let mut second = packet(protocol, at("10.0.0.2:5001"), at(Y1), SYN);
+            let verdict = nat.outbound(&mut second);
+            assert_eq!(matches!(verdict, natbox_nat::Verdict::Forward(_)), spills, "{rule} {protocol:?}");
+        }
+    }
+}
+
+#[test]
+fn req_08_parity_may_be_kept_or_let_go() {
+    let ports = |parity| {
+        let mut behavior = Behavior::default();
+        behavior.ports.parity = parity;
+        let mut nat = Rig::new(behavior);
+        (0..40).filter(|port| nat.send(udp(format!("10.0.0.2:{}", 5000 + port), Y1)).port() % 2 == port % 2).count()
+    };
+    assert_eq!(ports(PortParity::Preserve), 40);
+    assert!(ports(PortParity::Ignore) < 35);
+}
+
+#[test]
+fn req_09_ports_are_unpredictable_also_where_they_were_to_be_preserved() {
+    let ports = |allocation, parity| {
+        let mut behavior = Behavior::default();
+        behavior.ports = Ports { allocation, parity, ..behavior.ports };
+        let mut nat = Rig::new(behavior);
+        (2..102).map(|host| nat.send(udp(format!("10.0.0.{host}:5000"), Y1)).port()).collect::<Vec<u16>>()
+    };
+    for allocation in [PortAllocation::Random, PortAllocation::Preserve] {
+        for parity in [PortParity::Ignore, PortParity::Preserve] {
+            let given = ports(allocation, parity);
+            let steps = given.windows(2).map(|pair| pair[1].wrapping_sub(pair[0]));
+            assert!(steps.collect::<std::collections::BTreeSet<u16>>().len() > 95, "{allocation} {parity}");
+            assert_eq!(given[0] == 5000, allocation == PortAllocation::Preserve, "preserved where it is free");
+        }
+    }
 }

@@ -11,6 +11,7 @@ mod fragment;
 pub mod icmp;
 mod layout;
 pub mod packet;
+mod payload;
 mod plain;
 mod quote;
 pub mod reason;

@@ -25,12 +25,14 @@ crate::words! {
         NoRoute = "no-route", "no route to the destination";
         PrivateDestination = "private-destination", "a private destination (RFC 1918, RFC 4193, RFC 6598) in the public core, where it means nothing";
         TtlExpired = "ttl-expired", "the time to live, or hop limit, ran out";
+        ClientIsolation = "client-isolation", "the local network lets its clients reach nobody but the gateway";
         NoNeighbour = "no-neighbour", "nobody on the local network has this address";
         // NATs and firewalls.
         NoMapping = "no-mapping", "nothing inside has this external endpoint";
         Filtered = "filtered", "the mapping exists, but the filter refuses this remote";
         EarlyInbound = "early-inbound", "the remote came before the inside sent to it, and the box keeps what that opened for itself";
         Blacklisted = "blacklisted", "the source has come uninvited before, and is refused for a while";
+        OverlappingRealms = "overlapping-realms", "the box's outside has addresses of its inside, and the box cannot tell the two apart";
         OutboundBlocked = "outbound-blocked", "the firewall lets nothing of this protocol, or to this port, leave";
         PortsExhausted = "ports-exhausted", "no free external port for a new mapping";
         PortTaken = "port-taken", "the internal port is taken on the external address, and this NAT gives out no other";

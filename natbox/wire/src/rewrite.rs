@@ -186,7 +186,7 @@ pub(crate) fn mend(bytes: &mut [u8], at: usize, change: Change) -> Change {
 
 /// A UDP checksum of 0 means that there is none, and stays; a computed 0 is written 0xFFFF (RFC 768).
 #[inline(always)]
-fn mend_udp(bytes: &mut [u8], at: usize, change: Change) -> Change {
+pub(crate) fn mend_udp(bytes: &mut [u8], at: usize, change: Change) -> Change {
     let old = array::<2>(bytes, at);
     if old == [0, 0] {
         return Change::default();

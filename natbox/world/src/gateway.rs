@@ -9,6 +9,7 @@
 
 mod outputs;
 mod owed;
+mod realms;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -53,8 +54,12 @@ impl Gateway {
     }
 
     fn outbound(&mut self, fabric: &Fabric, packet: &mut Packet, now: Time) -> Step {
-        if fabric.interface(self.inside).owns(packet.destination()) || self.is_own_outside(fabric, packet) {
+        let own = fabric.interface(self.inside).owns(packet.destination()) && !self.nat.is_hairpin_answer(packet);
+        if own || self.is_own_outside(fabric, packet) {
             return self.local(packet, now);
+        }
+        if let Err(reason) = self.check_realms(fabric) {
+            return Step::silent(Outcome::Dropped(reason));
         }
         let hop = match self.hop_outside(fabric, packet) {
             Ok(hop) => hop,
@@ -69,15 +74,6 @@ impl Gateway {
         self.count_hop(packet);
         let verdict = self.nat.outbound(packet, now);
         self.leaves(fabric, verdict, hop, endpoints, packet, now)
-    }
-
-    /// Where a packet from inside goes outside. `None` for an external address of this NAT: such a packet is turned round
-    /// and never meets the outside network.
-    fn hop_outside(&self, fabric: &Fabric, packet: &Packet) -> Result<Option<Hop>, DropReason> {
-        match self.nat.external().contains(&packet.destination()) {
-            true => Ok(None),
-            false => fabric.next_hop(self.outside, packet.destination()).map(Some),
-        }
     }
 
     /// As [`Gateway::leaves`], for a packet that was held: what its way was by then has been forgotten.
@@ -125,6 +121,9 @@ impl Gateway {
     }
 
     fn inbound(&mut self, fabric: &Fabric, packet: &mut Packet, now: Time) -> Step {
+        if let Err(reason) = self.check_realms(fabric) {
+            return Step::silent(Outcome::Dropped(reason));
+        }
         let endpoints = Endpoints::of(packet);
         let verdict = self.nat.inbound(packet, now);
         self.enters(fabric, verdict, endpoints, packet, now)

@@ -56,6 +56,8 @@ pub(crate) enum Kind {
         gateway: Option<InterfaceId>,
         /// Everybody, in the order of attaching.
         attached: Vec<InterfaceId>,
+        /// Whether nobody reaches anybody but the gateway.
+        isolated: bool,
     },
 }
 
@@ -136,6 +138,21 @@ impl Fabric {
         }
     }
 
+    /// Lets nobody on a local network reach anybody but the gateway.
+    pub(crate) fn isolate(&mut self, network: NetworkId) {
+        if let Kind::Lan { isolated, .. } = &mut self.network_mut(network).kind {
+            *isolated = true;
+        }
+    }
+
+    /// Whether the switch carries a packet for everybody from one attachment to another.
+    pub(crate) fn joins(&self, from: InterfaceId, to: InterfaceId) -> bool {
+        match self.network(self.interface(from).network).kind {
+            Kind::Lan { gateway, isolated, .. } => !isolated || [Some(from), Some(to)].contains(&gateway),
+            Kind::Core { .. } => true,
+        }
+    }
+
     /// Leads a prefix to an interface of this network.
     pub(crate) fn add_route(&mut self, network: NetworkId, prefix: IpNet, via: InterfaceId) {
         self.network_mut(network).routes.add(prefix, via);
@@ -155,7 +172,7 @@ impl Fabric {
     pub(crate) fn next_hop(&self, from: InterfaceId, destination: IpAddr) -> Result<Hop, DropReason> {
         let interface = self.interface(from);
         let network = self.network(interface.network);
-        let Kind::Lan { gateway, .. } = network.kind else {
+        let Kind::Lan { gateway, isolated, .. } = network.kind else {
             return Ok(Hop::ToCore(from));
         };
         if interface.is_group(destination) {
@@ -167,6 +184,9 @@ impl Fabric {
             None => gateway,
         };
         match to {
+            Some(to) if to != from && isolated && ![Some(from), Some(to)].contains(&gateway) => {
+                Err(DropReason::ClientIsolation)
+            }
             Some(to) if to != from => Ok(Hop::Across { from, to: Some(to) }),
             _ => Err(DropReason::NoNeighbour),
         }
@@ -250,7 +270,7 @@ impl Interface {
             || self.addresses.iter().any(|own| own.broadcast() == Some(destination))
     }
 
-    fn is_on_link(&self, destination: IpAddr) -> bool {
+    pub(crate) fn is_on_link(&self, destination: IpAddr) -> bool {
         self.addresses.iter().any(|own| own.is_on_link(destination))
     }
 }

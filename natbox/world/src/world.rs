@@ -96,7 +96,15 @@ impl World {
 
     /// A local network: a switch. It has no address, takes nothing from the TTL, and stands in no note.
     pub fn lan(&mut self, name: &str) -> NetworkId {
-        self.state.borrow_mut().fabric.add_network(name, Kind::Lan { gateway: None, attached: Vec::new() })
+        self.state
+            .borrow_mut()
+            .fabric
+            .add_network(name, Kind::Lan { gateway: None, attached: Vec::new(), isolated: false })
+    }
+
+    /// Isolates the clients of a local network, as access points do: nobody reaches anybody there but the gateway.
+    pub fn isolate(&mut self, network: NetworkId) {
+        self.state.borrow_mut().fabric.isolate(network);
     }
 
     /// A gateway with a NAT. All addresses of `outside` are external addresses; the first gateway attached to a
@@ -104,7 +112,8 @@ impl World {
     pub fn gateway(&mut self, name: &str, outside: Attachment, inside: Attachment, behavior: Arc<Behavior>) -> NodeId {
         let state = &mut *self.state.borrow_mut();
         let external: Vec<IpAddr> = outside.addresses.iter().map(|own| own.address).collect();
-        let nat = Nat::new(behavior, &external, stream(state.seed, &["nat/", name, "/ports"]));
+        let mut nat = Nat::new(behavior, &external, stream(state.seed, &["nat/", name, "/ports"]));
+        nat.set_inside(&inside.addresses.iter().map(|own| own.address).collect::<Vec<IpAddr>>());
         let node = state.next_node();
         let outside = state.fabric.attach(node, outside, state.seed);
         let inside = state.fabric.attach(node, inside, state.seed);

@@ -22,7 +22,9 @@ pub(crate) fn internal(flow: usize) -> SocketAddr {
 }
 
 pub(crate) fn datagram(source: SocketAddr, destination: SocketAddr) -> Packet {
-    build::udp(source, destination, IpFields::default(), &[7; 64]).expect("a datagram")
+    // As Linux sends it: it may not be fragmented, so that the box need not give it an identification.
+    let fields = IpFields { dont_fragment: true, ..IpFields::default() };
+    build::udp(source, destination, fields, &[7; 64]).expect("a datagram")
 }
 
 /// A NAT with so many mappings, and each one's external endpoint.

@@ -41,6 +41,8 @@ const MAX_PACKET_BYTES: usize = 65_535;
 pub(crate) trait Road {
     /// Takes the road of a packet that is whole, or a first fragment.
     fn travel(&mut self, from: Side, packet: &mut Packet, now: Time) -> Verdict;
+    /// Gives a first fragment from inside, which has its external source, the identification of its datagram.
+    fn identify(&mut self, first: &mut Packet);
     /// A number for a packet that is held.
     fn hold(&mut self) -> HoldId;
     /// Where outputs go.
@@ -117,7 +119,11 @@ impl Fragments {
     /// A fragment that has come before. What has gone through goes through again, as on a link that duplicates.
     fn again(&mut self, road: &mut impl Road, serial: u64, coming: &Coming<'_>, packet: &mut Packet) -> Verdict {
         match self.cache.decision(serial) {
-            Decision::Open(_) if coming.is_first() => road.travel(coming.key.from, packet, coming.now),
+            Decision::Open(way) if coming.is_first() => {
+                let verdict = road.travel(coming.key.from, packet, coming.now);
+                identify(way, packet);
+                verdict
+            }
             Decision::Open(way) => follow(way, packet),
             Decision::Refused(refusal) => Verdict::Drop(refusal),
             Decision::Waiting => drop(DropReason::FragmentRepeated),
@@ -127,6 +133,9 @@ impl Fragments {
     /// The first fragment decides for all; those that were held follow it.
     fn lead(&mut self, road: &mut impl Road, serial: u64, coming: &Coming<'_>, packet: &mut Packet) -> Verdict {
         let verdict = road.travel(coming.key.from, packet, coming.now);
+        if matches!((coming.key.from, verdict), (Side::Inside, Verdict::Forward(_) | Verdict::Hairpin { .. })) {
+            road.identify(packet);
+        }
         let Some(decision) = decision(verdict, packet) else { return verdict };
         self.cache.decide(serial, decision);
         let held = self.cache.take_held(serial);
@@ -270,10 +279,15 @@ fn decision(verdict: Verdict, first: &Packet) -> Option<Decision> {
 fn follow(way: Way, packet: &mut Packet) -> Verdict {
     packet.rewrite_source(SocketAddr::new(way.source, 0));
     packet.rewrite_destination(SocketAddr::new(way.destination, 0));
+    identify(way, packet);
+    way.verdict
+}
+
+/// All fragments of a datagram have one identification.
+fn identify(way: Way, packet: &mut Packet) {
     if let Some(identification) = way.identification.filter(|known| packet.identification() != Some(*known)) {
         packet.rewrite_identification(identification);
     }
-    way.verdict
 }
 
 /// The sender is told once.

@@ -50,16 +50,16 @@ impl<A: Address> Keys<'_, A> {
 
     /// F of RFC 6056: of the internal address and the remote.
     fn offset(&self) -> u32 {
-        self.hash.two(self.protocol, self.host(), self.remote) as u32
+        mixed(self.hash.two(self.protocol, self.host(), self.remote))
     }
 
     /// G of RFC 6056: another hash of the same.
     fn row(&self) -> u32 {
-        self.hash.two(self.protocol, self.remote, self.host()) as u32
+        mixed(self.hash.two(self.protocol, self.remote, self.host()))
     }
 
     fn internal(&self) -> u32 {
-        self.hash.one(self.protocol, self.internal) as u32
+        mixed(self.hash.one(self.protocol, self.internal))
     }
 }
 
@@ -236,6 +236,14 @@ impl<R: Rng> Choice<'_, R> {
     fn draw(&mut self) -> u32 {
         scaled(self.random.next_u32(), self.candidates.count())
     }
+}
+
+/// The 32 bits of a hash that stand for it where a number below a bound is made of it. The hash is made for tables, and
+/// its bits are not all alike; the mixing is that of SplitMix64.
+pub(crate) fn mixed(hash: u64) -> u32 {
+    let hash = (hash ^ hash >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    let hash = (hash ^ hash >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
+    (hash ^ hash >> 31) as u32
 }
 
 /// A number of 32 bits scaled to one below `count`.

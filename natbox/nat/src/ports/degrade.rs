@@ -1,6 +1,6 @@
 //! Hosts whose port was taken, and boxes that treat them worse from then on (RFC 4787 REQ-11 forbids such boxes).
 //!
-//! Each time that a host's port cannot be preserved its mapping and filtering behaviour goes one level down, to the last
+//! Each time that a host's port cannot be preserved because another host has it, its mapping and filtering behaviour goes one level down, to the last
 //! that there is. It stays there while the box remembers the host. Sessions that it has go on as they are.
 
 use natbox_wire::Protocol;

@@ -11,9 +11,10 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use crate::behavior::{self, DeterministicAlgorithm as Algorithm, PortAllocation, PortRanges};
+use crate::behavior::{self, DeterministicAlgorithm as Algorithm, PortAllocation, PortParity, PortRanges};
 use crate::key::{Address, Endpoint, Hash};
 use crate::ports::candidates::Candidates;
+use crate::ports::choose::mixed;
 use crate::ports::set::Parity;
 
 /// The arithmetic, over numbers: hosts, addresses and ports are counted from 0.
@@ -29,8 +30,8 @@ pub(crate) struct Arithmetic {
     algorithm: Algorithm,
     hash: Hash,
     usable: Candidates,
-    /// Ports of an address that belong to nobody.
-    pub(crate) dynamic: Candidates,
+    /// Ports of an address that belong to nobody, for even internal ports and for odd ones.
+    dynamic: [Candidates; 2],
     /// Ports that one host may use in all.
     pub(crate) most: u32,
 }
@@ -61,9 +62,18 @@ impl Arithmetic {
             algorithm: rules.algorithm,
             hash: hash.clone(),
             usable,
-            dynamic: Candidates::new(&dynamic, Parity::Any),
+            dynamic: match ports.parity {
+                PortParity::Ignore => [Parity::Any; 2],
+                PortParity::Preserve => [Parity::Even, Parity::Odd],
+            }
+            .map(|parity| Candidates::new(&dynamic, parity)),
             most: rules.max_ports.unwrap_or(per_host),
         })
+    }
+
+    /// The dynamic ports that an internal port may get.
+    pub(crate) fn dynamic(&self, internal: u16) -> &Candidates {
+        &self.dynamic[usize::from(internal % 2)]
     }
 
     /// The number of an internal address; `None` if it has no ports of its own.
@@ -128,7 +138,7 @@ impl Arithmetic {
         let (mut left, mut right) = (number >> half, number & mask);
         for turn in 0..4 {
             let round = if inverse { 3 - turn } else { turn };
-            let key = |half: u32| self.hash.number(half, Ipv4Addr::from_bits(round)) as u32 & mask;
+            let key = |half: u32| mixed(self.hash.number(half, Ipv4Addr::from_bits(round))) & mask;
             (left, right) = match inverse {
                 false => (right, left ^ key(right)),
                 true => (right ^ key(left), left),
@@ -178,8 +188,8 @@ impl PortPlan {
 
     /// The ports of each external address that are dealt out as they are needed.
     pub fn dynamic(&self) -> PortRanges {
-        let all = &self.arithmetic.dynamic;
-        PortRanges::new((0..all.count()).filter_map(|index| all.at(index)).map(|port| port..=port))
+        let all = self.arithmetic.dynamic.iter().flat_map(|some| (0..some.count()).filter_map(|index| some.at(index)));
+        PortRanges::new(all.map(|port| port..=port))
     }
 }
 

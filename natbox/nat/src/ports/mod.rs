@@ -11,7 +11,8 @@
 //!         candidates    which ports may be given to an internal one: range, class, parity
 //!         set           which are taken
 //!       blocks        ports by the block
-//!       deterministic ports by arithmetic (RFC 7422)
+//!       planned       ports by arithmetic, which is that of
+//!         deterministic (RFC 7422)
 //!       reserve       ports kept for the one above
 //!       quarantine    ports kept from everybody for a while
 //!       evict         mappings in the order in which they would end
@@ -27,6 +28,7 @@ mod evict;
 mod giveway;
 mod hosts;
 mod open;
+mod planned;
 pub(crate) mod pool;
 mod quarantine;
 mod reserve;

@@ -10,6 +10,7 @@ use crate::behavior::{Exhausted, PortAllocation};
 use crate::classify::Flow;
 use crate::key::{Address, Endpoint};
 use crate::ports::evict::Candidate;
+use crate::ports::quarantine::Waiting;
 use crate::ports::share::other;
 use crate::ports::take::{Ask, Grant, InUse, Miss};
 use crate::realm::{Realm, Shared, refuse};
@@ -30,6 +31,11 @@ struct Known<'a, A> {
 impl<A: Address> InUse<A> for Known<'_, A> {
     fn is_mapped(&self, external: Endpoint<A>) -> bool {
         self.table.find_endpoint(self.protocol, external).is_some()
+    }
+
+    fn is_anothers(&self, external: Endpoint<A>, internal: A) -> bool {
+        let mapping = self.table.find_endpoint(self.protocol, external);
+        mapping.is_some_and(|index| self.table.mapping(index).internal.address != internal)
     }
 
     fn is_used(&self, external: Endpoint<A>) -> bool {
@@ -221,6 +227,13 @@ impl<A: Address> Realm<A> {
             let sessions = self.counted_sessions(nat, index);
             self.pool.keep(mapping.protocol, mapping.internal.address, mapping.external, sessions);
         }
+    }
+
+    /// What outlives a reboot: the ports that rest.
+    pub(crate) fn resting(self, nat: &Shared) -> Vec<Waiting<A>> {
+        let Realm { table, pool, translates, .. } = self;
+        let mapped = table.mappings().filter(|_| translates).map(|(_, mapping)| (mapping.protocol, mapping.external));
+        pool.into_resting(&nat.behavior, mapped)
     }
 
     /// Ends a session so that another may take its place in the table.

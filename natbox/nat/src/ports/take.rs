@@ -10,14 +10,10 @@ use crate::Behavior;
 use crate::behavior::{IcmpIdentifier, PoolExhausted, Pooling, PortAllocation, PortClass, PortConflict, PortCounter};
 use crate::key::{Address, Endpoint};
 use crate::ports::blocks::Wanted;
-use crate::ports::choose::{Choice, Free, Keys, scaled};
-use crate::ports::deterministic::Arithmetic;
+use crate::ports::choose::{Choice, Free, Keys, mixed, scaled};
 use crate::ports::hosts::place;
 use crate::ports::pool::{External, Pool, Ports, Traits};
 use crate::ports::set::PortSet;
-
-/// Random tries among a host's own ports before they are searched one by one.
-const TRIES: u32 = 8;
 
 /// Who asks for an external endpoint.
 pub(crate) struct Ask<A> {
@@ -33,6 +29,8 @@ pub(crate) struct Ask<A> {
 pub(crate) trait InUse<A> {
     /// Whether a mapping of the asking protocol is on it.
     fn is_mapped(&self, external: Endpoint<A>) -> bool;
+    /// Whether a mapping of another host is on it.
+    fn is_anothers(&self, external: Endpoint<A>, internal: A) -> bool;
     /// Whether a session, or the box itself, uses it towards the asking remote.
     fn is_used(&self, external: Endpoint<A>) -> bool;
     /// Whether the box itself does.
@@ -75,7 +73,7 @@ impl<A: Address> Pool<A> {
         let granted = match self.wished(ask, table) {
             Some(external) => Ok(Grant { external, overrides: false }),
             None if self.traits.basic => self.take_address(ask),
-            None if self.plan.is_some() => self.take_own(ask, random, table),
+            None if self.plan.is_some() => self.take_planned(ask, behavior, random, table),
             None => self.take_somewhere(ask, behavior, random, table),
         };
         let Ok(grant) = granted else {
@@ -153,11 +151,11 @@ impl<A: Address> Pool<A> {
                 self.turn = turn + 1;
                 turn
             }
-            Pooling::HashSource => scaled(self.hash.address(host.address) as u32, count),
+            Pooling::HashSource => scaled(mixed(self.hash.address(host.address)), count),
             Pooling::HashSourceDestination => {
                 // The protocol does not count: one host's TCP and UDP towards one remote leave alike.
                 let remote = Endpoint { port: 0, ..ask.remote };
-                scaled(self.hash.two(Protocol::Udp, host, remote) as u32, count)
+                scaled(mixed(self.hash.two(Protocol::Udp, host, remote)), count)
             }
         };
         index as usize
@@ -182,7 +180,8 @@ impl<A: Address> Pool<A> {
                 let address = self.externals[index].address;
                 return Ok(Grant { external: Endpoint { address, port: wanted }, overrides: false });
             }
-            if self.traits.counts_conflicts {
+            let external = Endpoint { address: self.externals[index].address, port: wanted };
+            if self.traits.counts_conflicts && table.is_anothers(external, ask.internal.address) {
                 self.hosts.meet(ask.internal.address).more().conflicts += 1;
             }
             // The rule for conflicts is one of ports; a taken identifier gets a random one.
@@ -281,62 +280,10 @@ impl<A: Address> Pool<A> {
         }
     }
 
-    /// A port of the host's own by arithmetic, or a dynamic one when those are used up (RFC 7422 section 2.3).
-    fn take_own(&mut self, ask: &Ask<A>, random: &mut impl Rng, table: &impl InUse<A>) -> Result<Grant<A>, Miss> {
-        let Some(plan) = &self.plan else { return Err(Miss::Full) };
-        let (set, of) = (self.place(ask.protocol), place(ask.protocol));
-        let is_free = |external: Endpoint<A>| {
-            let index = self.index(external.address)?;
-            let taken = self.externals[index].ports[set].as_ref().is_some_and(|set| set.taken.contains(external.port));
-            let shared = self.traits.by_destination && table.is_mapped(external) && !table.is_used(external);
-            let is_free = shared || !taken && !table.is_occupied(external);
-            (is_free && self.choices.suits(ask.internal.port, external.port)).then_some(external)
-        };
-        let endpoint = |(address, port): (u32, u16)| {
-            let address = self.externals.get(address as usize)?.address;
-            is_free(Endpoint { address, port })
-        };
-        let own = self.hosts.find(ask.internal.address).map_or((0, 0), |host| host.planned(of));
-        let host = plan.host(ask.internal.address).filter(|_| own.0 < plan.per_host || self.traits.by_destination);
-        let mut found = None;
-        if let Some(host) = host {
-            let mut index = 0;
-            for _ in 0..TRIES {
-                index = scaled(random.next_u32(), plan.per_host);
-                found = found.or_else(|| plan.external(host, index).and_then(endpoint));
-            }
-            let mut all = (0..plan.per_host).map(|step| (index + step) % plan.per_host);
-            found = found.or_else(|| all.find_map(|index| plan.external(host, index).and_then(endpoint)));
-        }
-        let is_dynamic = found.is_none();
-        if is_dynamic && own.0 + own.1 < plan.most {
-            let address = self.externals[self.dynamic_address(plan, ask.internal.address)].address;
-            let start = scaled(random.next_u32(), plan.dynamic.count());
-            let index = self.index(address);
-            let ports = index.and_then(|index| self.externals[index].ports[set].as_ref());
-            let none = PortSet::default();
-            let taken = ports.map_or(&none, |ports| &ports.taken);
-            let mut tries = (0..TRIES).filter_map(|_| plan.dynamic.at(scaled(random.next_u32(), plan.dynamic.count())));
-            let port = tries.find(|port| !taken.contains(*port)).or_else(|| plan.dynamic.free_from(taken, start));
-            found = port.map(|port| Endpoint { address, port });
-        }
-        let external = found.ok_or(Miss::Full)?;
-        let index = self.index(external.address).ok_or(Miss::Full)?;
-        self.externals[index].ports[set].get_or_insert_default().taken.insert(external.port);
-        self.hosts.meet(ask.internal.address).more().use_planned(of, is_dynamic);
-        Ok(Grant { external, overrides: false })
-    }
-
-    /// The index of the address on which a host gets dynamic ports: where its own are.
-    fn dynamic_address(&self, plan: &Arithmetic, internal: A) -> usize {
-        let own = plan.host(internal).and_then(|host| plan.external(host, 0)).map(|(address, _)| address as usize);
-        own.unwrap_or_else(|| scaled(self.hash.address(internal) as u32, self.externals.len() as u32) as usize)
-    }
-
     /// Keeps the port above an even one for the port above an even one (RFC 4787 section 4.2.3).
     fn reserve_next(&mut self, ask: &Ask<A>, external: Endpoint<A>) {
         let even = ask.internal.port.is_multiple_of(2) && external.port.is_multiple_of(2);
-        let (next, above) = (ask.internal.port + 1, Endpoint { port: external.port | 1, ..external });
+        let (next, above) = (ask.internal.port | 1, Endpoint { port: external.port | 1, ..external });
         if ask.protocol == Protocol::Icmp || !even || !self.choices.allows(ask.protocol, above.port) {
             return;
         }
@@ -352,7 +299,7 @@ impl<A: Address> Pool<A> {
 
 impl Traits {
     /// Whether a port of an address is free towards the remote, told whether it is taken.
-    fn is_free<'a, A: Address, T: InUse<A>>(
+    pub(super) fn is_free<'a, A: Address, T: InUse<A>>(
         &self,
         table: &'a T,
         address: A,
@@ -369,7 +316,12 @@ impl Traits {
     }
 
     /// Which ports of a set are free.
-    fn free<'a>(&self, taken: &'a PortSet, is_free: &'a dyn Fn(u16, bool) -> bool, behavior: &Behavior) -> Free<'a> {
+    pub(super) fn free<'a>(
+        &self,
+        taken: &'a PortSet,
+        is_free: &'a dyn Fn(u16, bool) -> bool,
+        behavior: &Behavior,
+    ) -> Free<'a> {
         let rounds = self.by_destination && behavior.ports.class == PortClass::Netfilter;
         Free { taken, towards: (self.by_destination || self.early).then_some(is_free), rounds }
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::Preset;
 use crate::Behavior;
 use crate::behavior::{
-    EarlyInbound, Exhausted, Filtering, FragmentMode, FragmentRules, Hairpin, IcmpIdentifier, IpId, Mapping,
+    EarlyInbound, Exhausted, Filtering, FragmentMode, FragmentRules, Hairpin, IcmpIdentifier, IcmpQuery, IpId, Mapping,
     PerProtocol, Pooling, PortAllocation, PortClass, PortOverlap, Ports, Refresh, Switch, TcpEstablishedOn, TcpMachine,
     TcpNoState, TcpWindow, Timeouts, UnsolicitedSyn, UnsolicitedUdp,
 };
@@ -59,6 +59,7 @@ pub(super) fn netfilter() -> Behavior {
         tcp_machine: TcpMachine::Netfilter,
         tcp_established_on: TcpEstablishedOn::AckBothWays,
         tcp_window: TcpWindow::Strict,
+        icmp_query: IcmpQuery::All,
         icmp_identifier: IcmpIdentifier::Preserve,
         ip_id: IpId::Copy,
         fragments: FragmentRules {
@@ -125,8 +126,8 @@ fn masquerade_random() -> Preset {
         summary: "Linux masquerading with `random` or `fully-random`: another port for every remote",
         behavior: Behavior {
             mapping: Mapping::AddressAndPortDependent.into(),
-            icmp_identifier: IcmpIdentifier::Random,
             ports,
+            icmp_identifier: IcmpIdentifier::Random,
             ..base
         },
         ..masquerade()
@@ -147,13 +148,15 @@ fn openwrt() -> Preset {
         summary: "OpenWrt as it is installed (fw4): Linux masquerading, unsolicited packets rejected",
         observed: "its configuration, on Linux 6.18 (nftables, INPUT reject)",
         source: "openwrt/openwrt package/kernel/linux/files/sysctl-nf-conntrack.conf (UDP 60 and 180 s, TCP 7440 s); WAN input \
-                 REJECT: TCP is reset and UDP answered with port unreachable, and no entry is confirmed. Reflection for port \
+                 REJECT: TCP is reset and UDP answered with port unreachable, and no entry is confirmed; its rule Allow-Ping lets \
+                 pings in. Reflection for port \
                  forwards is left out.",
         unknown: &[],
         behavior: Behavior {
             timeouts,
             unsolicited_syn: UnsolicitedSyn::RstNow,
             unsolicited_udp: UnsolicitedUdp::Icmp,
+            answer_ping: Switch::On,
             ..base
         },
     }

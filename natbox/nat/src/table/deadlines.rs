@@ -10,7 +10,7 @@ impl<A: Address> Table<A> {
     /// Moves a session's deadline, but not behind its absolute end.
     #[inline]
     pub(crate) fn set_deadline(&mut self, index: u32, deadline: Time) {
-        let record = &mut self.records[index as usize];
+        let record = &mut self.records[index];
         let mut deadline = deadline;
         if record.is(of_session::ENDS) {
             deadline = self.ends.get(index).map_or(deadline, |end| deadline.min(*end));
@@ -24,7 +24,7 @@ impl<A: Address> Table<A> {
 
     /// Gives a session that has come up another deadline; whether that is still to come, its absolute end considered.
     pub(crate) fn set_due(&mut self, index: u32, deadline: Time) -> bool {
-        let before = std::mem::replace(&mut self.records[index as usize].armed, Time::MAX);
+        let before = std::mem::replace(&mut self.records[index].armed, Time::MAX);
         self.set_deadline(index, deadline);
         self.session(index).deadline > before
     }
@@ -32,7 +32,7 @@ impl<A: Address> Table<A> {
     /// Gives a session an absolute end, which no packet moves.
     pub(crate) fn set_end(&mut self, index: u32, end: Time) {
         self.ends.set(index, end);
-        let record = &mut self.records[index as usize];
+        let record = &mut self.records[index];
         record.session |= of_session::ENDS;
         let deadline = record.deadline;
         self.set_deadline(index, deadline);
@@ -53,7 +53,7 @@ impl<A: Address> Table<A> {
     /// The next session whose deadline has come, without removing it.
     pub(crate) fn next_due(&mut self, now: Time) -> Option<u32> {
         while let Some((armed, index)) = self.expiry.pop(now) {
-            let Some(record) = self.records.get_mut(index as usize) else { continue };
+            let Some(record) = self.records.get_mut(index) else { continue };
             if record.armed != armed {
                 continue;
             }
@@ -66,12 +66,28 @@ impl<A: Address> Table<A> {
         None
     }
 
+    /// Brings near what the next sessions to end are likely to need, without waiting for it.
+    #[inline]
+    pub(crate) fn prefetch_next(&self) {
+        for (ahead, index) in self.expiry.upcoming().take(6).enumerate() {
+            match ahead {
+                1 | 2 => {
+                    if let Some(record) = self.records.get(index) {
+                        self.prefetch_keys(record.mapping_of(index));
+                    }
+                }
+                5 => self.records.prefetch(index),
+                _ => {}
+            }
+        }
+    }
+
     /// The session whose deadline comes next, without removing it: the one to sacrifice where there is no room. What
     /// it searches, it need not search again until packets have prolonged it.
     #[allow(dead_code, reason = "the axis of eviction is to come")]
     pub(crate) fn soonest(&mut self) -> Option<u32> {
         while let Some((armed, index)) = self.expiry.pop(Time::MAX) {
-            let Some(record) = self.records.get_mut(index as usize) else { continue };
+            let Some(record) = self.records.get_mut(index) else { continue };
             if record.armed != armed {
                 continue;
             }

@@ -29,27 +29,35 @@ impl<A: Address> Table<A> {
         match self.head_by_rule(index) {
             None => {
                 self.by_rule.insert(self.hashes(index).0, index);
-                self.records[index as usize].mapping |= of_mapping::HEADS_RULE;
+                self.records[index].mapping |= of_mapping::HEADS_RULE;
             }
             Some(head) => {
                 self.behind_rule.add(head, index);
-                self.records[head as usize].mapping |= of_mapping::SHARES_RULE;
+                self.records[head].mapping |= of_mapping::SHARES_RULE;
             }
         }
     }
 
     /// Lets a new mapping be found by its external endpoint.
     pub(super) fn link_by_endpoint(&mut self, index: u32) {
-        match self.head_by_endpoint(index) {
+        debug_assert!(!self.exclusive || self.head_by_endpoint(index).is_none(), "two mappings on one endpoint");
+        match if self.exclusive { None } else { self.head_by_endpoint(index) } {
             None => {
                 self.by_endpoint.insert(self.hashes(index).1, index);
-                self.records[index as usize].mapping |= of_mapping::HEADS_ENDPOINT;
+                self.records[index].mapping |= of_mapping::HEADS_ENDPOINT;
             }
             Some(head) => {
                 self.behind_endpoint.add(head, index);
-                self.records[head as usize].mapping |= of_mapping::SHARES_ENDPOINT;
+                self.records[head].mapping |= of_mapping::SHARES_ENDPOINT;
             }
         }
+    }
+
+    /// Brings the places of a mapping's keys near, without waiting for them.
+    pub(super) fn prefetch_keys(&self, index: u32) {
+        let (by_rule, by_endpoint) = self.hashes(index);
+        self.by_rule.prefetch(by_rule);
+        self.by_endpoint.prefetch(by_endpoint);
     }
 
     pub(super) fn unlink_by_rule(&mut self, index: u32) {
@@ -66,7 +74,7 @@ impl<A: Address> Table<A> {
         }
         if let Some(successor) = self.behind_rule.succeed(index) {
             self.by_rule.insert(hash, successor);
-            self.records[successor as usize].mapping |= of_mapping::HEADS_RULE | of_mapping::SHARES_RULE;
+            self.records[successor].mapping |= of_mapping::HEADS_RULE | of_mapping::SHARES_RULE;
         }
     }
 
@@ -84,7 +92,7 @@ impl<A: Address> Table<A> {
         }
         if let Some(successor) = self.behind_endpoint.succeed(index) {
             self.by_endpoint.insert(hash, successor);
-            self.records[successor as usize].mapping |= of_mapping::HEADS_ENDPOINT | of_mapping::SHARES_ENDPOINT;
+            self.records[successor].mapping |= of_mapping::HEADS_ENDPOINT | of_mapping::SHARES_ENDPOINT;
         }
     }
 }

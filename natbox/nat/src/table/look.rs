@@ -191,9 +191,10 @@ impl<A: Address> Table<A> {
 
     /// A live mapping by its number: at once if one of the last two packets used it, else by searching.
     pub(crate) fn view(&self, id: MappingId) -> Option<MappingView> {
-        let recent = self.recent.into_iter().filter(|index| {
-            self.records.get(*index as usize).is_some_and(|record| record.is_mapping() && record.id == id)
-        });
+        let recent = self
+            .recent
+            .into_iter()
+            .filter(|index| self.records.get(*index).is_some_and(|record| record.is_mapping() && record.id == id));
         let all = self.mappings().filter(|(_, record)| record.id == id).map(|(index, _)| index);
         recent.chain(all).next().map(|index| self.view_of(index))
     }
@@ -206,19 +207,18 @@ impl<A: Address> Table<A> {
             internal: record.internal.to_socket(),
             external: record.external.to_socket(),
             towards: record.has(of_mapping::DEPENDENT).then(|| record.towards().to_socket()),
-            created: self.created[index as usize],
+            created: self.created(index),
         }
     }
 
     /// When a mapping was made.
     pub(crate) fn created(&self, mapping: u32) -> Time {
-        self.created[mapping as usize]
+        self.created.get(mapping).copied().unwrap_or_default()
     }
 
     /// The live mappings with their indices, in no order that means anything.
     pub(crate) fn mappings(&self) -> impl Iterator<Item = (u32, &Record<A>)> {
-        let all = self.records.iter().map(|(index, record)| (index as u32, record));
-        all.filter(|(_, record)| record.is_mapping())
+        self.records.iter().filter(|(_, record)| record.is_mapping())
     }
 
     /// The live mappings, as reports show them, in no order that means anything.

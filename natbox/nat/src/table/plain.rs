@@ -1,7 +1,5 @@
 //! How the short way finds its sessions: those that lie in their mappings' records, in one look.
 
-use std::hint::black_box;
-
 use crate::key::{Address, Endpoint};
 use crate::record::{NONE, Record};
 use crate::table::Table;
@@ -24,26 +22,26 @@ impl<A: Address> Table<A> {
     /// Whether [`Table::find_plain_outbound`] would find this session.
     #[inline(always)]
     pub(crate) fn is_plain_outbound(&self, session: u32, internal: Endpoint<A>, remote: Endpoint<A>) -> bool {
-        self.records.get(session as usize).is_some_and(|record| record.is_plain_outbound(internal, remote))
+        self.records.get(session).is_some_and(|record| record.is_plain_outbound(internal, remote))
     }
 
     /// Whether [`Table::find_plain_inbound`] would find this session.
     #[inline(always)]
     pub(crate) fn is_plain_inbound(&self, session: u32, external: Endpoint<A>, remote: Endpoint<A>) -> bool {
-        self.records.get(session as usize).is_some_and(|record| record.is_plain_inbound(external, remote))
+        self.records.get(session).is_some_and(|record| record.is_plain_inbound(external, remote))
     }
 
     /// Brings the place of a hash near, for a search to come.
     #[inline(always)]
-    pub(crate) fn touch(&self, from: Side, hash: u64) {
-        self.index_for(from).touch(hash);
+    pub(crate) fn prefetch(&self, from: Side, hash: u64) {
+        self.index_for(from).prefetch(hash);
     }
 
     /// Brings the record near that a search is likely to find; its index, or `NONE`.
     #[inline(always)]
-    pub(crate) fn touch_record(&self, from: Side, hash: u64) -> u32 {
+    pub(crate) fn prefetch_record(&self, from: Side, hash: u64) -> u32 {
         let index = self.index_for(from).find(hash, |_| true).unwrap_or(NONE);
-        black_box(self.records.get(index as usize).map(|record| record.marks));
+        self.records.prefetch(index);
         index
     }
 

@@ -57,6 +57,60 @@ proptest! {
     }
 
     #[test]
+    fn another_payload_is_a_full_recomputation(mut packet in any_packet(), payload in vec(any::<u8>(), 0..200)) {
+        let before = packet.clone();
+        if !packet.replace_payload(&payload) {
+            prop_assert_eq!(&packet, &before);
+            let carries = matches!(packet.transport(), Transport::Udp { .. } | Transport::Tcp { .. });
+            prop_assert!(!carries || packet.is_fragment());
+            return Ok(());
+        }
+        prop_assert_eq!(packet.payload(), payload);
+        prop_assert_eq!(&packet, &recomputed(packet.clone()));
+        prop_assert_eq!(&parsed(packet.bytes().to_vec()), &packet);
+        prop_assert_eq!(packet.transport(), before.transport());
+        prop_assert_eq!(packet.source_endpoint(), before.source_endpoint());
+        prop_assert_eq!(packet.transport_checksum_ok(), before.transport_checksum_ok());
+    }
+
+    #[test]
+    fn another_sequence_number_is_a_full_recomputation(mut packet in any_packet(), sequence: u32, acknowledgement: u32) {
+        packet.rewrite_tcp_numbers(sequence, acknowledgement);
+        prop_assert_eq!(&packet, &recomputed(packet.clone()));
+        if matches!(packet.transport(), Transport::Tcp { .. }) {
+            prop_assert_eq!((packet.tcp_sequence(), packet.tcp_acknowledgement()), (Some(sequence), Some(acknowledgement)));
+        }
+        packet.rewrite_tcp_sack(|edge| edge.wrapping_add(sequence));
+        prop_assert_eq!(&packet, &recomputed(packet.clone()));
+    }
+
+    #[test]
+    fn selective_acknowledgements_are_found_wherever_they_stand(padding in 0_usize..3, edges in vec(any::<u32>(), 2..7)) {
+        let edges = &edges[..edges.len() / 2 * 2];
+        let (from, to) = ("192.0.2.1:1".parse().unwrap(), "192.0.2.2:2".parse().unwrap());
+        let bytes = build::tcp(from, to, IpFields::default(), TcpFlags::default(), 1, 2, 3, b"").unwrap().into_bytes();
+        let mut options = vec![1; padding];
+        options.extend([5, 2 + edges.len() as u8 * 4]);
+        options.extend(edges.iter().flat_map(|edge| edge.to_be_bytes()));
+        options.resize(options.len().next_multiple_of(4), 1);
+        let mut bytes = [bytes, options].concat();
+        bytes[32] = ((bytes.len() - 20) as u8 / 4) << 4;
+        let length = bytes.len() as u16;
+        bytes[2..4].copy_from_slice(&length.to_be_bytes());
+        bytes[10..12].fill(0);
+        let sum = natbox_wire::checksum::checksum(&bytes[..20]);
+        bytes[10..12].copy_from_slice(&sum.to_be_bytes());
+        let mut packet = recomputed(parsed(bytes));
+        let mut seen = Vec::new();
+        packet.rewrite_tcp_sack(|edge| { seen.push(edge); edge.wrapping_sub(7) });
+        prop_assert_eq!(&seen[..], edges);
+        prop_assert_eq!(&packet, &recomputed(packet.clone()));
+        seen.clear();
+        packet.rewrite_tcp_sack(|edge| { seen.push(edge.wrapping_add(7)); edge });
+        prop_assert_eq!(&seen[..], edges);
+    }
+
+    #[test]
     fn a_wrong_checksum_stays_wrong((packet, source, _) in packet_and_endpoints(), flip in 1_u16..0xFFFF) {
         let at = match packet.transport() {
             Transport::Tcp { .. } => 16,

@@ -110,7 +110,7 @@ impl State {
         let mut next = 0;
         while let Some(to) = self.fabric.network(network).attached(next) {
             next += 1;
-            if to != from {
+            if to != from && self.fabric.joins(from, to) {
                 self.last_stretch(to, flight.clone());
             }
         }

@@ -1,6 +1,8 @@
 //! The world from outside: topologies of a few parts, packets injected or sent by hosts, and the notes that result.
 
+mod algs;
 mod changes;
+mod connections;
 mod determinism;
 mod fragments;
 mod gateways;
@@ -9,6 +11,7 @@ mod malformed;
 mod mtu;
 mod owed;
 mod programs;
+mod realms;
 mod routers;
 mod scenario;
 mod support;

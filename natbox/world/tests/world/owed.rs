@@ -65,6 +65,49 @@ fn rfc5508_req_08_whom_the_nat_refuses_is_told_from_the_address_that_faces_them(
 }
 
 #[test]
+fn rfc5508_req_08_and_rfc6888_req_11b_whom_no_port_is_left_for_is_told_by_the_axis() {
+    for (exhausted, told) in [
+        (Exhausted::DropIcmp13, Some(IcmpError::AdminProhibited)),
+        (Exhausted::DropIcmp1, Some(IcmpError::HostUnreachable)),
+        (Exhausted::DropSilent, None),
+    ] {
+        let ports = Ports { range: (40_001..=40_001).into(), ..Ports::default() };
+        let mut home = home_with(Behavior { exhausted, ports, ..Behavior::default() });
+        mapped(&mut home);
+        let id = home.send(home.alice_interface, udp("10.0.0.2:6000", SERVER, IpFields::default(), 4));
+        assert_eq!(home.notes.answer_to(id).map(|(_, _, packet)| error_of(&packet)), told, "{exhausted}");
+    }
+}
+
+#[test]
+fn unsolicited_packets_are_answered_from_the_external_endpoint_that_they_were_sent_to() {
+    let (unsolicited_udp, unsolicited_syn) = (UnsolicitedUdp::Icmp, UnsolicitedSyn::RstNow);
+    let mut home = home_with(Behavior { unsolicited_udp, unsolicited_syn, ..Behavior::default() });
+    let id = home.send(home.server_interface, udp(SERVER, "198.18.0.2:2", IpFields::default(), 4));
+    let (_, sender, packet) = home.notes.answer_to(id).expect("an error");
+    assert_eq!((sender, packet.source()), (home.home, ip("198.18.0.2")));
+    assert_eq!(error_of(&packet), IcmpError::PortUnreachable);
+    let syn = TcpFlags { syn: true, ..TcpFlags::default() };
+    let (from, to) = (endpoint(SERVER), endpoint("198.18.0.2:80"));
+    let segment = build::tcp(from, to, IpFields::default(), syn, 7, 0, 1000, &[]).expect("one version");
+    let id = home.send(home.server_interface, segment.into_bytes());
+    let (_, sender, packet) = home.notes.answer_to(id).expect("a RST");
+    assert_eq!((sender, packet.source_endpoint(), packet.destination_endpoint()), (home.home, to, from));
+    assert_eq!(packet.tcp_acknowledgement(), Some(8));
+}
+
+#[test]
+fn a_segment_of_no_session_is_reset_in_the_name_of_whom_it_was_sent_to() {
+    let mut home = home_with(Behavior { tcp_no_state: TcpNoState::Rst, ..Behavior::default() });
+    let ack = TcpFlags { ack: true, ..TcpFlags::default() };
+    let (from, to) = (endpoint(ALICE), endpoint(SERVER));
+    let segment = build::tcp(from, to, IpFields::default(), ack, 7, 99, 1000, &[]).expect("one version");
+    let id = home.send(home.alice_interface, segment.into_bytes());
+    let (_, sender, packet) = home.notes.answer_to(id).expect("a RST");
+    assert_eq!((sender, packet.source_endpoint(), packet.tcp_sequence()), (home.home, to, Some(99)));
+}
+
+#[test]
 fn rfc5508_req_09_a_box_that_originates_no_icmp_drops_the_same_packets_in_silence() {
     for icmp_originate in [Switch::On, Switch::Off] {
         let behavior = Behavior { icmp_originate, icmp_query: IcmpQuery::Deny, ..Behavior::default() };
