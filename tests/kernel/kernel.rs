@@ -27,6 +27,8 @@ pub(crate) struct Kernel {
     outside: SyncDevice,
     /// Lanes that were used since the tracker was last empty, by variant.
     used: [u32; variant::ALL.len()],
+    /// What the timers were set to in the fresh namespace, in seconds, in the order of [`variant::TIMERS`].
+    shipped: Vec<String>,
 }
 
 /// Packets of a slot may be late by so much; a timer is 0.5 s away at least.
@@ -49,6 +51,11 @@ impl Kernel {
             device.set_nonblocking(true).map_err(|error| format!("TUN device: {error}"))?;
             Ok::<SyncDevice, String>(device)
         };
+        let shipped = variant::TIMERS.iter().map(|timer| {
+            let path = format!("/proc/sys/net/netfilter/nf_conntrack_{}", timer.sysctl);
+            fs::read_to_string(&path).map_err(|error| format!("{path}: {error}"))
+        });
+        let shipped = shipped.collect::<Result<Vec<String>, String>>()?;
         for (name, value) in sysctls() {
             let path = format!("/proc/sys/net/{name}");
             fs::write(&path, value).map_err(|error| format!("{path}: {error}"))?;
@@ -56,7 +63,16 @@ impl Kernel {
         let (inside, outside) = (device("inside0")?, device("outside0")?);
         feed("ip", &["-batch", "-"], &addresses())?;
         feed("nft", &["-f", "-"], &rules())?;
-        Ok(Kernel { inside, outside, used: [0; variant::ALL.len()] })
+        Ok(Kernel { inside, outside, used: [0; variant::ALL.len()], shipped })
+    }
+
+    /// The timers that the kernel ships with other than the table says, in words.
+    pub(crate) fn shipped_otherwise(&self) -> Vec<String> {
+        let timers = variant::TIMERS.iter().zip(&self.shipped);
+        let other = timers.filter(|(timer, shipped)| shipped.trim() != timer.shipped_seconds.to_string());
+        other
+            .map(|(timer, shipped)| format!("{}: {}, not {}", timer.sysctl, shipped.trim(), timer.shipped_seconds))
+            .collect()
     }
 
     /// Plays scripts, as many at once as there are lanes, and tells what the kernel did. `Err` if the machine was too busy
