@@ -8,6 +8,7 @@ use natbox_world::{Attachment, InterfaceAddress, LinkConfig, NetworkId, VirtualH
 
 use crate::plan::{Host, Nat, Network, Plan, Uplink};
 use crate::record::{Names, NodeKind};
+use crate::words::Switch;
 
 /// The name of the public network and of its router.
 pub const INTERNET: &str = "internet";
@@ -96,7 +97,12 @@ impl Plan {
     pub fn build(&self, seed: u64) -> Built {
         let mut world = World::new(seed);
         let internet = world.internet(INTERNET, &self.internet.router);
-        let lans = self.nats.iter().map(|nat| world.lan(&format!("{}:inside", nat.name))).collect();
+        let lans: Vec<NetworkId> = self.nats.iter().map(|nat| world.lan(&format!("{}:inside", nat.name))).collect();
+        for (nat, lan) in self.nats.iter().zip(&lans) {
+            if nat.inside.client_isolation == Switch::On {
+                world.isolate(*lan);
+            }
+        }
         let mut built = Built { world, names: Names::new(), machines: BTreeMap::new() };
         if let Some(router) = built.world.router_of(internet) {
             built.names.add_node(router, INTERNET, NodeKind::Network, &self.internet.router);

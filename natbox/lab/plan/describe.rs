@@ -146,6 +146,7 @@ fn nat(plan: &Plan, nat: &Nat) -> Shown {
     entries.push(("address", addresses(nat.outside.addresses.iter())));
     entries.push(("inside", Shown::word(nat.inside.prefix)));
     entries.extend(nat.inside.prefix6.map(|prefix| ("inside6", Shown::text(prefix))));
+    entries.push(("client_isolation", Shown::word(nat.inside.client_isolation)));
     entries.push(("link", link(&nat.outside.link)));
     if let Shown::Map(axes) = axes(&nat.behavior) {
         entries.extend(axes);

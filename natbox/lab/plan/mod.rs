@@ -24,7 +24,7 @@ pub(crate) use describe::axes;
 pub use step::{Action, Step};
 
 use crate::topology::Mistakes;
-use crate::words::Service;
+use crate::words::{Service, Switch};
 
 /// A resolved lab.
 #[derive(Clone, Debug)]
@@ -124,6 +124,8 @@ pub struct Lan {
     pub prefix6: Option<Ipv6Net>,
     /// The addresses of the NAT in it, one a prefix.
     pub gateway: Vec<IpAddr>,
+    /// Whether its hosts reach nobody but the NAT.
+    pub client_isolation: Switch,
 }
 
 /// A host.

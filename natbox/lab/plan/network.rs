@@ -9,7 +9,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use natbox_nat::Behavior;
 use natbox_nat::behavior::{Ipv6, PortAllocation, TranslationKind};
 
-use super::behavior::parsed;
+use super::behavior::{parsed, word};
 use super::pool::{Pool, Refused};
 use super::resolve::{HostDraft, NatDraft, link, number};
 use super::{Host, Internet, Lan, Nat, Network, Route, Uplink};
@@ -17,7 +17,7 @@ use crate::topology::mistake::{Collector, Place};
 use crate::topology::shape::crop;
 use crate::topology::tree::Node;
 use crate::topology::{places, units};
-use crate::words::Service;
+use crate::words::{Service, Switch};
 
 /// Every machine with its networks and addresses.
 pub(super) struct Layout {
@@ -96,7 +96,8 @@ fn lans(internet: &Internet, nats: &[NatDraft<'_>], mistakes: &mut Collector<'_>
             })
         });
         let prefix6 = prefix6(internet, nat, index, public[index].1, mistakes);
-        lans[index] = Some(Lan { prefix, prefix6, gateway: Pool::new(prefix, prefix6).router() });
+        let client_isolation = word(nat.entry, "client_isolation").unwrap_or(Switch::Off);
+        lans[index] = Some(Lan { prefix, prefix6, gateway: Pool::new(prefix, prefix6).router(), client_isolation });
     }
     lans.into_iter().flatten().collect()
 }
@@ -169,7 +170,10 @@ fn pools(
             let outer =
                 if inner.addr().is_ipv4() { Some(IpNet::V4(outside.prefix)) } else { outside.prefix6.map(IpNet::V6) };
             let overlaps = |outer: &IpNet| outer.contains(&inner) || inner.contains(outer);
+            // Private networks may repeat from NAT to NAT, translated in between (RFC 4787 REQ-7).
+            let repeats = !untouched && nat.network != Network::Internet;
             if let Some(outer) = outer.filter(overlaps)
+                && !repeats
                 && !(untouched && delegate(outside, inner))
             {
                 let message = format!("{inner}, inside of `{}`, overlaps {outer}, its outside", nat.name);

@@ -105,6 +105,11 @@ const WIRING: &[Field] = &[
         &PREFIX6,
         "IPv6 addresses (a /64) of the network behind it. From the public prefix if absent, or fd00::/64 where IPv6 is translated.",
     ),
+    optional(
+        "client_isolation",
+        &SWITCH,
+        "Whether the network behind it lets hosts reach nobody but the NAT, as access points do; off if absent.",
+    ),
     optional("link", &LINK, "Its link to the network that it is attached to."),
 ];
 

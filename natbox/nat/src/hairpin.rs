@@ -16,6 +16,9 @@
 //! X1':x1'. Echo has no port to tell masks apart: of two senders that one host would have to answer under one
 //! identifier, the later gets the answers.
 //!
+//! A box that does not hairpin takes such packets for its own, and answers them if it answers at all what it does not
+//! want (`unsolicited_udp`, `unsolicited_syn`, `tcp_no_state`), as Linux does whose INPUT chain accepts.
+//!
 //! The inside addresses of the gateway come from outside of this crate; where nobody has told them, router-source is
 //! external-source.
 
@@ -27,6 +30,7 @@ use crate::classify::Flow;
 use crate::icmp;
 use crate::key::{Address, Endpoint, Hash};
 use crate::realm::{Realm, Shared, refuse};
+use crate::tcp::told_at_once;
 use crate::uses::Uses;
 use crate::verdict::{Refusal, Side, Verdict};
 
@@ -112,7 +116,7 @@ impl<A: Address> Realm<A> {
     ) -> Result<Verdict, Refusal> {
         let kind = *nat.behavior.hairpin.of(flow.protocol);
         if kind == Hairpin::Off {
-            return Err(refuse(DropReason::HairpinOff));
+            return Err(Refusal { answer: told_at_once(nat, packet, flow), ..refuse(DropReason::HairpinOff) });
         }
         if !icmp::hairpins(&nat.behavior, flow.protocol, packet.is_ipv6()) {
             return Err(refuse(DropReason::NoMapping));

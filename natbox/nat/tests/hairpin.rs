@@ -7,8 +7,8 @@ use std::net::SocketAddr;
 
 use common::*;
 use natbox_nat::behavior::*;
-use natbox_nat::{Behavior, Verdict};
-use natbox_wire::{DropReason, Packet};
+use natbox_nat::{Answer, Behavior, Refusal, Verdict};
+use natbox_wire::{DropReason, IcmpError, Packet};
 
 const ROUTER: &str = "10.0.0.1";
 
@@ -264,6 +264,57 @@ fn peers_behind_one_nat_meet_as_appendix_c4_says() {
                 assert_eq!(meets, independent, "{mapping} {filtering}");
             }
             assert!(peers_meet(mapping, filtering, HairpinFilter::Bypass), "{mapping} {filtering}, filter bypassed");
+        }
+    }
+}
+
+#[test]
+fn a_box_that_does_not_hairpin_answers_for_itself_if_it_answers_at_all() {
+    let answering = Behavior {
+        hairpin: Hairpin::Off.into(),
+        unsolicited_udp: UnsolicitedUdp::Icmp,
+        unsolicited_syn: UnsolicitedSyn::RstNow,
+        tcp_no_state: TcpNoState::Rst,
+        ..Behavior::default()
+    };
+    let silent = Behavior { hairpin: Hairpin::Off.into(), ..Behavior::default() };
+    let error = Some(Answer::Icmp(IcmpError::PortUnreachable));
+    for (packet, answer) in [
+        (udp(X1, "198.51.100.1:9"), error),
+        (tcp(X1, "198.51.100.1:9", SYN), Some(Answer::Reset)),
+        (tcp(X1, "198.51.100.1:9", ACK), Some(Answer::Reset)),
+        (tcp(X1, "198.51.100.1:9", RST), None),
+    ] {
+        for (behavior, answer) in [(&answering, answer), (&silent, None)] {
+            let verdict = Rig::new(behavior.clone()).outbound(&mut packet.clone());
+            assert_eq!(verdict, Verdict::Drop(Refusal { reason: DropReason::HairpinOff, mapping: None, answer }));
+        }
+    }
+}
+
+/// Basic NAT with an external address for each of three hosts.
+fn basic(hairpin: Hairpin) -> Rig {
+    let behavior = Behavior { translation: TranslationKind::Basic, hairpin: hairpin.into(), ..Behavior::default() };
+    let mut nat = Rig::with_addresses(behavior, &["198.51.100.1", "198.51.100.2", "198.51.100.3"]);
+    nat.nat.set_inside(&[ip(ROUTER)]);
+    nat
+}
+
+#[test]
+fn rfc5508_req_07_basic_nat_hairpins_echo_and_shows_the_sender_by_kind() {
+    for (kind, shown) in [
+        (Hairpin::ExternalSource, "198.51.100.1"),
+        (Hairpin::InternalSource, "10.0.0.2"),
+        (Hairpin::RouterSource, ROUTER),
+    ] {
+        let mut nat = basic(kind);
+        let (first, second) = (nat.send(ping("10.0.0.2:7", "192.0.2.1")), nat.send(ping("10.0.0.3:7", "192.0.2.1")));
+        assert_eq!((first.ip(), first.port(), second.port()), (ip("198.51.100.1"), 7, 7), "identifiers stay");
+        let request = turned(&mut nat, ping("10.0.0.2:7", &second.ip().to_string()));
+        assert_eq!((request.source(), request.destination()), (ip(shown), ip("10.0.0.3")), "{kind}");
+        if kind != Hairpin::InternalSource {
+            let reply = turned(&mut nat, pong("10.0.0.3", SocketAddr::new(ip(shown), 7)));
+            assert_eq!((reply.source(), reply.destination_endpoint()), (second.ip(), at("10.0.0.2:7")), "{kind}");
         }
     }
 }

@@ -106,6 +106,36 @@ fn req_05_a_mapping_outlives_silence_just_shorter_than_its_timer() {
 }
 
 #[test]
+fn req_05_a_box_with_a_shorter_timer_forgets_earlier() {
+    for seconds in [30, 60, 120] {
+        let timeouts = Timeouts { udp: std::time::Duration::from_secs(seconds), ..Timeouts::default() };
+        let mut nat = Rig::new(Behavior { timeouts, ..Behavior::default() });
+        let external = nat.send(udp(X1, Y1));
+        assert!(nat.wait_seconds(seconds - 1).is_empty());
+        assert_eq!(nat.receive(udp(Y1, external)), Ok(at(X1)));
+        assert_eq!(nat.wait_seconds(1).len(), 1, "packets from outside do not refresh");
+    }
+}
+
+#[test]
+fn req_05a_a_shorter_timer_for_a_well_known_port_concerns_that_remote_port_alone() {
+    let short = std::time::Duration::from_secs(20);
+    let timeouts = Timeouts { udp_ports: vec![(123, short * 2), (53, short)], ..Timeouts::default() };
+    let mut nat = Rig::new(Behavior { timeouts, refresh: Refresh::Both, ..Behavior::default() });
+    for (local, remote, lives) in [(5000, "192.0.2.1:53", 20), (5001, "192.0.2.1:123", 40), (5002, Y1, 300)] {
+        let external = nat.send(udp(format!("10.0.0.2:{local}"), remote));
+        nat.wait_seconds(10);
+        nat.receive(udp(remote, external)).expect("an answer");
+        assert!(nat.wait_seconds(lives - 1).is_empty(), "{remote}");
+        assert_eq!(nat.wait_seconds(1).len(), 1, "{remote}: from the last packet on, whatever its stage");
+    }
+    let external = nat.send(udp(X1, "192.0.2.1:53"));
+    nat.send(udp(X1, Y1));
+    nat.wait_seconds(250);
+    assert_eq!(nat.send(udp(X1, "192.0.2.1:53")), external, "the mapping lives as long as its longest session");
+}
+
+#[test]
 fn req_05c_the_default_timer_is_five_minutes() {
     let mut nat = Rig::new(Behavior::default());
     nat.send(udp(X1, Y1));

@@ -1,6 +1,8 @@
 //! What a behaviour says and cannot mean.
 
-use super::{Behavior, Filtering, Ipv6, PortAllocation, TranslationKind};
+use std::collections::BTreeSet;
+
+use super::{Behavior, EarlyInbound, Filtering, Ipv6, PortAllocation, TranslationKind};
 
 impl Behavior {
     /// What in this behaviour contradicts itself, one sentence each; empty if nothing does. A NAT takes contradictory
@@ -21,15 +23,20 @@ impl Behavior {
         } else if self.ports.range.contains(0) {
             found.push("the port range begins with port 0, which no packet may come from: begin at 1".into());
         }
-        self.contradictory_ports(&mut found);
+        self.contradictory_allocation(&mut found);
         let timeouts = self.axes().into_iter().filter(|(axis, _)| axis.starts_with("timeouts."));
         let zero = timeouts.filter(|(axis, time)| time == "0s" && *axis != "timeouts.udp_stream_after");
         found.extend(zero.map(|(axis, _)| format!("{axis} is 0s: no session would live")));
+        self.contradictory_ports(&mut found);
+        self.contradictory_aliases(&mut found);
+        if self.early_inbound == EarlyInbound::Remap && !translates {
+            found.push("early_inbound `remap` needs a box that translates: others have no port to change".into());
+        }
         found
     }
 
     /// Rules by which nobody would ever get a port.
-    fn contradictory_ports(&self, found: &mut Vec<String>) {
+    fn contradictory_allocation(&self, found: &mut Vec<String>) {
         let (ports, count) = (&self.ports, self.ports.range.count());
         let shares = u64::from(ports.deterministic.compression) + u64::from(ports.deterministic.dynamic_factor);
         match ports.allocation {
@@ -42,6 +49,30 @@ impl Behavior {
             _ => {}
         }
     }
+
+    fn contradictory_ports(&self, found: &mut Vec<String>) {
+        let mut known = BTreeSet::new();
+        for (port, lifetime) in &self.timeouts.udp_ports {
+            if lifetime.is_zero() {
+                found.push(format!("timeouts.udp_ports is 0s for port {port}: no session would live"));
+            }
+            if !known.insert(port) {
+                found.push(format!("timeouts.udp_ports names port {port} twice"));
+            }
+        }
+    }
+
+    fn contradictory_aliases(&self, found: &mut Vec<String>) {
+        let (mut inside, mut outside) = (BTreeSet::new(), BTreeSet::new());
+        for alias in &self.aliases {
+            if alias.inside.is_ipv4() != alias.outside.is_ipv4() {
+                found.push(format!("the alias {} is of another IP version than {}", alias.inside, alias.outside));
+            }
+            if !inside.insert(alias.inside) || !outside.insert(alias.outside) {
+                found.push(format!("the alias {} of {}: one of the two is there already", alias.inside, alias.outside));
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -49,6 +80,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::behavior::Alias;
 
     #[test]
     fn rules_that_give_nobody_a_port_are_named() {
@@ -75,5 +107,24 @@ mod tests {
         assert_eq!(behavior.contradictions().len(), 2);
         behavior.ports.range = (0..=9).into();
         assert!(behavior.contradictions()[0].contains("port 0"));
+    }
+
+    #[test]
+    fn contradictory_lists_are_named() {
+        let address = |text: &str| text.parse().expect("an address");
+        let alias = |inside, outside| Alias { inside: address(inside), outside: address(outside) };
+        let mut behavior = Behavior { early_inbound: EarlyInbound::Remap, ..Behavior::default() };
+        assert_eq!(behavior.contradictions(), Vec::<String>::new());
+        behavior.translation = TranslationKind::None;
+        behavior.timeouts.udp_ports = vec![(53, Duration::ZERO), (53, Duration::from_secs(1))];
+        behavior.aliases = vec![
+            alias("172.16.0.1", "192.0.2.1"),
+            alias("172.16.0.2", "2001:db8::1"),
+            alias("172.16.0.1", "192.0.2.2"),
+        ];
+        let found = behavior.contradictions();
+        let parts = ["port 53: no session", "port 53 twice", "another IP version", "there already", "`remap`"];
+        assert_eq!(found.len(), parts.len(), "{found:?}");
+        assert!(found.iter().zip(parts).all(|(found, part)| found.contains(part)), "{found:?}");
     }
 }

@@ -27,7 +27,7 @@ mod netfilter;
 mod notice;
 mod passage;
 mod segment;
-mod unsolicited;
+pub(crate) mod unsolicited;
 mod window;
 
 use natbox_wire::{DropReason, TcpFlags};
@@ -37,7 +37,7 @@ use crate::timers::Side;
 pub(crate) use lifetimes::Lifetimes;
 pub(crate) use netfilter::Entry;
 pub(crate) use segment::Segment;
-pub(crate) use unsolicited::HeldSyns;
+pub(crate) use unsolicited::{HeldSyns, told_at_once};
 pub(crate) use window::Track;
 
 /// How far a connection has come. In brackets what Linux calls it.

@@ -120,11 +120,17 @@ impl<A: Address> Realm<A> {
         let unwanted =
             matches!(refusal.reason, DropReason::NoMapping | DropReason::Filtered | DropReason::EarlyInbound);
         let answer = match flow.protocol {
-            Protocol::Udp if unwanted && nat.behavior.unsolicited_udp == UnsolicitedUdp::Icmp => icmp(nat, packet),
+            Protocol::Udp
+                if (unwanted || refusal.reason == DropReason::EarlyInbound)
+                    && nat.behavior.unsolicited_udp == UnsolicitedUdp::Icmp =>
+            {
+                icmp(nat, packet)
+            }
             Protocol::Tcp if unwanted && flow.opens => {
                 return self.unsolicited_syn(nat, packet, from, flow, refusal, now);
             }
-            Protocol::Tcp if unwanted || refusal.reason == DropReason::NoSession => {
+            // Linux translates nothing that it calls invalid: such segments are for the box.
+            Protocol::Tcp if unwanted || is_stray(refusal.reason) => {
                 let reaches_box = nat.behavior.unsolicited_syn == UnsolicitedSyn::RstNow && !flow.flags.rst;
                 no_state(nat, flow).or(reaches_box.then_some(Answer::Reset))
             }
@@ -171,6 +177,22 @@ impl<A: Address> Realm<A> {
             let session = self.table.session(session);
             self.syns.cross(nat, session.external, session.remote, session.id);
         }
+    }
+}
+
+/// Whether a segment was refused for what is known, or not known, of its connection.
+fn is_stray(reason: DropReason) -> bool {
+    matches!(reason, DropReason::NoSession | DropReason::InvalidSegment | DropReason::OutOfWindow)
+}
+
+/// What the sender of a packet is told at once that is for the box itself, which listens to nothing.
+pub(crate) fn told_at_once<A>(nat: &Shared, packet: &Packet, flow: Flow<A>) -> Option<Answer> {
+    match (flow.protocol, nat.behavior.unsolicited_syn) {
+        (Protocol::Udp, _) if nat.behavior.unsolicited_udp == UnsolicitedUdp::Icmp => icmp(nat, packet),
+        (Protocol::Tcp, UnsolicitedSyn::RstNow) if flow.opens => Some(Answer::Reset),
+        (Protocol::Tcp, UnsolicitedSyn::IcmpNow) if flow.opens => icmp(nat, packet),
+        (Protocol::Tcp, _) if !flow.opens => no_state(nat, flow),
+        _ => None,
     }
 }
 

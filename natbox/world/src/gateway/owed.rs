@@ -104,7 +104,10 @@ impl Gateway {
         now: Time,
     ) -> Option<Reply> {
         let facing = fabric.interface(through);
-        let addressed = Some(offender.destination()).filter(|own| facing.owns(*own));
+        // What only the addressed host itself can say comes from there, from whichever side it was addressed.
+        let as_host = error == IcmpError::PortUnreachable;
+        let is_own = |own: &IpAddr| facing.owns(*own) || as_host && self.nat.external().contains(own);
+        let addressed = Some(offender.destination()).filter(is_own);
         let from = addressed.or_else(|| facing.address(offender.is_ipv6()))?;
         self.within_limits(Reply::Sent(build::icmp_error(error, from, offender)?), now)
     }
