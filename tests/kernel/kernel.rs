@@ -162,7 +162,7 @@ fn sysctls() -> Vec<(String, String)> {
         ("ipv4/conf/default/rp_filter".to_owned(), "0".to_owned()),
         ("ipv4/conf/all/send_redirects".to_owned(), "0".to_owned()),
         ("ipv4/conf/default/send_redirects".to_owned(), "0".to_owned()),
-        ("ipv4/icmp_ratelimit".to_owned(), "0".to_owned()),
+        ("ipv4/icmp_ratemask".to_owned(), "0".to_owned()),
         ("netfilter/nf_conntrack_tcp_loose".to_owned(), "1".to_owned()),
         ("netfilter/nf_conntrack_tcp_be_liberal".to_owned(), "0".to_owned()),
         ("netfilter/nf_conntrack_tcp_max_retrans".to_owned(), "3".to_owned()),

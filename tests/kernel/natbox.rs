@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use natbox_nat::behavior::Timeouts;
+use natbox_nat::behavior::{Switch, Timeouts};
 use natbox_nat::{Answer, Behavior, Nat, Output, Side as NatSide, Verdict, preset};
 use natbox_wire::build::{self, IpFields};
-use natbox_wire::{Packet, TcpFlags, Time, Transport};
+use natbox_wire::{Packet, Time, Transport};
 
 use crate::lane::{BOX_INSIDE, Lane};
 use crate::play::{Device, Play, Side};
@@ -40,21 +40,33 @@ impl Emulated {
             Verdict::Pass | Verdict::Forward(_) | Verdict::Hairpin { .. } => vec![(Side::Inside, packet)],
             Verdict::Hold(_) => Vec::new(),
             Verdict::Drop(refusal) => {
-                let answer = refusal.answer.and_then(|answer| self.answer(from, &packet, answer));
+                let told = refusal.answer.and_then(|answer| self.answer(&packet, answer));
+                let answer = told.or_else(|| self.answer_ping(&packet));
                 answer.map(|answer| (from, answer)).into_iter().collect()
             }
         }
     }
 
-    /// What the sender of a refused packet is told.
-    fn answer(&self, from: Side, packet: &Packet, answer: Answer) -> Option<Packet> {
+    /// What the sender of a refused packet is told, by the address that it wrote to if that is the box's own.
+    fn answer(&self, packet: &Packet, answer: Answer) -> Option<Packet> {
         match answer {
             Answer::Icmp(error) => {
-                let external = self.nat.external()[0];
-                build::icmp_error(error, if from == Side::Inside { BOX_INSIDE.into() } else { external }, packet)
+                let own = self.nat.external().contains(&packet.destination());
+                build::icmp_error(error, if own { packet.destination() } else { BOX_INSIDE.into() }, packet)
             }
-            Answer::Reset => reset(packet),
+            Answer::Reset => build::reset(packet),
         }
+    }
+
+    /// The box's own answer to a ping that nothing wants, as natbox's gateway gives it.
+    fn answer_ping(&self, packet: &Packet) -> Option<Packet> {
+        let Transport::Echo { request: true, identifier, sequence } = packet.transport() else { return None };
+        let wanted = self.nat.behavior().answer_ping == Switch::On;
+        let own = self.nat.external().contains(&packet.destination());
+        let (from, to) = (packet.destination(), packet.source());
+        (wanted && own)
+            .then(|| build::echo(false, from, to, IpFields::default(), identifier, sequence, packet.payload()))
+            .flatten()
     }
 
     fn drain(&mut self, out: &mut Vec<(Side, Packet)>) {
@@ -72,20 +84,6 @@ impl Emulated {
             }
         }
     }
-}
-
-/// The RST that answers a segment (RFC 9293 section 3.10.7.1).
-fn reset(segment: &Packet) -> Option<Packet> {
-    let Transport::Tcp { flags, .. } = segment.transport() else { return None };
-    let none = TcpFlags::default();
-    let length = segment.payload().len() as u32 + u32::from(flags.syn) + u32::from(flags.fin);
-    let after = segment.tcp_sequence()?.wrapping_add(length);
-    let (flags, sequence, acknowledgement) = match flags.ack {
-        true => (TcpFlags { rst: true, ..none }, segment.tcp_acknowledgement()?, 0),
-        false => (TcpFlags { rst: true, ack: true, ..none }, 0, after),
-    };
-    let (from, to) = (segment.destination_endpoint(), segment.source_endpoint());
-    build::tcp(from, to, IpFields::default(), flags, sequence, acknowledgement, 0, b"")
 }
 
 /// How natbox behaves when it is to be like a variant, in compressed time; `None` where it has no words for it.
@@ -109,6 +107,7 @@ pub(crate) fn behavior(variant: &str) -> Option<Behavior> {
         _ => return None,
     };
     behavior.early_inbound = own.early_inbound;
+    behavior.answer_ping = own.answer_ping;
     behavior.unsolicited_syn = own.unsolicited_syn;
     behavior.unsolicited_udp = own.unsolicited_udp;
     behavior.timeouts = compressed(&behavior.timeouts);

@@ -27,7 +27,7 @@ pub(crate) const ALL: [Variant; 8] = [
         input: &["drop"],
         drops_invalid: true,
         random_sequences: true,
-        compared: &[],
+        compared: &Profile::ALL,
     },
     Variant {
         name: "masquerade, input accept",
@@ -35,7 +35,7 @@ pub(crate) const ALL: [Variant; 8] = [
         input: &["accept"],
         drops_invalid: true,
         random_sequences: true,
-        compared: &[],
+        compared: &Profile::ALL,
     },
     Variant {
         name: "masquerade random, input drop",
@@ -43,7 +43,7 @@ pub(crate) const ALL: [Variant; 8] = [
         input: &["drop"],
         drops_invalid: true,
         random_sequences: true,
-        compared: &[],
+        compared: &Profile::ALL,
     },
     Variant {
         name: "masquerade random, input accept",
@@ -51,15 +51,15 @@ pub(crate) const ALL: [Variant; 8] = [
         input: &["accept"],
         drops_invalid: true,
         random_sequences: true,
-        compared: &[],
+        compared: &Profile::ALL,
     },
     Variant {
         name: "masquerade, input reject",
         source_nat: &["masquerade"],
-        input: &["meta l4proto tcp reject with tcp reset", "reject with icmp port-unreachable"],
+        input: &["meta l4proto tcp reject with tcp reset", "meta l4proto udp reject", "drop"],
         drops_invalid: true,
         random_sequences: true,
-        compared: &[],
+        compared: &Profile::ALL,
     },
     Variant {
         name: "masquerade fully-random, input drop",
@@ -67,7 +67,7 @@ pub(crate) const ALL: [Variant; 8] = [
         input: &["drop"],
         drops_invalid: true,
         random_sequences: true,
-        compared: &[],
+        compared: &Profile::ALL,
     },
     Variant {
         name: "masquerade to four ports, input drop",

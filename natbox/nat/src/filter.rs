@@ -45,9 +45,17 @@ use natbox_wire::Protocol;
 
 use crate::Behavior;
 use crate::behavior::{FilterScope, Filtering, Mapping as Rule};
+use crate::classify::Flow;
 use crate::key::{Address, Endpoint, Hash};
 use crate::record::Record;
 use crate::table::Table;
+use crate::timers::Side;
+
+/// Whether an ICMP query or reply goes against the session that has its identifier, where queries are the inside's alone.
+pub(crate) fn against_the_session<A>(behavior: &Behavior, flow: &Flow<A>, from: Side) -> bool {
+    let query = flow.opens;
+    behavior.filtering.icmp == Filtering::ConnectionDependent && query == (from == Side::Outside)
+}
 
 /// Whether a remote may send through a mapping.
 pub(crate) fn admits<A: Address>(table: &Table<A>, behavior: &Behavior, mapping: u32, remote: Endpoint<A>) -> bool {
@@ -74,8 +82,8 @@ pub(crate) fn admits_by<A: Address>(
             first.is_some_and(|first| table.is_permitted_first(first, remote))
                 || table.permissions.as_ref().is_some_and(|all| all.contains(mapping, record, remote.address))
         }
-        // Only connections that the inside has begun: those have sessions, which need not ask.
-        (Filtering::ConnectionDependent, _) if record.protocol == Protocol::Tcp => false,
+        // Only connections and queries that the inside has begun: those have sessions, which need not ask.
+        (Filtering::ConnectionDependent, _) if record.protocol != Protocol::Udp => false,
         (Filtering::AddressAndPortDependent | Filtering::ConnectionDependent, FilterScope::Mapping) => {
             table.find_on(mapping, remote).is_some_and(|index| table.session(index).permits())
         }

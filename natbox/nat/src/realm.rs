@@ -20,6 +20,7 @@ use crate::behavior::{
 };
 use crate::classify::{Class, Flow, classify};
 use crate::early::Early;
+use crate::filter;
 use crate::filter::Permissions;
 use crate::hairpin::Masks;
 use crate::icmp;
@@ -210,6 +211,12 @@ impl<A: Address> Realm<A> {
         let remote = flow.destination.as_remote(flow.protocol);
         match self.table.find_outbound(flow.protocol, flow.source, remote) {
             Some(session) if flow.protocol == Protocol::Tcp => self.leave_segment(nat, packet, session, flow, now),
+            Some(_)
+                if flow.protocol == Protocol::Icmp
+                    && filter::against_the_session(&nat.behavior, &flow, Side::Inside) =>
+            {
+                Err(refuse(DropReason::NoSession))
+            }
             Some(session) => Ok(self.pass(nat, session, Side::Inside, flow, now)),
             None => self.leave_anew(nat, packet, flow, remote, now),
         }
@@ -304,7 +311,9 @@ impl<A: Address> Realm<A> {
         };
         let session = self.table.session(index);
         let mapping = session.mapping_of(index);
-        if judged && !session.permits() && !self.admits(nat, mapping, remote) {
+        let refused = !session.permits() && !self.admits(nat, mapping, remote)
+            || flow.protocol == Protocol::Icmp && filter::against_the_session(&nat.behavior, &flow, Side::Outside);
+        if judged && refused {
             let refusal = Refusal { reason: DropReason::Filtered, mapping: Some(session.id), answer: None };
             self.uninvited(nat, &flow, Some(mapping), now);
             return Err(refusal);

@@ -57,45 +57,54 @@ fn walk(path: &str, schema: &Value, axes: &mut Vec<Axis>) {
     axis.values.extend(values.into_iter().map(|value| Named::new(&value.to_string(), value)));
 }
 
-/// What may stand where no word stands: short lifetimes, small ranges and counts, where the edges are near.
+/// What may stand where no word stands, by the type that the schema asks for; not all of it fits.
 fn quantities(schema: &Value) -> Vec<Value> {
-    let edges = ["minimum", "maximum"].map(|edge| schema.get(edge).cloned());
-    let texts = [
-        "0s",
-        "1ms",
-        "1s",
-        "5s",
-        "30s",
-        "2h",
-        "53=5s",
-        "5000=1s",
-        "1024-65535",
-        "40000-40003",
-        "4998-5003",
-        "1-40",
-        "5000-5000",
-        "0%",
-        "50%",
-        "192.0.2.0/30",
-        "10.0.2.0/24",
-        "10.0.2.1",
-        "198.51.100.1",
-        "10.0.2.77=192.0.2.1",
-        "10.0.2.78=192.0.2.2",
-        "10.0.2.2:5000",
-        "address-dependent/address-dependent",
-        "endpoint-independent/address-and-port-dependent",
-        "n",
-        "on",
-        "off",
-    ];
-    let counts = [0, 1, 2, 3, 4, 8, 16, 64, 512, 1024].map(|count| json!(count));
-    let single = edges.into_iter().flatten().chain(counts).chain(texts.map(|text| json!(text)));
-    let single: Vec<Value> = single.collect();
-    let pairs = single.windows(2).map(|pair| json!(pair));
-    let named = single.iter().flat_map(|value| ["53", "5000", "a"].map(|key| json!({ key: value })));
-    single.iter().cloned().chain(pairs).chain(named).collect()
+    match schema.get("type").and_then(Value::as_str) {
+        Some("integer") => {
+            let edges = ["minimum", "maximum"].into_iter().filter_map(|edge| schema.get(edge).cloned());
+            edges.chain(COUNTS.map(|count| json!(count))).collect()
+        }
+        Some("array") => {
+            let single = schema.get("items").map(quantities).unwrap_or_default();
+            let pairs = single.windows(2).map(|pair| json!(pair));
+            single.iter().map(|value| json!([value])).chain(pairs).collect()
+        }
+        _ => COUNTS.map(|count| json!(count)).into_iter().chain(TEXTS.map(|text| json!(text))).collect(),
+    }
 }
+
+/// Small counts, where the edges are near.
+const COUNTS: [u32; 9] = [0, 1, 2, 3, 4, 8, 16, 512, 1024];
+/// Short lifetimes, small ranges, the addresses and ports that the packets have, and whatever else an axis takes.
+const TEXTS: [&str; 27] = [
+    "0s",
+    "1ms",
+    "1s",
+    "5s",
+    "30s",
+    "2h",
+    "53=5s",
+    "5000=1s",
+    "1024-65535",
+    "40000-40003",
+    "4998-5003",
+    "1-40",
+    "5000-5000",
+    "0%",
+    "50%",
+    "192.0.2.0/30",
+    "10.0.2.0/24",
+    "10.0.2.1",
+    "198.51.100.1",
+    "10.0.2.77=192.0.2.1",
+    "10.0.2.78=192.0.2.2",
+    "10.0.2.2:5000",
+    "address-dependent/address-dependent",
+    "endpoint-independent/address-and-port-dependent",
+    "n",
+    "on",
+    "off",
+];
 
 /// A NAT's entry with these values.
 fn settings<'a>(chosen: impl IntoIterator<Item = (&'a str, &'a Value)>) -> Map<String, Value> {

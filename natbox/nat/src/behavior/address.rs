@@ -27,7 +27,7 @@ words! {
         EndpointIndependent = "endpoint-independent", "anybody, while the mapping lives";
         AddressDependent = "address-dependent", "remotes whose address has been sent to";
         AddressAndPortDependent = "address-and-port-dependent", "remotes whose address and port have been sent to";
-        ConnectionDependent = "connection-dependent", "no TCP connection may be begun from outside; for other protocols as address-and-port-dependent";
+        ConnectionDependent = "connection-dependent", "no TCP connection and no ICMP query may be begun from outside, and nothing answered from inside; for UDP as address-and-port-dependent";
         Off = "off", "no filter and no state: everything passes (only where nothing is translated)";
     }
 }

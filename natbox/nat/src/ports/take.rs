@@ -283,7 +283,7 @@ impl<A: Address> Pool<A> {
     /// Keeps the port above an even one for the port above an even one (RFC 4787 section 4.2.3).
     fn reserve_next(&mut self, ask: &Ask<A>, external: Endpoint<A>) {
         let even = ask.internal.port.is_multiple_of(2) && external.port.is_multiple_of(2);
-        let (next, above) = (ask.internal.port + 1, Endpoint { port: external.port | 1, ..external });
+        let (next, above) = (ask.internal.port | 1, Endpoint { port: external.port | 1, ..external });
         if ask.protocol == Protocol::Icmp || !even || !self.choices.allows(ask.protocol, above.port) {
             return;
         }

@@ -10,8 +10,8 @@ use super::Preset;
 use crate::Behavior;
 use crate::behavior::{
     EarlyInbound, Exhausted, Filtering, FragmentMode, FragmentRules, Hairpin, IcmpIdentifier, IcmpQuery, IpId, Mapping,
-    Pooling, PortAllocation, PortClass, PortOverlap, Ports, Refresh, Switch, TcpEstablishedOn, TcpMachine, TcpNoState,
-    TcpWindow, Timeouts, UnsolicitedSyn, UnsolicitedUdp,
+    PerProtocol, Pooling, PortAllocation, PortClass, PortOverlap, Ports, Refresh, Switch, TcpEstablishedOn, TcpMachine,
+    TcpNoState, TcpWindow, Timeouts, UnsolicitedSyn, UnsolicitedUdp,
 };
 
 const KERNEL: &str = "Linux 6.18, nftables, in network namespaces";
@@ -37,7 +37,11 @@ const fn seconds(seconds: u64) -> Duration {
 pub(super) fn netfilter() -> Behavior {
     Behavior {
         mapping: Mapping::EndpointIndependent.into(),
-        filtering: Filtering::AddressAndPortDependent.into(),
+        // A query from outside is no reply: its type is part of the tuple.
+        filtering: PerProtocol {
+            icmp: Filtering::ConnectionDependent,
+            ..PerProtocol::from(Filtering::AddressAndPortDependent)
+        },
         ports: Ports {
             allocation: PortAllocation::Preserve,
             overlap: PortOverlap::ByDestination,
@@ -45,10 +49,11 @@ pub(super) fn netfilter() -> Behavior {
             ..Ports::default()
         },
         pooling: Pooling::HashSourceDestination,
-        exhausted: Exhausted::EvictUnassured,
+        exhausted: Exhausted::DropSilent,
         hairpin: Hairpin::Off.into(),
         refresh: Refresh::Both,
         timeouts: timeouts(),
+        answer_ping: Switch::Off,
         unsolicited_syn: UnsolicitedSyn::Drop,
         tcp_no_state: TcpNoState::Pickup,
         tcp_machine: TcpMachine::Netfilter,
@@ -56,7 +61,6 @@ pub(super) fn netfilter() -> Behavior {
         tcp_window: TcpWindow::Strict,
         icmp_query: IcmpQuery::All,
         icmp_identifier: IcmpIdentifier::Preserve,
-        answer_ping: Switch::Off,
         ip_id: IpId::Copy,
         fragments: FragmentRules {
             inbound: FragmentMode::Reassemble,
@@ -105,9 +109,9 @@ fn masquerade_open() -> Preset {
         summary: "Linux masquerading with an INPUT chain that accepts: early packets take ports away from hole punching",
         behavior: Behavior {
             early_inbound: EarlyInbound::Remap,
+            answer_ping: Switch::On,
             unsolicited_syn: UnsolicitedSyn::RstNow,
             unsolicited_udp: UnsolicitedUdp::Icmp,
-            answer_ping: Switch::On,
             ..netfilter()
         },
         ..masquerade()
