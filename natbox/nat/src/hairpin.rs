@@ -31,6 +31,7 @@ use crate::icmp;
 use crate::key::{Address, Endpoint, Hash};
 use crate::realm::{Realm, Shared, refuse};
 use crate::tcp::unsolicited::told_at_once;
+
 use crate::uses::Uses;
 use crate::verdict::{Refusal, Side, Verdict};
 
