@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use natbox_nat::Behavior;
-use natbox_nat::behavior::{Ipv6, TranslationKind};
+use natbox_nat::behavior::{Ipv6, PortAllocation, TranslationKind};
 
 use super::behavior::{parsed, word};
 use super::pool::{Pool, Refused};
@@ -341,7 +342,7 @@ fn assemble(
         built.push(Nat {
             name: nat.name.to_owned(),
             preset: nat.preset,
-            behavior: nat.behavior.clone(),
+            behavior: with_first(&nat.behavior, &inside),
             outside,
             inside,
         });
@@ -353,6 +354,17 @@ fn assemble(
     });
     let routes = routes(&built);
     Layout { internet, hosts: hosts.collect(), nats: built, routes, pools }
+}
+
+/// Deterministic ports begin with the first host of the network behind the NAT, where no other is named.
+fn with_first(behavior: &Arc<Behavior>, inside: &Lan) -> Arc<Behavior> {
+    let ports = &behavior.ports;
+    if ports.allocation != PortAllocation::Deterministic || ports.deterministic.first.is_some() {
+        return behavior.clone();
+    }
+    let mut behavior = Behavior::clone(behavior);
+    behavior.ports.deterministic.first = inside.prefix.hosts().next();
+    Arc::new(behavior)
 }
 
 /// Networks whose addresses pass their NAT untouched are known to every router up to the next NAT that translates.

@@ -190,7 +190,7 @@ static DETERMINISTIC: Shape = Shape::Object(&[
     optional(
         "first",
         &Shape::Leaf(&places::FIRST),
-        "The first internal address that has a range; nobody has one if `none`.",
+        "The first internal address that has a range; the first host of the network inside if `none`.",
     ),
     optional("compression", &U32, "Internal addresses to an external one (C)."),
     optional("dynamic_factor", &FACTOR, "Parts of the ports left to the dynamic pool (D)."),

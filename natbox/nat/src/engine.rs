@@ -254,11 +254,22 @@ impl Nat {
         self.tell(ended);
     }
 
-    /// Loses all state, as a power cut does. Mapping numbers go on. Held packets are lost without an output.
+    /// Loses all state, as a power cut does, but for the ports that rest and those that must from now on (RFC 6888
+    /// REQ-8). Mapping numbers go on. Held packets are lost without an output.
     pub fn reboot(&mut self, ended: &mut dyn FnMut(Ended)) {
         let lost = self.mappings().into_iter().map(|mapping| Ended { mapping, why: MappingEnd::Rebooted });
         self.shared.ended.extend(lost);
-        (self.v4, self.v6, self.fragments, self.algs) = (None, None, None, None);
+        let resting = (
+            self.v4.take().map(|realm| realm.resting(&self.shared)),
+            self.v6.take().map(|realm| realm.resting(&self.shared)),
+        );
+        if let Some(ports) = resting.0.filter(|ports| !ports.is_empty()) {
+            realm(&mut self.v4, &self.shared, [&self.external, &self.inside], self.seed).pool.rest(ports);
+        }
+        if let Some(ports) = resting.1.filter(|ports| !ports.is_empty()) {
+            realm(&mut self.v6, &self.shared, [&self.external, &self.inside], self.seed).pool.rest(ports);
+        }
+        (self.fragments, self.algs) = (None, None);
         self.shared.output.clear();
         self.tell(ended);
     }

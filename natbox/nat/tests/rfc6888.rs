@@ -89,6 +89,23 @@ fn req_08_a_port_rests_for_its_time_before_anybody_gets_it_again() {
 }
 
 #[test]
+fn req_08_ports_rest_across_a_reboot() {
+    let mut rig = quarantined(|_| {});
+    let first = rig.send(flow(2, 5000));
+    rig.wait_seconds(310);
+    let second = rig.send(flow(2, 5000));
+    rig.wait_seconds(60);
+    rig.nat.reboot(&mut |_| {});
+    assert_eq!(rig.refusal(flow(3, 5000)), DropReason::PortsExhausted);
+    rig.wait_seconds(50);
+    assert_eq!(rig.send(flow(3, 5000)), first, "120 s after its mapping ended");
+    rig.wait_seconds(69);
+    assert_eq!(rig.refusal(flow(3, 5001)), DropReason::PortsExhausted);
+    rig.wait_seconds(1);
+    assert_eq!(rig.send(flow(3, 5001)), second, "120 s after the reboot");
+}
+
+#[test]
 fn req_08_the_number_of_ports_that_rest_is_configurable() {
     let mut rig = quarantined(|behavior| behavior.ports.quarantine_max = Some(1));
     rig.send(flow(2, 5000));

@@ -177,7 +177,8 @@ impl std::fmt::Display for PortRanges {
 /// external addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Deterministic {
-    /// First internal address that has a range; if absent, none has, and all get dynamic ports.
+    /// First internal address that has a range; if absent, none has, and all get dynamic ports. A lab puts the first
+    /// host of the network inside there.
     pub first: Option<std::net::Ipv4Addr>,
     /// Internal addresses that share one external address (C).
     pub compression: u32,

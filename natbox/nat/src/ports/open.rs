@@ -10,6 +10,7 @@ use crate::behavior::{Exhausted, PortAllocation};
 use crate::classify::Flow;
 use crate::key::{Address, Endpoint};
 use crate::ports::evict::Candidate;
+use crate::ports::quarantine::Waiting;
 use crate::ports::share::other;
 use crate::ports::take::{Ask, Grant, InUse, Miss};
 use crate::realm::{Realm, Shared, refuse};
@@ -226,6 +227,13 @@ impl<A: Address> Realm<A> {
             let sessions = self.counted_sessions(nat, index);
             self.pool.keep(mapping.protocol, mapping.internal.address, mapping.external, sessions);
         }
+    }
+
+    /// What outlives a reboot: the ports that rest.
+    pub(crate) fn resting(self, nat: &Shared) -> Vec<Waiting<A>> {
+        let Realm { table, pool, translates, .. } = self;
+        let mapped = table.mappings().filter(|_| translates).map(|(_, mapping)| (mapping.protocol, mapping.external));
+        pool.into_resting(&nat.behavior, mapped)
     }
 
     /// Ends a session so that another may take its place in the table.

@@ -21,7 +21,7 @@ use crate::ports::choose::{Counters, Last};
 use crate::ports::deterministic::{Arithmetic, is_own};
 use crate::ports::evict::Oldest;
 use crate::ports::hosts::{Host, Hosts, place};
-use crate::ports::quarantine::Quarantine;
+use crate::ports::quarantine::{Quarantine, Waiting};
 use crate::ports::reserve::Reserved;
 use crate::ports::set::PortSet;
 use crate::record::NONE;
@@ -348,6 +348,30 @@ impl<A: Address> Pool<A> {
     /// Basic NAT: whose an external address is.
     pub(crate) fn owner(&self, external: A) -> Option<A> {
         self.traits.basic.then(|| self.externals[self.index(external)?].owner).flatten()
+    }
+
+    /// Lets ports rest, of a NAT that has lost everything else.
+    pub(crate) fn rest(&mut self, ports: Vec<Waiting<A>>) {
+        self.quarantine.resume(ports);
+        for Waiting { protocol, external, .. } in self.quarantine.iter() {
+            let set = self.place(*protocol);
+            if let Some(index) = self.index(external.address) {
+                self.externals[index].ports[set].get_or_insert_default().taken.insert(external.port);
+            }
+        }
+    }
+
+    /// The ports that rest, and of those that are `mapped` the ones that must from now on.
+    pub(crate) fn into_resting(
+        self,
+        behavior: &Behavior,
+        mapped: impl Iterator<Item = (Protocol, Endpoint<A>)>,
+    ) -> Vec<Waiting<A>> {
+        let must: Vec<Waiting<A>> = mapped
+            .filter(|(protocol, _)| self.quarantine.keeps(behavior, *protocol))
+            .map(|(protocol, external)| Waiting { until: None, protocol, external })
+            .collect();
+        self.quarantine.into_waiting().into_iter().chain(must).collect()
     }
 
     /// Basic NAT: the external address that a host has, if it has one.

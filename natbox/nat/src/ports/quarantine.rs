@@ -13,10 +13,11 @@ use crate::behavior::{Filtering, PortAllocation};
 use crate::key::Endpoint;
 
 /// A port that waits.
-struct Waiting<A> {
-    until: Time,
-    protocol: Protocol,
-    external: Endpoint<A>,
+pub(crate) struct Waiting<A> {
+    /// `None` until the first packet after a reboot tells the time.
+    pub(crate) until: Option<Time>,
+    pub(crate) protocol: Protocol,
+    pub(crate) external: Endpoint<A>,
 }
 
 /// The ports that wait, the next to come free first.
@@ -24,12 +25,14 @@ pub(crate) struct Quarantine<A> {
     time: Duration,
     most: usize,
     waiting: VecDeque<Waiting<A>>,
+    /// Whether some wait for the time to be told.
+    resumed: bool,
 }
 
 impl<A: Copy + PartialEq> Quarantine<A> {
     pub(crate) fn new(behavior: &Behavior) -> Quarantine<A> {
         let most = behavior.ports.quarantine_max.map_or(usize::MAX, |most| most as usize);
-        Quarantine { time: behavior.ports.quarantine, most, waiting: VecDeque::new() }
+        Quarantine { time: behavior.ports.quarantine, most, waiting: VecDeque::new(), resumed: false }
     }
 
     /// Whether ports of this protocol wait at all. RFC 6888 REQ-8 exempts TCP, whose connections are followed to their
@@ -50,16 +53,37 @@ impl<A: Copy + PartialEq> Quarantine<A> {
         external: Endpoint<A>,
         now: Time,
     ) -> Option<(Protocol, Endpoint<A>)> {
-        self.waiting.push_back(Waiting { until: now + self.time, protocol, external });
+        self.waiting.push_back(Waiting { until: Some(now + self.time), protocol, external });
         let over = (self.waiting.len() > self.most).then(|| self.waiting.pop_front()).flatten();
         over.map(|one| (one.protocol, one.external))
     }
 
     /// The next port that has waited long enough.
     pub(crate) fn pop(&mut self, now: Time) -> Option<(Protocol, Endpoint<A>)> {
-        let due = self.waiting.front().is_some_and(|one| one.until <= now);
+        if std::mem::take(&mut self.resumed) {
+            self.waiting.iter_mut().filter(|one| one.until.is_none()).for_each(|one| one.until = Some(now + self.time));
+        }
+        let due = self.waiting.front().is_some_and(|one| one.until.is_some_and(|until| until <= now));
         let one = due.then(|| self.waiting.pop_front()).flatten()?;
         Some((one.protocol, one.external))
+    }
+
+    /// The ports that wait.
+    pub(crate) fn into_waiting(self) -> VecDeque<Waiting<A>> {
+        self.waiting
+    }
+
+    /// Lets ports wait for as long as they had to; the most recent, where they are too many.
+    pub(crate) fn resume(&mut self, ports: impl IntoIterator<Item = Waiting<A>>) {
+        self.waiting.extend(ports);
+        self.resumed = true;
+        let over = self.waiting.len().saturating_sub(self.most);
+        self.waiting.drain(..over);
+    }
+
+    /// Every port that waits.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Waiting<A>> {
+        self.waiting.iter()
     }
 
     /// Forgets the ports of addresses that are gone.
