@@ -50,6 +50,10 @@ pub async fn serve_udp<H: Host>(host: H, local: SocketAddr) -> Result<Infallible
     let mut buffer = vec![0; LONGEST_DATAGRAM_BYTES];
     loop {
         let received = serve_next(&host, &socket, &mut buffer).await;
+        // A datagram that claims to come from here would be echoed to itself for ever (CERT CA-1996-01).
+        if received.source == received.destination {
+            continue;
+        }
         // Whoever cannot be reached has gone.
         let _ = socket.send_to(&buffer[..received.length], received.source).await;
     }

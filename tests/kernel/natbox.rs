@@ -107,7 +107,8 @@ pub(crate) fn behavior(variant: &str) -> Option<Behavior> {
         _ => return None,
     };
     behavior.early_inbound = own.early_inbound;
-    behavior.answer_ping = own.answer_ping;
+    // Of OpenWrt's rules the witness has the rejection, not `Allow-Ping`.
+    behavior.answer_ping = if input == "input reject" { Switch::Off } else { own.answer_ping };
     behavior.unsolicited_syn = own.unsolicited_syn;
     behavior.unsolicited_udp = own.unsolicited_udp;
     behavior.timeouts = compressed(&behavior.timeouts);

@@ -11,6 +11,7 @@ use std::net::SocketAddr;
 
 use bare::{ROUND, Tables, at, bare, bare_tables, filled, traffic};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use natbox_nat::verdict::Side;
 use natbox_nat::{Nat, Verdict};
 use natbox_wire::{Packet, Time};
 use rand_core::SeedableRng;
@@ -115,5 +116,31 @@ fn established(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, established);
+/// The same packets in batches of 32, parsed.
+fn batches(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("translate");
+    group.throughput(Throughput::Elements(ROUND as u64));
+    let mut random = Pcg64Mcg::seed_from_u64(7);
+    for flows in [1_000, 100_000, 1_000_000] {
+        let (mut nat, externals) = filled(flows);
+        let mut verdicts = Vec::with_capacity(32);
+        group.bench_function(BenchmarkId::new("batches/nat", flows), |bencher| {
+            let arrival = |(bytes, out): (Vec<u8>, bool)| {
+                (if out { Side::Inside } else { Side::Outside }, Packet::parse(bytes).expect("a packet"))
+            };
+            let round = || traffic(&externals, &mut random).into_iter().map(arrival).collect();
+            let all = |packets: &mut Vec<(Side, Packet)>| {
+                for batch in packets.chunks_mut(32) {
+                    verdicts.clear();
+                    nat.batch(batch, Time::ZERO, &mut verdicts);
+                    assert!(verdicts.iter().all(|verdict| matches!(verdict, Verdict::Forward(_))));
+                }
+            };
+            bencher.iter_batched_ref(round, all, criterion::BatchSize::PerIteration);
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, established, batches);
 criterion_main!(benches);

@@ -2,36 +2,16 @@
 //!
 //! `cargo run --release -p natbox-nat --example memory`
 
-#![allow(unsafe_code, reason = "an allocator that counts")]
+#[path = "../benches/counting/mod.rs"]
+mod counting;
 
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
+use counting::live_bytes;
 use natbox_nat::{Behavior, Nat, Verdict};
 use natbox_wire::Time;
 use natbox_wire::build::{self, IpFields};
-
-struct Counting;
-
-static LIVE: AtomicUsize = AtomicUsize::new(0);
-
-// SAFETY: every call goes to the system's allocator unchanged.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        LIVE.fetch_add(layout.size(), Relaxed);
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        LIVE.fetch_sub(layout.size(), Relaxed);
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 fn main() {
     let behavior = Arc::new(Behavior::default());
@@ -46,14 +26,16 @@ fn main() {
 
 /// Struct and heap of a NAT with so many mappings.
 fn weight(behavior: &Arc<Behavior>, external: &[IpAddr], mappings: u32) -> usize {
-    let before = LIVE.load(Relaxed);
+    let before = live_bytes();
     let mut nat = Box::new(Nat::new(behavior.clone(), external, 1));
     for flow in 0..mappings {
         let [_, high, low, port] = flow.to_be_bytes();
         let internal = SocketAddr::from(([10, 0, high, low], 5000 + u16::from(port)));
         let remote = SocketAddr::from(([192, 0, 2, 1], 3478));
         let mut packet = build::udp(internal, remote, IpFields::default(), b"").expect("a datagram");
-        assert!(matches!(nat.outbound(&mut packet, Time::ZERO), Verdict::Forward(_)));
+        // Deadlines of their own, as mappings have that are not opened at one instant.
+        let now = Time::from_nanos(u64::from(flow) * 100_000);
+        assert!(matches!(nat.outbound(&mut packet, now), Verdict::Forward(_)));
     }
-    LIVE.load(Relaxed) - before
+    live_bytes() - before
 }

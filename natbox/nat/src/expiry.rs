@@ -178,7 +178,7 @@ impl Expiry {
     /// The sessions in the order in which they are likely to come up.
     pub(crate) fn upcoming(&self) -> impl Iterator<Item = u32> {
         let slots = self.levels.iter().flat_map(|levels| levels.iter()).flat_map(|level| &level.slots);
-        slots.flat_map(|slot| &slot.entries).map(|entry| entry.session)
+        slots.flat_map(|slot| slot.entries.iter().rev()).map(|entry| entry.session)
     }
 
     /// The earliest entry's time.

@@ -30,7 +30,8 @@ use crate::classify::Flow;
 use crate::icmp;
 use crate::key::{Address, Endpoint, Hash};
 use crate::realm::{Realm, Shared, refuse};
-use crate::tcp::told_at_once;
+use crate::tcp::unsolicited::told_at_once;
+
 use crate::uses::Uses;
 use crate::verdict::{Refusal, Side, Verdict};
 

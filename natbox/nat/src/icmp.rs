@@ -5,7 +5,8 @@
 //! Its destination may only be the source of the quoted packet.
 //!
 //! Type and code stay as they are, and so does the MTU of a fragmentation needed. Source quench (RFC 6633) and redirect,
-//! which means a host's own network, are not translated (RFC 5508 REQ-10, REQ-11).
+//! which means a host's own network, are not translated (RFC 5508 REQ-10, REQ-11), nor is an error that quotes a request
+//! for source routing, which this box grants nobody (its section 7.3).
 //!
 //! Echo has one identifier for both ends. A NAPT that hairpinned it could tell the receiver only by it, and the sender
 //! only by it: so it does not (RFC 5508 REQ-7 asks that of Basic NAT alone, which leaves identifiers as they are).
@@ -115,6 +116,9 @@ fn quoted<A: Address>(behavior: &Behavior, how: IcmpErrors, packet: &Packet) -> 
     }
     if concerns_the_hop_alone(packet) {
         return Err(refuse(DropReason::IcmpUntranslatable));
+    }
+    if packet.quoted_source_route() {
+        return Err(refuse(DropReason::SourceRoute));
     }
     if how == IcmpErrors::Drop {
         return Err(refuse(DropReason::IcmpErrorOff));

@@ -204,6 +204,19 @@ fn ftp_numbers_are_mended_both_ways_when_the_text_changes_its_length() {
 }
 
 #[test]
+fn ftp_text_that_comes_after_what_followed_it_passes_as_it_is() {
+    let (mut rig, _) = connected(strict(FTP));
+    let command = "PORT 10,0,0,2,19,137\r\n";
+    let after = 8 + command.len() as u32;
+    let later = out(&mut rig, segment(CLIENT, SERVER, after, 8, b"NLST\r\n"));
+    let earlier = out(&mut rig, segment(CLIENT, SERVER, 8, 8, command.as_bytes()));
+    assert_eq!((later.tcp_sequence(), text(&earlier).as_str()), (Some(after), command));
+    let both = [command.as_bytes(), b"NLST\r\nEPRT |1|10.0.0.2|5002|\r\n"].concat();
+    let all = text(&out(&mut rig, segment(CLIENT, SERVER, 8, 8, &both)));
+    assert!(all.starts_with(command) && all.contains(&format!("NLST\r\nEPRT |1|{EXTERNAL}|")), "{all}");
+}
+
+#[test]
 fn ftp_passes_a_firewall_that_translates_nothing() {
     let behavior = Behavior { translation: TranslationKind::None, ..strict(FTP) };
     let (mut rig, _) = connected(behavior);

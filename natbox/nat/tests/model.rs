@@ -77,11 +77,12 @@ prop_compose! {
         ipv6 in word(), mapping in prop::sample::select(MAPPINGS), filtering in prop::sample::select(FILTERINGS), filter_scope in word(), session_affinity in word(),
         allocation in prop::sample::select(ALLOCATIONS), range in prop::sample::select(vec![1024..=65535_u16, 4998..=5003, 40_000..=40_003]),
         pooling in prop::sample::select(POOLINGS), hairpin in prop::sample::select(HAIRPINS), hairpin_filter in word(), refresh in word(), icmp_identifier in word(), ip_id in word(),
+        icmp_kills_mapping in word(), icmp_source_filter in word(),
     ) -> Behavior {
         let [udp, icmp, tcp_opening, tcp_established, tcp_closing] = [30, 10, 20, 100, 40].map(Duration::from_secs);
         Behavior {
             translation, ipv6, mapping: mapping.into(), filtering: filtering.into(), filter_scope, session_affinity, ports: Ports { allocation, range: range.into(), class: PortClass::All, ..Ports::default() },
-            pooling, hairpin: hairpin.into(), hairpin_filter, refresh, icmp_identifier, ip_id,
+            pooling, hairpin: hairpin.into(), hairpin_filter, refresh, icmp_identifier, ip_id, icmp_kills_mapping, icmp_source_filter,
             timeouts: Timeouts { udp, icmp, tcp_opening, tcp_established, tcp_closing, ..Timeouts::default() },
             // What the model does not know of.
             unsolicited_syn: UnsolicitedSyn::Drop, tcp_reopen: TcpReopen::Off, exhausted: Exhausted::DropSilent,

@@ -262,6 +262,28 @@ fn req_04_an_ipv6_firewall_says_that_it_prohibits_rfc_6092() {
 }
 
 #[test]
+fn a_box_that_lets_packets_reach_it_answers_those_from_inside_that_it_does_not_turn_round() {
+    let answers = |unsolicited_syn, unsolicited_udp| {
+        let hairpin = Hairpin::Off.into();
+        let mut nat = Rig::new(Behavior { hairpin, unsolicited_syn, unsolicited_udp, ..Behavior::default() });
+        [tcp(X1, NOBODY, SYN), tcp(X1, NOBODY, ACK), udp(X1, NOBODY)].map(|mut packet| {
+            match nat.outbound(&mut packet) {
+                Verdict::Drop(refusal) => {
+                    assert_eq!(refusal.reason, DropReason::HairpinOff);
+                    refusal.answer
+                }
+                other => panic!("{other:?}"),
+            }
+        })
+    };
+    let unreachable = Some(Answer::Icmp(IcmpError::PortUnreachable));
+    let reset = Some(Answer::Reset);
+    assert_eq!(answers(UnsolicitedSyn::RstNow, UnsolicitedUdp::Icmp), [reset, reset, unreachable]);
+    assert_eq!(answers(UnsolicitedSyn::IcmpNow, UnsolicitedUdp::Drop), [unreachable, None, None]);
+    assert_eq!(answers(UnsolicitedSyn::IcmpAfter6s, UnsolicitedUdp::Drop), [None; 3]);
+}
+
+#[test]
 fn an_unsolicited_datagram_is_dropped_in_silence_or_with_an_error() {
     for (unsolicited_udp, answer) in
         [(UnsolicitedUdp::Drop, None), (UnsolicitedUdp::Icmp, Some(Answer::Icmp(IcmpError::PortUnreachable)))]

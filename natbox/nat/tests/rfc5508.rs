@@ -328,6 +328,24 @@ fn with_options(packet: &Packet, words: u8) -> Packet {
     Packet::parse(with_right_ip_checksum(bytes)).expect("a packet")
 }
 
+#[test]
+fn section_7_3_no_error_that_quotes_a_source_route_goes_through() {
+    let mut nat = Rig::new(Behavior::default());
+    let mut sent = udp(X1, Y1);
+    nat.outbound(&mut sent);
+    for (option, passes) in [(131, false), (137, false), (7, true)] {
+        let mut quote = sent.bytes().to_vec();
+        quote.splice(20..20, [1, option, 7, 4, 0, 0, 0, 0]);
+        (quote[0], quote[3]) = (0x47, quote[3] + 8);
+        let quote = with_right_ip_checksum(quote);
+        let verdict = nat.inbound(&mut raw_error(ROUTER, &sent, [11, 0], [0; 4], &quote));
+        match passes {
+            true => assert!(forwarded(verdict).quoted),
+            false => assert_eq!(dropped(verdict), DropReason::SourceRoute),
+        }
+    }
+}
+
 prop_compose! {
     /// A packet of a session of X1's, as X1 sends it: any transport, IHL 5 to 15, with or without a UDP checksum.
     fn any_sent()(

@@ -452,6 +452,17 @@ fn linux_drops_what_the_state_of_a_connection_does_not_allow() {
 }
 
 #[test]
+fn what_linux_takes_for_invalid_reaches_the_box_which_may_reset_it() {
+    let unsolicited_syn = UnsolicitedSyn::RstNow;
+    let mut nat = Rig::new(Behavior { unsolicited_syn, tcp_window: TcpWindow::Strict, ..linux() });
+    let external = numbered(&mut nat);
+    let refusal = nat.refused(segment(Y1, external, ACK, 90_000, 101, 0)).expect_err("out of the window");
+    assert_eq!((refusal.reason, refusal.answer), (DropReason::OutOfWindow, Some(Answer::Reset)));
+    let refusal = nat.refused(segment(Y1, external, SYN, 501, 0, 0)).expect_err("established");
+    assert_eq!((refusal.reason, refusal.answer), (DropReason::InvalidSegment, Some(Answer::Reset)));
+}
+
+#[test]
 fn linux_forgets_and_begins_anew_what_the_inside_has_reset_or_a_fin_has_closed_and_nothing_else() {
     let ended_after = |flags: &[TcpFlags], by_inside: bool| {
         let mut nat = Rig::new(linux());

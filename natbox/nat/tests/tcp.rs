@@ -257,6 +257,47 @@ proptest! {
         }
     }
 
+    /// Whatever segments come, under whatever TCP axes: what leaves is sound, nothing panics, everything ends.
+    #[test]
+    fn any_segments_leave_a_nat_that_ends_everything_in_time(
+        (mapping, filtering, session_affinity, hairpin) in (word::<Mapping>(), prop::sample::select(&Filtering::ALL[..4]), word(), word::<Hairpin>()),
+        (tcp_machine, tcp_established_on, tcp_simopen, tcp_window) in (word(), word(), word(), word()),
+        (tcp_reopen, tcp_no_state, expiry_notify, unsolicited_syn) in (word(), word(), word(), word()),
+        steps in prop::collection::vec((0..4_u8, 0..32_u8, 0..3_u32, 0..3_u32, 0..3_usize, 0..200_u64), 1..60),
+    ) {
+        let (mapping, filtering, hairpin) = (mapping.into(), filtering.into(), hairpin.into());
+        let mut behavior = Behavior {
+            mapping, filtering, session_affinity, hairpin, tcp_machine, tcp_established_on, tcp_simopen, tcp_window,
+            tcp_reopen, tcp_no_state, expiry_notify, unsolicited_syn, ..Behavior::default()
+        };
+        behavior.timeouts.tcp_established = std::time::Duration::from_secs(300);
+        let mut rig = Rig::new(behavior);
+        let mut externals = vec![at("198.51.100.1:4999")];
+        for (way, bits, sequence, acknowledgement, length, wait) in steps {
+            let flags = TcpFlags { syn: bits & 1 != 0, ack: bits & 2 != 0, fin: bits & 4 != 0, rst: bits & 8 != 0, psh: bits & 16 != 0 };
+            let external = externals[externals.len() - 1];
+            let (from, to) = match way {
+                0 => (at(X1), at(Y1)),
+                1 => (at(X2), external),
+                2 => (at(Y1), external),
+                _ => (at(Y2), external),
+            };
+            let number = |n: u32| n.wrapping_mul(500).wrapping_sub(1);
+            let fields = IpFields::default();
+            let mut packet = build::tcp(from, to, fields, flags, number(sequence), number(acknowledgement), 700, &vec![0; length * 300]).expect("a segment");
+            let verdict = if way < 2 { rig.outbound(&mut packet) } else { rig.inbound(&mut packet) };
+            if let (Verdict::Forward(_), 0) = (verdict, way) {
+                externals.push(packet.source_endpoint());
+            }
+            rig.wait_seconds(wait);
+            sound(&mut rig);
+        }
+        rig.wait_seconds(10_000);
+        sound(&mut rig);
+        prop_assert_eq!(rig.nat.mappings(), []);
+        prop_assert_eq!(rig.nat.poll_timeout(), None);
+    }
+
     #[test]
     fn held_syns_are_announced_bounded_and_answered_once(
         unsolicited_syn in word(), tcp_simopen in word(), mapping in word::<Mapping>(), filtering in prop::sample::select(&Filtering::ALL[..4]),
@@ -293,6 +334,15 @@ proptest! {
         all.sort_unstable();
         told.sort_unstable();
         prop_assert_eq!(told, all, "each ends once");
+    }
+}
+
+/// What the NAT has made of its own accord is sound.
+fn sound(rig: &mut Rig) {
+    for output in rig.outputs() {
+        if let Output::Send { packet, .. } = output {
+            assert!(packet.transport_checksum_ok(), "{packet}");
+        }
     }
 }
 

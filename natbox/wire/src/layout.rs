@@ -198,7 +198,7 @@ fn sums_up(fixed: &[u8; ipv4::HEADER], options: &[u8]) -> bool {
 }
 
 /// RFC 791 section 3.1: single-byte options 0 (end) and 1 (no operation); all others carry their length.
-fn check_ipv4_options(mut options: &[u8]) -> Result<(), DropReason> {
+pub(crate) fn check_ipv4_options(mut options: &[u8]) -> Result<(), DropReason> {
     const LOOSE_SOURCE_ROUTE: u8 = 131;
     const STRICT_SOURCE_ROUTE: u8 = 137;
     loop {

@@ -13,7 +13,7 @@ use crate::checksum::{self, Change};
 use crate::field::{array, be16, icmp, ipv4, ipv6, number, ports, tcp};
 use crate::layout::{self, Ip, Kind};
 use crate::rewrite::{Place, Side, edit, mend};
-use crate::{Packet, Quoted};
+use crate::{DropReason, Packet, Quoted};
 
 impl Packet {
     /// The packet that this ICMP error quotes; `None` when this is no error or the quote shows no session
@@ -46,6 +46,13 @@ impl Packet {
         let mut change = Change::default();
         change.write(&mut self.bytes, place.ip_at + ipv4::CHECKSUM, checksum.to_be_bytes());
         mend(&mut self.bytes, usize::from(self.layout.ip().payload_at) + icmp::CHECKSUM, change);
+    }
+
+    /// Whether the packet that this ICMP error quotes asks for source routing (RFC 791 section 3.1).
+    pub fn quoted_source_route(&self) -> bool {
+        let Some(place) = self.quote().filter(|place| !place.ipv6) else { return false };
+        let options = &self.bytes[place.ip_at + ipv4::HEADER..place.transport_at];
+        matches!(layout::check_ipv4_options(options), Err(DropReason::SourceRoute))
     }
 
     /// The transport part of the packet that this ICMP error quotes, as far as the quote holds it, eight bytes at

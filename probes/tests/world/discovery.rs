@@ -1,12 +1,15 @@
 //! Discovery on fresh sockets reports exactly what was configured.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
+use natbox_host::Host;
 use natbox_nat::Behavior;
 use natbox_nat::behavior::{
-    Filtering, Hairpin, Ipv6, Mapping, PortAllocation, Ports, Refresh, Timeouts, TranslationKind,
+    Filtering, GenericAlg, Hairpin, Ipv6, Mapping, PortAllocation, Ports, Refresh, Timeouts, TranslationKind,
 };
 use natbox_probes::discovery::{self, Classic, Finding, LifetimeSearch, Options, discover};
+use natbox_probes::stun::client::{Binding, BindingRequest, Client, Retransmission};
 use natbox_wire::Word;
 
 use crate::lab::{Lab, behavior, endpoint, link, preset};
@@ -64,6 +67,43 @@ fn without_translation_the_filter_is_told_from_none_at_all() {
     assert_eq!((found.mapping, found.filtering), (discovery::Mapping::None, discovery::Filtering::EndpointIndependent));
     let found = find(preset("symmetric-udp-firewall"), &Options::default());
     assert_eq!(found.filtering, discovery::Filtering::AddressAndPortDependent);
+}
+
+/// What a STUN server's answer says through a box with this rewriter of payloads.
+fn binding_through(generic: GenericAlg) -> (Binding, SocketAddr) {
+    let mut lab = Lab::new(1);
+    let server = lab.stun();
+    let mut rewriting = behavior(Mapping::EndpointIndependent, Filtering::EndpointIndependent);
+    rewriting.alg.generic = generic;
+    let home = lab.home("home", "198.18.0.2", rewriting);
+    let alice = lab.inside(home, "alice", "10.0.0.2");
+    let binding = lab.run(async {
+        let socket = alice.udp_bind(endpoint("10.0.0.2:5000")).await.expect("a socket");
+        let mut client = Client::new(&alice, Retransmission::default());
+        client.binding(&socket, server, BindingRequest::default()).await.expect("an answer")
+    });
+    (binding, lab.world.mappings(home.gateway)[0].external)
+}
+
+#[test]
+fn rfc8489_a_box_that_rewrites_payloads_breaks_mapped_address_and_not_xor_mapped_address() {
+    let (binding, external) = binding_through(GenericAlg::RewriteBinary);
+    assert_eq!(binding.mapped, external);
+    // The box put the internal address back, as it does with whatever looks like the external one; not the port.
+    assert_eq!(binding.mapped_plain, Some(SocketAddr::new("10.0.0.2".parse().unwrap(), external.port())));
+    for harmless in [GenericAlg::Off, GenericAlg::RewriteText] {
+        let (binding, external) = binding_through(harmless);
+        assert_eq!((binding.mapped, binding.mapped_plain), (external, Some(external)), "{harmless}");
+    }
+}
+
+#[test]
+fn discovery_notices_that_payloads_are_rewritten() {
+    let mut rewriting = behavior(Mapping::EndpointIndependent, Filtering::AddressDependent);
+    rewriting.alg.generic = GenericAlg::RewriteBinary;
+    let found = find(rewriting, &Options::default());
+    assert!(found.payload_rewritten);
+    assert_eq!(found.mapped.map(|mapped| mapped.ip()), Some("198.18.0.2".parse().unwrap()));
 }
 
 #[test]

@@ -49,6 +49,26 @@ fn nobody_there_is_reported_with_the_reason() {
 }
 
 #[test]
+fn an_echo_server_does_not_answer_itself() {
+    let mut lab = Lab::new(1);
+    let bob = lab.public("bob", &["198.18.0.3"]);
+    let alice = lab.public("alice", &["198.18.0.2"]);
+    bob.spawn(serving(echo::serve_udp(bob.clone(), endpoint("198.18.0.3:7"))));
+    lab.world.run_for(MS).expect("a quiet world");
+    let forged = natbox_wire::build::udp(
+        endpoint("198.18.0.3:7"),
+        endpoint("198.18.0.3:7"),
+        natbox_wire::build::IpFields::default(),
+        b"from yourself",
+    );
+    let from = lab.world.interfaces().last().expect("alice's interface");
+    lab.world.inject(from, forged.expect("a datagram").into_bytes());
+    lab.world.run_for(1000 * MS).expect("an end");
+    let came = lab.run(echo::udp(&alice, endpoint("198.18.0.3:7"), b"payload", &Retransmission::PROBE));
+    assert!(came.is_ok(), "it serves on: {came:?}");
+}
+
+#[test]
 fn udp_comes_back_and_a_closed_port_refuses() {
     let mut lab = Lab::new(1);
     let home = lab.home("home", "198.18.0.2", preset("port-restricted-cone"));

@@ -9,8 +9,8 @@
 //! everything else in the NAT those of the hosts inside: packets from outside are moved before they take the road, those
 //! from inside after it.
 //!
-//! Memory is bounded: [`MAX_CONNECTIONS`] connections with changed text; in all others beyond them text passes
-//! unchanged. Expectations have limits of their own.
+//! Memory is bounded: [`MAX_CONNECTIONS`] connections are followed; if the text of all of them was changed, that of
+//! others passes unchanged. Expectations have limits of their own.
 
 mod expect;
 mod ftp;
@@ -31,7 +31,7 @@ use self::text::{Edit, edited};
 use crate::behavior::{self, GenericAlg, Switch};
 use crate::verdict::{Side, Verdict};
 
-/// Connections with changed text.
+/// Connections whose text is looked at.
 const MAX_CONNECTIONS: usize = 1024;
 /// How long a silent one is remembered when others want its place: as established connections are (RFC 5382 REQ-5).
 const SILENCE: Duration = Duration::from_secs(7440);
@@ -54,7 +54,7 @@ pub(crate) struct Algs {
     connections: BTreeMap<(SocketAddrV4, SocketAddrV4), Connection>,
 }
 
-/// A connection whose text was changed.
+/// A connection whose text is looked at.
 struct Connection {
     /// What the inside sends, and what the outside sends.
     streams: [Stream; 2],
@@ -123,14 +123,22 @@ impl Algs {
                 Crossing { from, protocol, internal: destination_after, external: destination, remote: source, now }
             }
         };
-        self.change(nat, rules, crossing, packet);
+        self.change(nat, rules, crossing, before.tcp_sequence(), packet);
         verdict
     }
 
-    fn change(&mut self, nat: &mut impl Helper, rules: &behavior::Alg, crossing: Crossing, packet: &mut Packet) {
-        match crossing.protocol {
-            Protocol::Tcp => self.change_segment(nat, rules, crossing, packet),
-            _ => self.change_datagram(nat, rules, crossing, packet),
+    /// Changes a packet that came with this sequence number, if it has one.
+    fn change(
+        &mut self,
+        nat: &mut impl Helper,
+        rules: &behavior::Alg,
+        crossing: Crossing,
+        sequence: Option<u32>,
+        packet: &mut Packet,
+    ) {
+        match sequence {
+            Some(sequence) => self.change_segment(nat, rules, crossing, sequence, packet),
+            None => self.change_datagram(nat, rules, crossing, packet),
         }
         let (old, new) = crossing.addresses();
         if rules.generic == GenericAlg::RewriteBinary && old != new {
@@ -180,11 +188,13 @@ impl Algs {
         sip::edits(message, outbound, own, new, &mut signalling, &mut media)
     }
 
+    /// Changes a segment that came with this sequence number.
     fn change_segment(
         &mut self,
         nat: &mut impl Helper,
         rules: &behavior::Alg,
         crossing: Crossing,
+        sequence: u32,
         packet: &mut Packet,
     ) {
         let key = (crossing.external, crossing.remote);
@@ -192,44 +202,44 @@ impl Algs {
             self.connections.remove(&key);
             return;
         }
-        let (Some(sequence), payload) = (packet.tcp_sequence(), packet.payload().to_vec()) else { return };
-        let direction = crossing.from as usize;
-        // A segment from outside has been renumbered: its stream is asked by the numbers that it came with.
-        let sequence = match (crossing.from, self.connections.get(&key)) {
-            (Side::Outside, Some(known)) => known.streams[direction].back(sequence),
-            _ => sequence,
-        };
-        let known =
-            self.connections.get(&key).map_or(0, |known| known.streams[direction].known(sequence, payload.len()));
-        let fresh = self.found(nat, rules, crossing, &payload[known..]);
-        if !fresh.is_empty() {
-            let shifted = fresh.into_iter().map(|edit| Edit { at: edit.at.start + known..edit.at.end + known, ..edit });
-            if let Some(connection) = self.connection(key, crossing.now) {
-                connection.streams[direction].change(sequence, shifted.collect());
+        let (direction, length) = (crossing.from as usize, packet.payload().len());
+        let watched = length > 0 && watches(rules, crossing);
+        let connection = if watched { self.connection(key, crossing.now) } else { None };
+        let known = connection.map_or(length, |connection| connection.streams[direction].known(sequence, length));
+        let fresh = self.found(nat, rules, crossing, packet.payload(), known);
+        if let Some(connection) = self.connections.get_mut(&key) {
+            let stream = &mut connection.streams[direction];
+            stream.change(sequence, fresh);
+            stream.see(sequence, length);
+            if let Some(new) = stream.rewrite(sequence, packet.payload()) {
+                packet.replace_payload(&new);
             }
-        }
-        if let Some(connection) = self.connections.get(&key)
-            && let Some(new) = connection.streams[direction].rewrite(sequence, &payload)
-        {
-            packet.replace_payload(&new);
         }
         if crossing.from == Side::Inside {
             self.renumber(key, Side::Inside, packet, crossing.now);
         }
     }
 
-    /// What is to be changed in a segment's bytes that have not been looked at.
-    fn found(&mut self, nat: &mut impl Helper, rules: &behavior::Alg, crossing: Crossing, payload: &[u8]) -> Vec<Edit> {
+    /// What is to be changed in a segment's bytes, but for those that are known already.
+    fn found(
+        &mut self,
+        nat: &mut impl Helper,
+        rules: &behavior::Alg,
+        crossing: Crossing,
+        payload: &[u8],
+        known: usize,
+    ) -> Vec<Edit> {
+        let (seen, fresh) = payload.split_at(known);
         let mut edits = Vec::new();
-        if rules.ftp == Switch::On && crossing.from == Side::Inside && crossing.concerns(ftp::PORT) {
+        if watches_ftp(rules, crossing) && seen.last().is_none_or(|last| *last == b'\n') {
             let client = crossing.remote.port() == ftp::PORT;
             let mut expect = |endpoint| self.reserve(nat, Crossing { internal: endpoint, ..crossing }, true);
-            edits = ftp::edits(payload, client, *crossing.internal.ip(), &mut expect);
+            edits = ftp::edits(fresh, client, *crossing.internal.ip(), &mut expect);
         }
         if edits.is_empty() && rules.generic == GenericAlg::RewriteText {
-            edits = rewritten_text(crossing, payload);
+            edits = rewritten_text(crossing, fresh);
         }
-        edits
+        edits.into_iter().map(|edit| Edit { at: edit.at.start + known..edit.at.end + known, ..edit }).collect()
     }
 
     /// Moves a segment's numbers, if its connection's text was changed.
@@ -247,13 +257,15 @@ impl Algs {
         packet.rewrite_tcp_sack(|edge| other.back(edge));
     }
 
-    /// The connection, a new one if there is room.
+    /// The connection, a new one if there is room: those that nothing was changed in give way, the longest silent first,
+    /// then those that have long been silent.
     fn connection(&mut self, key: (SocketAddrV4, SocketAddrV4), now: Time) -> Option<&mut Connection> {
         if !self.connections.contains_key(&key) && self.connections.len() >= MAX_CONNECTIONS {
-            self.connections.retain(|_, known| now < known.used + SILENCE);
-            if self.connections.len() >= MAX_CONNECTIONS {
-                return None;
-            }
+            let gives_way =
+                |known: &Connection| known.streams.iter().all(Stream::is_untouched) || known.used + SILENCE <= now;
+            let candidates = self.connections.iter().filter(|(_, known)| gives_way(known));
+            let oldest = candidates.min_by_key(|(_, known)| known.used).map(|(key, _)| *key)?;
+            self.connections.remove(&oldest);
         }
         Some(self.connections.entry(key).or_insert_with(|| Connection { streams: Default::default(), used: now }))
     }
@@ -288,6 +300,15 @@ fn placeholder(protocol: Protocol, internal: SocketAddrV4, remote: Ipv4Addr) -> 
         }
         _ => build::udp(source, destination, fields, &[]),
     }
+}
+
+/// Whether the text of a connection is looked at.
+fn watches(rules: &behavior::Alg, crossing: Crossing) -> bool {
+    watches_ftp(rules, crossing) || rules.generic == GenericAlg::RewriteText
+}
+
+fn watches_ftp(rules: &behavior::Alg, crossing: Crossing) -> bool {
+    rules.ftp == Switch::On && crossing.from == Side::Inside && crossing.concerns(ftp::PORT)
 }
 
 fn rewritten_text(crossing: Crossing, payload: &[u8]) -> Vec<Edit> {

@@ -1,8 +1,9 @@
 //! The two streams of a TCP connection whose text a box has changed: which sequence number inside is which outside.
 //!
 //! A change replaces bytes at a place in the sender's stream. Every later byte moves by the difference, in whatever segments
-//! it comes, also when it is sent again: what was replaced once is replaced the same way wherever a segment covers it. The
-//! last [`MAX_CHANGES`] are remembered; what is sent again from before them moves as the oldest of them says.
+//! it comes, also when it is sent again: what was replaced once is replaced the same way wherever a segment covers it, and
+//! what once went through as it was, or came too late, stays as it is. The last [`MAX_CHANGES`] are remembered; what is sent
+//! again from before them moves as the oldest of them says.
 
 use std::collections::VecDeque;
 
@@ -18,6 +19,8 @@ pub(super) struct Stream {
     changes: VecDeque<Change>,
     /// By how much what comes before the first change is moved.
     base: u32,
+    /// The end of what has gone through.
+    highest: Option<u32>,
 }
 
 /// Bytes replaced by others.
@@ -75,13 +78,26 @@ impl Stream {
         }
     }
 
-    /// How many bytes of a segment lie before the end of the last change, and are not to be looked at anew.
+    /// How many bytes of a segment lie before what has gone through already. They are not to be changed any more: what
+    /// followed them would be in the wrong place.
     pub(super) fn known(&self, sequence: u32, length: usize) -> usize {
-        let Some(last) = self.changes.back() else { return 0 };
-        match before(sequence, last.end()) {
-            true => length.min(last.end().wrapping_sub(sequence) as usize),
-            false => 0,
+        match self.highest {
+            Some(highest) if before(sequence, highest) => length.min(highest.wrapping_sub(sequence) as usize),
+            _ => 0,
         }
+    }
+
+    /// A segment goes through.
+    pub(super) fn see(&mut self, sequence: u32, length: usize) {
+        let end = sequence.wrapping_add(length as u32);
+        if self.highest.is_none_or(|highest| before(highest, end)) {
+            self.highest = Some(end);
+        }
+    }
+
+    /// Whether nothing was ever changed.
+    pub(super) fn is_untouched(&self) -> bool {
+        self.changes.is_empty()
     }
 
     /// Remembers edits of a segment, in its bytes' order, all behind the last change.

@@ -23,11 +23,11 @@ impl Behavior {
         } else if self.ports.range.contains(0) {
             found.push("the port range begins with port 0, which no packet may come from: begin at 1".into());
         }
-        self.contradictory_allocation(&mut found);
+        self.contradictory_ports(&mut found);
         let timeouts = self.axes().into_iter().filter(|(axis, _)| axis.starts_with("timeouts."));
         let zero = timeouts.filter(|(axis, time)| time == "0s" && *axis != "timeouts.udp_stream_after");
         found.extend(zero.map(|(axis, _)| format!("{axis} is 0s: no session would live")));
-        self.contradictory_ports(&mut found);
+        self.contradictory_lifetimes(&mut found);
         self.contradictory_aliases(&mut found);
         if self.early_inbound == EarlyInbound::Remap && !translates {
             found.push("early_inbound `remap` needs a box that translates: others have no port to change".into());
@@ -35,22 +35,7 @@ impl Behavior {
         found
     }
 
-    /// Rules by which nobody would ever get a port.
-    fn contradictory_allocation(&self, found: &mut Vec<String>) {
-        let (ports, count) = (&self.ports, self.ports.range.count());
-        let shares = u64::from(ports.deterministic.compression) + u64::from(ports.deterministic.dynamic_factor);
-        match ports.allocation {
-            PortAllocation::Block if count > 0 && u32::from(ports.block_size) > count => {
-                found.push(format!("no block of {} ports fits into the port range", ports.block_size));
-            }
-            PortAllocation::Deterministic if count > 0 && shares > u64::from(count) => {
-                found.push(format!("the port range has no port for each of {shares} shares"));
-            }
-            _ => {}
-        }
-    }
-
-    fn contradictory_ports(&self, found: &mut Vec<String>) {
+    fn contradictory_lifetimes(&self, found: &mut Vec<String>) {
         let mut known = BTreeSet::new();
         for (port, lifetime) in &self.timeouts.udp_ports {
             if lifetime.is_zero() {
@@ -71,6 +56,21 @@ impl Behavior {
             if !inside.insert(alias.inside) || !outside.insert(alias.outside) {
                 found.push(format!("the alias {} of {}: one of the two is there already", alias.inside, alias.outside));
             }
+        }
+    }
+
+    /// Rules by which nobody would ever get a port.
+    fn contradictory_ports(&self, found: &mut Vec<String>) {
+        let (ports, count) = (&self.ports, self.ports.range.count());
+        let shares = u64::from(ports.deterministic.compression) + u64::from(ports.deterministic.dynamic_factor);
+        match ports.allocation {
+            PortAllocation::Block if count > 0 && u32::from(ports.block_size) > count => {
+                found.push(format!("no block of {} ports fits into the port range", ports.block_size));
+            }
+            PortAllocation::Deterministic if count > 0 && shares > u64::from(count) => {
+                found.push(format!("the port range has no port for each of {shares} shares"));
+            }
+            _ => {}
         }
     }
 }

@@ -69,9 +69,15 @@ impl<A: Address> Table<A> {
     /// Brings near what the next sessions to end are likely to need, without waiting for it.
     #[inline]
     pub(crate) fn prefetch_next(&self) {
-        for index in self.expiry.upcoming().skip(1).take(2) {
-            if let Some(record) = self.records.get(index) {
-                self.prefetch_keys(record.mapping_of(index));
+        for (ahead, index) in self.expiry.upcoming().take(6).enumerate() {
+            match ahead {
+                1 | 2 => {
+                    if let Some(record) = self.records.get(index) {
+                        self.prefetch_keys(record.mapping_of(index));
+                    }
+                }
+                5 => self.records.prefetch(index),
+                _ => {}
             }
         }
     }

@@ -1,6 +1,6 @@
 //! From a hash to an index: a sorted array with gaps.
 //!
-//! A slot is the upper half of a hash and a `u32`. Slots are sorted by hash, and each stands at the place that its
+//! A slot is the upper part of a hash and a `u32`. Slots are sorted by hash, and each stands at the place that its
 //! hash has in the range of all hashes (`home`), or as close behind it as the others let it. So a search reads one
 //! cache line as a rule, knows what is not there without reading to the next gap, and looks at no record whose
 //! hash differs.
@@ -16,7 +16,7 @@
 
 use prefetch_index::prefetch_index;
 
-/// An empty slot. No hash reads `u32::MAX`, so that an empty slot ends every search.
+/// An empty slot: above every hash, so that it ends every search.
 const EMPTY: u64 = u64::MAX;
 /// Slots behind the last home, for entries pushed behind it.
 const SLACK: usize = 8;
@@ -38,10 +38,10 @@ impl Default for Index {
     }
 }
 
-/// The half of a hash that counts.
+/// The part of a hash that counts: 31 bits.
 #[inline(always)]
 fn upper(hash: u64) -> u32 {
-    ((hash >> 32) as u32).min(u32::MAX - 1)
+    (hash >> 33) as u32
 }
 
 #[inline(always)]
@@ -56,7 +56,7 @@ impl Index {
 
     #[inline(always)]
     fn home(&self, hash: u32) -> usize {
-        ((u64::from(hash) * self.homes as u64) >> 32) as usize
+        ((u64::from(hash) * self.homes as u64) >> 31) as usize
     }
 
     /// The first index under this hash, oldest first, that is the one sought.

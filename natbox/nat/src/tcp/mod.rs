@@ -37,7 +37,7 @@ use crate::timers::Side;
 pub(crate) use lifetimes::Lifetimes;
 pub(crate) use netfilter::Entry;
 pub(crate) use segment::Segment;
-pub(crate) use unsolicited::{HeldSyns, told_at_once};
+pub(crate) use unsolicited::HeldSyns;
 pub(crate) use window::Track;
 
 /// How far a connection has come. In brackets what Linux calls it.

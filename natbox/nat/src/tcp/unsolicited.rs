@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 
 use natbox_wire::{DropReason, IcmpError, Packet, Protocol, Time};
 
-use crate::behavior::{Switch, TcpNoState, UnsolicitedSyn, UnsolicitedUdp};
+use crate::behavior::{Switch, TcpMachine, TcpNoState, UnsolicitedSyn, UnsolicitedUdp};
 use crate::classify::Flow;
 use crate::key::{Address, Endpoint};
 use crate::realm::{Realm, Shared};
@@ -119,23 +119,14 @@ impl<A: Address> Realm<A> {
     ) -> Verdict {
         let unwanted =
             matches!(refusal.reason, DropReason::NoMapping | DropReason::Filtered | DropReason::EarlyInbound);
-        let answer = match flow.protocol {
-            Protocol::Udp
-                if (unwanted || refusal.reason == DropReason::EarlyInbound)
-                    && nat.behavior.unsolicited_udp == UnsolicitedUdp::Icmp =>
-            {
-                icmp(nat, packet)
-            }
-            Protocol::Tcp if unwanted && flow.opens => {
-                return self.unsolicited_syn(nat, packet, from, flow, refusal, now);
-            }
-            // Linux translates nothing that it calls invalid: such segments are for the box.
-            Protocol::Tcp if unwanted || is_stray(refusal.reason) => {
-                let reaches_box = nat.behavior.unsolicited_syn == UnsolicitedSyn::RstNow && !flow.flags.rst;
-                no_state(nat, flow).or(reaches_box.then_some(Answer::Reset))
-            }
-            Protocol::Udp | Protocol::Tcp | Protocol::Icmp => None,
-        };
+        if unwanted && flow.opens && flow.protocol == Protocol::Tcp {
+            return self.unsolicited_syn(nat, packet, from, flow, refusal, now);
+        }
+        // What Linux does not translate for being invalid is for the box itself, like what no mapping wants.
+        let invalid = matches!(refusal.reason, DropReason::InvalidSegment | DropReason::OutOfWindow)
+            && nat.behavior.tcp_machine == TcpMachine::Netfilter;
+        let stray = refusal.reason == DropReason::NoSession;
+        let answer = if unwanted || stray || invalid { told_at_once(nat, packet, flow) } else { None };
         Verdict::Drop(Refusal { answer: answer.or(refusal.answer), ..refusal })
     }
 
@@ -180,16 +171,11 @@ impl<A: Address> Realm<A> {
     }
 }
 
-/// Whether a segment was refused for what is known, or not known, of its connection.
-fn is_stray(reason: DropReason) -> bool {
-    matches!(reason, DropReason::NoSession | DropReason::InvalidSegment | DropReason::OutOfWindow)
-}
-
 /// What the sender of a packet is told at once that is for the box itself, which listens to nothing.
 pub(crate) fn told_at_once<A>(nat: &Shared, packet: &Packet, flow: Flow<A>) -> Option<Answer> {
     match (flow.protocol, nat.behavior.unsolicited_syn) {
         (Protocol::Udp, _) if nat.behavior.unsolicited_udp == UnsolicitedUdp::Icmp => icmp(nat, packet),
-        (Protocol::Tcp, UnsolicitedSyn::RstNow) if flow.opens => Some(Answer::Reset),
+        (Protocol::Tcp, UnsolicitedSyn::RstNow) if !flow.flags.rst => Some(Answer::Reset),
         (Protocol::Tcp, UnsolicitedSyn::IcmpNow) if flow.opens => icmp(nat, packet),
         (Protocol::Tcp, _) if !flow.opens => no_state(nat, flow),
         _ => None,
@@ -207,6 +193,7 @@ fn icmp(nat: &Shared, packet: &Packet) -> Option<Answer> {
 
 /// What the sender of a segment without a session is told. Nobody resets a RST (RFC 9293 section 3.10.7.1).
 pub(super) fn no_state<A>(nat: &Shared, flow: Flow<A>) -> Option<Answer> {
-    let resets = nat.behavior.tcp_no_state == TcpNoState::Rst && !flow.flags.rst;
+    let stray = flow.protocol == Protocol::Tcp && !flow.flags.rst;
+    let resets = stray && nat.behavior.tcp_no_state == TcpNoState::Rst;
     resets.then_some(Answer::Reset)
 }

@@ -2,8 +2,8 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use natbox_nat::behavior::Hairpin;
-use natbox_nat::{MappingView, Translation, Verdict};
+use natbox_nat::behavior::{Hairpin, Switch};
+use natbox_nat::{MappingEnd, MappingView, Refusal, Translation, Verdict};
 use natbox_wire::{DropReason, Packet, Protocol, Time};
 
 use super::{Model, refuse, remote_of};
@@ -27,7 +27,12 @@ impl Model {
             let Some(mapping) = self.session_at(quote.protocol, from, to) else {
                 return drop(DropReason::IcmpNoSession);
             };
+            if self.behavior.icmp_source_filter == Switch::On && source != to.ip() {
+                let refusal = Refusal { mapping: Some(mapping.id), ..refuse(DropReason::Filtered) };
+                return (Verdict::Drop(refusal), source, destination, Some(shown));
+            }
             let quoted = translated_quote(quote.protocol, from, to, Some(mapping.internal), None);
+            self.kill(mapping);
             return (Verdict::Forward(told(mapping)), source, mapping.internal.ip(), Some(quoted));
         }
         let back = self.translates && self.external.contains(&from.ip());
@@ -50,7 +55,15 @@ impl Model {
         }
         let Some(other) = self.session_at(quote.protocol, from, to) else { return drop(DropReason::IcmpNoSession) };
         let quoted = translated_quote(quote.protocol, from, to, Some(other.internal), None);
+        self.kill(other);
         (Verdict::Hairpin { source: told(own), destination: told(other) }, outer, other.internal.ip(), Some(quoted))
+    }
+
+    /// Ends a mapping that an error speaks of, where errors do that.
+    fn kill(&mut self, mapping: MappingView) {
+        if self.behavior.icmp_kills_mapping == Switch::On {
+            self.end(MappingEnd::Killed, |one| one.id == mapping.id);
+        }
     }
 
     /// The session between an internal endpoint and a remote that is on the oldest mapping.

@@ -1,5 +1,6 @@
 //! The world from outside: topologies of a few parts, packets injected or sent by hosts, and the notes that result.
 
+mod algs;
 mod changes;
 mod connections;
 mod determinism;

@@ -130,6 +130,7 @@ impl Entry {
             Stage::Crossed => self.simultaneous = true,
             Stage::Partial if !original && kind == Kind::Ack && self.simultaneous => stage = Stage::Established,
             Stage::Transitory if kind == Kind::Rst => match self.reset(old, side, &segment) {
+                Reset::Invalid if rule == TcpWindow::Off => {}
                 Reset::Invalid => return Step::Refused(DropReason::OutOfWindow),
                 Reset::Unquestioned => unquestioned = true,
                 Reset::Exact => {}
