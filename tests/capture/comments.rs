@@ -3,10 +3,10 @@
 use natbox::capture::frames;
 use natbox::record::{DropSite, Limits, Log, Names, What, comment, dropped};
 use natbox_nat::behavior::{FilterScope, Filtering};
-use natbox_nat::{Behavior, MappingEnd};
+use natbox_nat::{Behavior, MappingEnd, MappingId};
 use natbox_wire::build::{self, IpFields};
 use natbox_wire::{DropReason, Time, Word};
-use natbox_world::note::{Event, LinkFate, Note, Observer as _, Outcome};
+use natbox_world::note::{Event, LinkFate, Note, Observer as _, Outcome, PacketId, PacketRef};
 
 use super::scene::*;
 
@@ -73,6 +73,44 @@ fn a_translated_echo_shows_the_side_that_changed_though_its_identifier_stands_fo
     diary.sent(HOME_A, INSIDE, 2, &inside);
     let (there, back) = ("10.0.0.2:7 -> 198.18.0.3:9, new mapping #4", "198.18.0.3:9 -> 10.0.0.2:7, mapping #4");
     assert_eq!(comments(&diary.log(), &names()), [there, there, back, back]);
+}
+
+#[test]
+fn a_packet_that_was_held_tells_what_became_of_it_and_stands_once_in_a_capture() {
+    let mut diary = Diary::new(Limits::CAPTURE);
+    let (before, after) = (udp(INTERNAL, RELAY_7777), udp(EXTERNAL, RELAY_7777));
+    let released = |id, bytes, outcome| {
+        let packet = PacketRef { id: PacketId(id), cause: None, bytes };
+        Event::Released { packet, outcome }
+    };
+    diary.received(HOME_A, INSIDE, 1, &before, Outcome::Held);
+    diary.at(70).note(HOME_A, released(1, &before, Outcome::Translated(by_mapping(4, false))));
+    diary.sent(HOME_A, OUTSIDE, 1, &after);
+    diary.received(HOME_A, INSIDE, 2, &before, Outcome::Held);
+    diary.note(HOME_A, released(2, &before, refused(DropReason::ReassemblyTimeout, None)));
+    diary.note(HOME_A, released(3, &before, Outcome::Dropped(DropReason::Rebooted)));
+    let packet = PacketRef { id: PacketId(4), cause: None, bytes: &after };
+    diary.note(HOME_A, Event::Made { packet, mapping: MappingId(4) });
+    diary.sent(HOME_A, OUTSIDE, 4, &after);
+    let (log, translated) = (diary.log(), "10.0.0.2:5000 -> 198.18.0.3:40001, mapping #4");
+    let told = comments(&log, &names());
+    assert_eq!(
+        told,
+        [
+            "held at home-a",
+            translated,
+            translated,
+            "held at home-a",
+            "dropped at home-a: reassembly-timeout: the other fragments did not come in time",
+            "dropped at home-a: rebooted: held by a box that has rebooted",
+            "made by home-a on account of mapping #4",
+            "sent by home-a on account of mapping #4",
+        ]
+    );
+    let drops: Vec<DropReason> = log.drops(None, None).map(|(_, _, drop)| drop.reason).collect();
+    assert_eq!(drops, [DropReason::ReassemblyTimeout, DropReason::Rebooted]);
+    let names = names();
+    assert_eq!(frames(&log, &names).count(), 6, "what goes on is shown as it leaves, not twice");
 }
 
 #[test]

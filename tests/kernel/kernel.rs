@@ -27,12 +27,16 @@ pub(crate) struct Kernel {
     outside: SyncDevice,
     /// Lanes that were used since the tracker was last empty, by variant.
     used: [u32; variant::ALL.len()],
+    /// What the timers were set to in the fresh namespace, in seconds, in the order of [`variant::TIMERS`].
+    shipped: Vec<String>,
 }
 
 /// Packets of a slot may be late by so much; a timer is 0.5 s away at least.
 const LATE: Duration = Duration::from_millis(200);
 /// Scripts begin at so many times, spread over a slot, so that there is less to do at each.
 const PHASES: usize = 5;
+/// Scripts that are played at once, so that a busy machine keeps the time.
+const AT_ONCE: usize = 1000;
 /// Lane 0 to 7 are nobody's; every eighth of the others is of one variant.
 const LANES_A_VARIANT: u32 = LAST / variant::ALL.len() as u32;
 /// After so long without a packet every entry is gone.
@@ -47,6 +51,11 @@ impl Kernel {
             device.set_nonblocking(true).map_err(|error| format!("TUN device: {error}"))?;
             Ok::<SyncDevice, String>(device)
         };
+        let shipped = variant::TIMERS.iter().map(|timer| {
+            let path = format!("/proc/sys/net/netfilter/nf_conntrack_{}", timer.sysctl);
+            fs::read_to_string(&path).map_err(|error| format!("{path}: {error}"))
+        });
+        let shipped = shipped.collect::<Result<Vec<String>, String>>()?;
         for (name, value) in sysctls() {
             let path = format!("/proc/sys/net/{name}");
             fs::write(&path, value).map_err(|error| format!("{path}: {error}"))?;
@@ -54,14 +63,23 @@ impl Kernel {
         let (inside, outside) = (device("inside0")?, device("outside0")?);
         feed("ip", &["-batch", "-"], &addresses())?;
         feed("nft", &["-f", "-"], &rules())?;
-        Ok(Kernel { inside, outside, used: [0; variant::ALL.len()] })
+        Ok(Kernel { inside, outside, used: [0; variant::ALL.len()], shipped })
+    }
+
+    /// The timers that the kernel ships with other than the table says, in words.
+    pub(crate) fn shipped_otherwise(&self) -> Vec<String> {
+        let timers = variant::TIMERS.iter().zip(&self.shipped);
+        let other = timers.filter(|(timer, shipped)| shipped.trim() != timer.shipped_seconds.to_string());
+        other
+            .map(|(timer, shipped)| format!("{}: {}, not {}", timer.sysctl, shipped.trim(), timer.shipped_seconds))
+            .collect()
     }
 
     /// Plays scripts, as many at once as there are lanes, and tells what the kernel did. `Err` if the machine was too busy
     /// to keep the time.
     pub(crate) fn testify(&mut self, scripts: &[Script]) -> Result<Vec<Script>, String> {
         let mut testimony = Vec::new();
-        for chunk in scripts.chunks(LANES_A_VARIANT as usize * 4) {
+        for chunk in scripts.chunks(AT_ONCE) {
             testimony.extend(self.on_time(chunk)?);
         }
         Ok(testimony)
@@ -225,9 +243,12 @@ fn feed(command: &str, arguments: &[&str], text: &str) -> Result<(), String> {
     let done = child.wait_with_output().map_err(|error| format!("{command}: {error}"))?;
     match (done.status.success(), fed) {
         (true, Some(Ok(()))) => Ok(()),
-        _ => Err(format!(
-            "`{command}` says: {}",
-            String::from_utf8_lossy(&done.stderr).lines().next().unwrap_or_default()
-        )),
+        _ => {
+            let says = String::from_utf8_lossy(&done.stderr).into_owned();
+            let refused = ["not permitted", "not supported", "No such file"].iter().any(|why| says.contains(why));
+            // What is not a right or a part of the kernel that is missing is our own mistake.
+            assert!(refused, "`{command}` says: {says}");
+            Err(format!("`{command}` says: {}", says.lines().next().unwrap_or_default()))
+        }
     }
 }

@@ -53,6 +53,7 @@ fn main() -> ExitCode {
         trials.push(held_to_the_record(&witness, &record));
         trials.extend(natbox_held_to_the_record(record));
     }
+    trials.push(timers_as_shipped(&witness));
     trials.push(sure_of_itself(&witness));
     trials.extend(random.into_iter().filter_map(|random| alike(&witness, random)));
     libtest_mimic::run(&arguments, trials).exit_code()
@@ -128,6 +129,17 @@ fn natbox_held_to_the_record(record: Record) -> Option<Trial> {
             (Some(_), true) => Err("natbox agrees: NATBOX_BLESS=1 removes the line `natbox differs`".into()),
         }
     }))
+}
+
+/// The presets' timers are the kernel's: `natbox` holds the presets against the same table.
+fn timers_as_shipped(witness: &Arc<Witness>) -> Trial {
+    let witness = Arc::clone(witness);
+    let name = "kernel::ships_with_the_timers_of_the_presets";
+    Trial::test(name, move || match witness.ships_otherwise() {
+        Err(why) => skip(name, &why),
+        Ok(other) if other.is_empty() => Ok(()),
+        Ok(other) => Err(other.join("; ").into()),
+    })
 }
 
 /// The kernel does the same twice: else nothing that differs from it means anything.

@@ -92,6 +92,12 @@ impl Witness {
         Ok(self.says_now(&each)?.chunks_exact(ASKED_AGAIN).map(<[Script]>::to_vec).collect())
     }
 
+    /// The timers that the kernel ships with other than the table says.
+    pub(crate) fn ships_otherwise(&self) -> Result<Vec<String>, String> {
+        let kernel = self.stand()?.kernel.lock().map_err(|_| "the kernel's thread panicked".to_owned())?;
+        Ok(kernel.shipped_otherwise())
+    }
+
     /// Asks about other sequences.
     pub(crate) fn says_now(&self, scripts: &[Script]) -> Result<Vec<Script>, String> {
         let stand = self.stand()?;

@@ -237,8 +237,12 @@ impl<A: Address> Realm<A> {
             let receiver = Endpoint::from_socket(source)?;
             self.masked(packet.protocol()?, receiver, Endpoint::from_socket(destination)?)
         };
+        // A later fragment shows no port: its first will tell.
+        let later = packet.fragment().is_some_and(|fragment| fragment.offset_bytes > 0);
+        let to_router = A::from_ip(packet.destination()).is_some_and(|own| self.masks.routers.contains(&own));
         !self.masks.masks.is_empty()
-            && (self.mask_quoted(packet).is_some()
+            && (later && to_router
+                || self.mask_quoted(packet).is_some()
                 || ends(packet.source_endpoint(), packet.destination_endpoint()).is_some())
     }
 

@@ -54,7 +54,6 @@ pub(crate) struct Record<A> {
     pub(super) mapping: u8,
     /// Free bits of the session, for whoever needs some; zero in a new session. A session with a mark never goes the
     /// short way.
-    #[allow(dead_code, reason = "the axes that need session marks are to come")]
     pub(crate) marks: u8,
     pub(super) role: Role<A>,
     /// The next session of the mapping; the mapping's own record is the head of the list.

@@ -217,6 +217,15 @@ fn ftp_text_that_comes_after_what_followed_it_passes_as_it_is() {
 }
 
 #[test]
+fn ftp_an_acknowledgement_that_overtakes_text_does_not_keep_it_from_being_changed() {
+    let (mut rig, _) = connected(strict(FTP));
+    let command = b"PORT 10,0,0,2,19,137\r\n";
+    out(&mut rig, segment(CLIENT, SERVER, 8, 8, b"NOOP\r\n"));
+    out(&mut rig, segment(CLIENT, SERVER, 14 + command.len() as u32, 9, b""));
+    assert_ne!(out(&mut rig, segment(CLIENT, SERVER, 14, 8, command)).payload(), command);
+}
+
+#[test]
 fn ftp_passes_a_firewall_that_translates_nothing() {
     let behavior = Behavior { translation: TranslationKind::None, ..strict(FTP) };
     let (mut rig, _) = connected(behavior);

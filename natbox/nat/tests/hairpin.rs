@@ -318,3 +318,20 @@ fn rfc5508_req_07_basic_nat_hairpins_echo_and_shows_the_sender_by_kind() {
         }
     }
 }
+
+#[test]
+fn the_fragments_of_an_answer_to_the_router_come_back_through_the_nat() {
+    let mut nat = hairpin(Hairpin::RouterSource);
+    let (_, second) = both(&mut nat);
+    let (shown, _) = nat.hairpin(udp(X1, second)).expect("hairpinned");
+    let fields = natbox_wire::build::IpFields { identification: 7, ..Default::default() };
+    let whole = natbox_wire::build::udp(at(X2), shown, fields, &[0; 2000]).expect("IPv4");
+    let fragments = natbox_wire::build::fragments(whole, 1000, 7).expect("fragments");
+    assert!(fragments.len() > 1);
+    for mut fragment in fragments {
+        assert!(nat.nat.is_hairpin_answer(&fragment));
+        let verdict = nat.nat.outbound(&mut fragment, nat.now);
+        assert!(matches!(verdict, Verdict::Hairpin { .. }), "{verdict:?}");
+        assert_eq!((fragment.source(), fragment.destination()), (second.ip(), ip("10.0.0.2")));
+    }
+}

@@ -87,10 +87,10 @@ impl Stream {
         }
     }
 
-    /// A segment goes through.
+    /// A segment goes through. One without bytes says nothing: it may have overtaken those before it.
     pub(super) fn see(&mut self, sequence: u32, length: usize) {
         let end = sequence.wrapping_add(length as u32);
-        if self.highest.is_none_or(|highest| before(highest, end)) {
+        if length > 0 && self.highest.is_none_or(|highest| before(highest, end)) {
             self.highest = Some(end);
         }
     }

@@ -84,7 +84,6 @@ impl<A: Address> Table<A> {
 
     /// The session whose deadline comes next, without removing it: the one to sacrifice where there is no room. What
     /// it searches, it need not search again until packets have prolonged it.
-    #[allow(dead_code, reason = "the axis of eviction is to come")]
     pub(crate) fn soonest(&mut self) -> Option<u32> {
         while let Some((armed, index)) = self.expiry.pop(Time::MAX) {
             let Some(record) = self.records.get_mut(index) else { continue };

@@ -138,7 +138,6 @@ impl<A: Address> Table<A> {
     }
 
     /// The mappings on this external endpoint, oldest first.
-    #[allow(dead_code, reason = "the axes that let mappings share an external endpoint are to come")]
     pub(crate) fn find_endpoints(&self, protocol: Protocol, external: Endpoint<A>) -> impl Iterator<Item = u32> {
         let head = self.find_endpoint(protocol, external);
         let shares = head.filter(|head| self.mapping(*head).has(of_mapping::SHARES_ENDPOINT));

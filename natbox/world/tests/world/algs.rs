@@ -6,7 +6,7 @@ use std::sync::Arc;
 use futures::future::join;
 use natbox_host::{Host, TcpListener, TcpOptions};
 use natbox_nat::Behavior;
-use natbox_nat::behavior::{Filtering, GenericAlg, Switch};
+use natbox_nat::behavior::{Filtering, GenericAlg, Switch, TcpWindow};
 use natbox_world::{LinkConfig, VirtualHost};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 
@@ -80,8 +80,14 @@ async fn server(host: VirtualHost, files: u16) -> String {
 
 #[test]
 fn an_active_ftp_client_gets_its_files_through_a_nat_that_knows_ftp_whatever_links_do() {
-    for (seed, links) in [(1, Links::default()), (2, Links { alice: lossy(), home: lossy(), server: lossy() })] {
-        let mut home = home(seed, links, strict(|behavior| behavior.alg.ftp = Switch::On));
+    let bad = Links { alice: lossy(), home: lossy(), server: lossy() };
+    let off = TcpWindow::Off;
+    for (seed, links, window) in [(1, Links::default(), off), (2, bad.clone(), off), (3, bad, TcpWindow::Strict)] {
+        let behavior = strict(|behavior| {
+            behavior.alg.ftp = Switch::On;
+            behavior.tcp_window = window;
+        });
+        let mut home = home(seed, links, behavior);
         let (here, there) = (home.host("alice"), home.host("server"));
         let (got, heard) = home.world.run_until(join(client(here, 12), server(there, 12))).expect("no stall");
         let expected: Vec<Vec<u8>> = (0..12).map(|file| file.to_string().repeat(1000).into_bytes()).collect();
