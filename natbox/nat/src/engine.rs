@@ -277,6 +277,9 @@ impl Nat {
     /// Replaces the external addresses; mappings on addresses that are gone end.
     pub fn readdress(&mut self, external: &[IpAddr], ended: &mut dyn FnMut(Ended)) {
         self.external = external.into();
+        if let Some(fragments) = &mut self.fragments {
+            fragments.readdress(external);
+        }
         if let Some(realm) = &mut self.v4 {
             realm.readdress(&mut self.shared, of_family(external));
         }

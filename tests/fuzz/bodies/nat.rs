@@ -201,9 +201,12 @@ impl Bench {
             let view = self.nat.mapping(translation.mapping);
             let alive = view.is_some_and(|view| view.created <= self.now);
             // An error may be the last thing that passes (`icmp_kills_mapping`). Later fragments follow their first one's
-            // translation, which may have ended with its address.
+            // translation, also when its mapping has ended.
             let follows = packet.fragment().is_some_and(|place| place.offset_bytes != 0);
             assert!(alive || translation.quoted || follows, "{translation:?} of a mapping that is not there");
+            let leaves = from == Side::Inside && matches!(verdict, Verdict::Forward(_));
+            let own = self.nat.external().contains(&packet.source()) || packet.is_ipv6() || self.nat.behavior().translation == TranslationKind::None;
+            assert!(!leaves || own, "{packet:?} leaves with an address that the NAT has lost");
         }
         let hairpinned = matches!(verdict, Verdict::Hairpin { .. });
         assert!(!hairpinned || from == Side::Inside, "a packet from outside does not turn back");

@@ -250,6 +250,13 @@ impl Cache {
         });
     }
 
+    /// Forgets the datagrams whose fragments go a way that is closed.
+    pub(crate) fn forget_ways(&mut self, closed: impl Fn(&Key, &Way) -> bool) {
+        let is_closed = |one: &Datagram| matches!(&one.decision, Decision::Open(way) if closed(&one.key, way));
+        let gone = self.datagrams.iter().filter(|(_, one)| is_closed(one)).map(|(serial, _)| *serial);
+        gone.collect::<Vec<u64>>().into_iter().for_each(|serial| self.forget(serial));
+    }
+
     /// Begins to follow a datagram.
     fn follow(
         &mut self,
