@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use natbox::nat::behavior::{GenericAlg, IcmpErrors, PortConflict, PortOverlap, Switch};
+use natbox::nat::behavior::{GenericAlg, IcmpErrors, PortConflict, PortOverlap, Switch, TranslationKind};
 use natbox::nat::{Behavior, Ended, HoldId, MappingView, Nat, Output, Side, Verdict};
 use natbox::wire::build::{self, IpFields};
 use natbox::wire::{IcmpError, Packet, Protocol, TcpFlags, Time};
@@ -205,7 +205,9 @@ impl Bench {
             let follows = packet.fragment().is_some_and(|place| place.offset_bytes != 0);
             assert!(alive || translation.quoted || follows, "{translation:?} of a mapping that is not there");
             let leaves = from == Side::Inside && matches!(verdict, Verdict::Forward(_));
-            let own = self.nat.external().contains(&packet.source()) || packet.is_ipv6() || self.nat.behavior().translation == TranslationKind::None;
+            let own = self.nat.external().contains(&packet.source())
+                || packet.is_ipv6()
+                || self.nat.behavior().translation == TranslationKind::None;
             assert!(!leaves || own, "{packet:?} leaves with an address that the NAT has lost");
         }
         let hairpinned = matches!(verdict, Verdict::Hairpin { .. });
