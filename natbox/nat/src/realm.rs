@@ -175,13 +175,6 @@ impl<A: Address> Realm<A> {
         }
     }
 
-    /// The external endpoint at which the source of a packet from inside is to be reached, as if it had been sent.
-    pub(crate) fn reserve(&mut self, nat: &mut Shared, packet: &Packet, now: Time) -> Option<Endpoint<A>> {
-        let Ok(Class::Flow(flow)) = classify(packet, nat.behavior.icmp_query) else { return None };
-        let passage = self.leave(nat, packet, flow, now).ok()?;
-        Some(self.table.session(passage.session).external)
-    }
-
     /// A packet from one side goes on to the other, with the endpoint that its session gives it.
     #[inline(always)]
     fn forward(&mut self, packet: &mut Packet, from: Side, passage: Passage) -> Verdict {

@@ -20,6 +20,7 @@ use std::net::IpAddr;
 
 use natbox_wire::{DropReason, Packet, Time};
 
+use super::discard;
 use crate::behavior::FragmentRules;
 use crate::realm::refuse;
 use crate::verdict::{HoldId, Output, Refusal, Side, Verdict};
@@ -373,11 +374,6 @@ impl Cache {
             self.sources.remove(&source);
         }
     }
-}
-
-/// A held fragment dies.
-pub(crate) fn discard(from: Side, (hold, packet): (HoldId, Packet), refusal: Refusal) -> Output {
-    Output::Discard { hold, from, packet, refusal }
 }
 
 enum Fit {

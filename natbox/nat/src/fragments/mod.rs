@@ -29,7 +29,7 @@ use std::net::{IpAddr, SocketAddr};
 use foldhash::quality::FixedState;
 use natbox_wire::{DropReason, Packet, Time, build};
 
-use self::cache::{Cache, Decision, Filed, Key, Place, Way, discard};
+use self::cache::{Cache, Decision, Filed, Key, Place, Way};
 use crate::behavior::{FragmentMode, FragmentRules};
 use crate::realm::refuse;
 use crate::verdict::{HoldId, Output, Refusal, Side, Translation, Verdict};
@@ -324,4 +324,9 @@ fn place(from: Side, packet: &Packet) -> Option<(Key, Place)> {
         identification: fragment.identification,
     };
     Some((key, Place { start, end, last: !fragment.more, digest: FixedState::with_seed(0).hash_one(data) }))
+}
+
+/// A held fragment dies.
+fn discard(from: Side, (hold, packet): (HoldId, Packet), refusal: Refusal) -> Output {
+    Output::Discard { hold, from, packet, refusal }
 }
