@@ -36,7 +36,7 @@ fn every_preset_shows_its_source_and_every_axis() {
         assert!(said.out.starts_with(&format!("{}: {}\n", preset.name, preset.summary)), "{}", said.out);
         assert!(said.out.contains(&format!("Source: {}", preset.source)), "{}", said.out);
         assert!(said.out.contains(&format!("Observed on: {}", preset.observed)), "{}", said.out);
-        assert_eq!(preset.unknown.is_empty(), !said.out.contains("not known; the default"), "{}", said.out);
+        assert_eq!(preset.unknown().is_empty(), !said.out.contains("not known; the default"), "{}", said.out);
         for (axis, word) in preset.behavior.axes() {
             let line = |line: &str| {
                 let line = line.trim_end_matches(" (not known; the default)").trim();

@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use comfy_table::{ContentArrangement, Table};
 use natbox_nat::Behavior;
+use natbox_nat::behavior::PerProtocol;
 use natbox_nat::preset::{Preset, all};
 use serde_json::{Value, json};
 
@@ -16,32 +17,32 @@ pub fn list(paint: Paint) -> String {
     table.set_header(["NAME", "MAPPING", "FILTERING", "WHAT IT IS"]);
     for preset in all() {
         let behavior = &preset.behavior;
-        let mapping = if translates(behavior) { behavior.mapping.to_string() } else { "none".to_owned() };
-        table.add_row([preset.name, &mapping, &behavior.filtering.to_string(), preset.summary]);
+        let mapping = if translates(behavior) { of_udp(behavior.mapping) } else { "none".to_owned() };
+        table.add_row([preset.name, &mapping, &of_udp(behavior.filtering), preset.summary]);
     }
     let text = trimmed(&table.to_string());
     let (head, rest) = text.split_once('\n').unwrap_or((&text, ""));
     format!("{}\n{rest}", paint.strong(head))
 }
 
+/// UDP's word, marked where other protocols have another.
+fn of_udp<W: Copy + Eq + std::fmt::Display>(axis: PerProtocol<W>) -> String {
+    let same = axis == PerProtocol::from(axis.udp);
+    format!("{}{}", axis.udp, if same { "" } else { " (udp)" })
+}
+
 /// One preset with its source and every axis.
 pub fn show(preset: &Preset, paint: Paint) -> String {
-    let axes = preset.behavior.axes();
+    let (axes, unknown) = (preset.behavior.axes(), preset.unknown());
     let width = axes.iter().map(|(axis, _)| axis.len()).max().unwrap_or(0);
     let mut text = format!("{}: {}\n\n", paint.strong(preset.name), preset.summary);
     for (axis, word) in axes {
-        let mark = if is_unknown(preset, axis) { " (not known; the default)" } else { "" };
+        let mark = if unknown.contains(&axis) { " (not known; the default)" } else { "" };
         writeln!(text, "  {axis:<width$}  {word}{}", paint.faint(mark)).ok();
     }
     writeln!(text, "\n{}", paint.faint(format!("Observed on: {}", preset.observed))).ok();
     writeln!(text, "{}", paint.faint(format!("Source: {}", preset.source))).ok();
     text
-}
-
-/// Whether the preset's source says nothing of this axis.
-fn is_unknown(preset: &Preset, axis: &str) -> bool {
-    let within = |whole: &&str| axis.strip_prefix(*whole).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
-    preset.unknown.iter().any(within)
 }
 
 /// All presets as JSON.
@@ -60,7 +61,7 @@ fn preset_json(preset: &Preset) -> Value {
         "name": preset.name,
         "summary": preset.summary,
         "observed": preset.observed,
-        "unknown": preset.unknown,
+        "unknown": preset.unknown(),
         "source": preset.source,
         "behavior": behavior_json(&preset.behavior),
     })

@@ -1,24 +1,26 @@
 //! The NAT engine's driver contract.
 
+mod content;
+
 use std::collections::VecDeque;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use natbox_wire::{Packet, Time};
 use rand_core::SeedableRng;
 use rand_pcg::Pcg64Mcg;
 
-use crate::alg::{Algs, Helper};
+use crate::alg::Algs;
 use crate::around::Aliases;
 use crate::behavior::{Filtering, Ipv6, TranslationKind};
-use crate::fragments::{Fragments, Road};
+use crate::fragments::Fragments;
 use crate::key::{Address, Hash};
 use crate::policy;
 use crate::realm::{Realm, Shared};
 use crate::short::STAGE;
 use crate::timers::{Side, Timers};
 use crate::uses::Uses;
-use crate::{Behavior, Ended, HoldId, MappingEnd, MappingId, MappingView, Output, PortPlan, Verdict};
+use crate::{Behavior, Ended, MappingEnd, MappingId, MappingView, Output, PortPlan, Verdict};
 
 /// A NAT.
 ///
@@ -196,25 +198,6 @@ impl Nat {
         }
     }
 
-    #[cold]
-    fn fragment(&mut self, from: Side, packet: &mut Packet, now: Time) -> Verdict {
-        let behavior = self.shared.behavior.clone();
-        let mut fragments = self.fragments.take().unwrap_or_default();
-        let verdict = fragments.receive(self, &behavior.fragments, from, packet, now);
-        self.fragments = Some(fragments);
-        verdict
-    }
-
-    /// A whole packet whose payload may be looked at.
-    #[cold]
-    fn payload(&mut self, from: Side, packet: &mut Packet, now: Time) -> Verdict {
-        let rules = self.shared.behavior.alg;
-        let mut algs = self.algs.take().unwrap_or_default();
-        let verdict = algs.receive(self, &rules, from, packet, now);
-        self.algs = Some(algs);
-        verdict
-    }
-
     /// Whether packets of this version are neither translated nor filtered.
     #[inline]
     fn passes(&self, packet: &Packet) -> bool {
@@ -277,6 +260,9 @@ impl Nat {
     /// Replaces the external addresses; mappings on addresses that are gone end.
     pub fn readdress(&mut self, external: &[IpAddr], ended: &mut dyn FnMut(Ended)) {
         self.external = external.into();
+        if let Some(fragments) = &mut self.fragments {
+            fragments.readdress(external);
+        }
         if let Some(realm) = &mut self.v4 {
             realm.readdress(&mut self.shared, of_family(external));
         }
@@ -327,46 +313,6 @@ impl Nat {
         self.shared.ended.sort_unstable_by_key(|one| one.mapping.id);
         self.shared.ended.drain(..).for_each(ended);
         self.shared.ended.shrink_to(64);
-    }
-}
-
-impl Road for Nat {
-    fn travel(&mut self, from: Side, packet: &mut Packet, now: Time) -> Verdict {
-        if self.shared.uses.any(Uses::PAYLOADS) {
-            return self.payload(from, packet, now);
-        }
-        self.carry(from, false, packet, now)
-    }
-
-    fn identify(&mut self, first: &mut Packet) {
-        if !first.is_ipv6() && translates(&self.shared.behavior, false) {
-            self.own_realm().identification.give(first);
-        }
-    }
-
-    fn hold(&mut self) -> HoldId {
-        self.shared.hold()
-    }
-
-    fn output(&mut self) -> &mut VecDeque<Output> {
-        &mut self.shared.output
-    }
-}
-
-impl Helper for Nat {
-    fn carry(&mut self, from: Side, expected: bool, packet: &mut Packet, now: Time) -> Verdict {
-        match (from, &mut self.v4) {
-            (Side::Inside, _) => self.leave(packet, now),
-            (Side::Outside, Some(realm)) if expected => realm.inbound_judged(&mut self.shared, packet, false, now),
-            (Side::Outside, _) => self.enter(packet, now),
-        }
-    }
-
-    fn reserve(&mut self, packet: &Packet, now: Time) -> Option<SocketAddrV4> {
-        let own = [&*self.external, &*self.inside];
-        let realm = realm(&mut self.v4, &self.shared, own, self.seed);
-        let external = realm.reserve(&mut self.shared, packet, now)?;
-        Some(SocketAddrV4::new(external.address, external.port))
     }
 }
 

@@ -1,15 +1,16 @@
-//! How sessions and mappings get older or younger, apart from the plain timers: stages, absolute lifetimes, and
-//! packets that restart timers though they pass nothing.
+//! How sessions and mappings get older or younger, apart from the plain timers, and how they end: stages, absolute
+//! lifetimes, packets that restart timers though they pass nothing, and what is due.
 //!
 //! `timers` and `udp` know how long; the table knows when.
 
 use natbox_wire::{Protocol, Time};
 
+use crate::behavior::ExpiryNotify;
 use crate::key::Address;
 use crate::realm::{Realm, Shared};
 use crate::udp::Datagrams;
 use crate::uses::Uses;
-use crate::verdict::{MappingEnd, Side};
+use crate::verdict::{Ended, MappingEnd, Side};
 
 impl<A: Address> Realm<A> {
     /// A session that a packet from `side` has opened: what its timers need to remember.
@@ -78,5 +79,56 @@ impl<A: Address> Realm<A> {
             false if self.outlives(nat, session, now) => {}
             false => self.end_session(nat, session, MappingEnd::Expired),
         }
+    }
+
+    /// Ends what is due.
+    #[inline]
+    pub(crate) fn expire(&mut self, nat: &mut Shared, now: Time) {
+        nat.now = now;
+        if self.table.next_deadline().is_some_and(|next| next <= now) || self.syns.is_due(now) {
+            self.expire_due(nat, now);
+        }
+    }
+
+    /// When something will be due next.
+    pub(crate) fn next_deadline(&self) -> Option<Time> {
+        [self.table.next_deadline(), self.syns.next_deadline()].into_iter().flatten().min()
+    }
+
+    /// When a packet that is held may go on or die next, or one of the NAT's own making may leave.
+    pub(crate) fn next_output(&self, nat: &Shared) -> Option<Time> {
+        let tells = nat.behavior.expiry_notify != ExpiryNotify::None;
+        let notice = self.table.next_deadline().filter(|_| tells);
+        [notice, self.syns.next_deadline()].into_iter().flatten().min()
+    }
+
+    #[cold]
+    fn expire_due(&mut self, nat: &mut Shared, now: Time) {
+        self.syns.expire(nat, now);
+        while let Some(index) = self.table.next_due(now) {
+            self.end_due(nat, index, now);
+            self.table.prefetch_next();
+        }
+    }
+
+    /// Ends a session, and tells if its mapping ends with it, and why.
+    pub(crate) fn end_session(&mut self, nat: &mut Shared, index: u32, why: MappingEnd) {
+        let (mapping, internal) = (self.table.mapping_of(index), self.table.session(index).internal.address);
+        let sessions = self.counted_sessions(nat, mapping);
+        let closed = self.table.close_session(index);
+        self.discount_sessions(internal, if closed.is_some() { sessions } else { sessions.min(1) });
+        if let Some(mapping) = closed {
+            self.release(nat, &mapping, nat.now);
+            nat.ended.push(Ended { mapping: mapping.view(), why });
+        }
+    }
+
+    /// Ends a mapping with all its sessions, and tells why.
+    pub(crate) fn end_mapping(&mut self, nat: &mut Shared, index: u32, why: MappingEnd) {
+        let sessions = self.counted_sessions(nat, index);
+        let mapping = self.table.close_mapping(index);
+        self.discount_sessions(mapping.internal.address, sessions);
+        self.release(nat, &mapping, nat.now);
+        nat.ended.push(Ended { mapping: mapping.view(), why });
     }
 }

@@ -8,6 +8,8 @@
 //! Where nothing is translated the same road serves as a stateful firewall: every external endpoint is the
 //! internal one, and the mapping rule, which could only name it, counts as endpoint-independent.
 //!
+//! How what the road opened ends is told in `lifetime`.
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -15,13 +17,10 @@ use natbox_wire::{DropReason, Packet, Protocol, Side as End, Time};
 use rand_pcg::Pcg64Mcg;
 
 use crate::Behavior;
-use crate::behavior::{
-    ExpiryNotify, Mapping as MappingRule, PortConflict, PortOverlap, SessionAffinity, TranslationKind,
-};
+use crate::behavior::{Mapping as MappingRule, PortConflict, PortOverlap, SessionAffinity, TranslationKind};
 use crate::classify::{Class, Flow, classify};
 use crate::early::Early;
-use crate::filter;
-use crate::filter::Permissions;
+use crate::filter::{self, Permissions};
 use crate::hairpin::Masks;
 use crate::icmp;
 use crate::identification::Identification;
@@ -34,7 +33,7 @@ use crate::tcp::{Entry, HeldSyns, Tcp, Track};
 use crate::timers::{Side, Timers};
 use crate::udp::Datagrams;
 use crate::uses::Uses;
-use crate::verdict::{Ended, HoldId, MappingEnd, Output, Refusal, Translation, Verdict};
+use crate::verdict::{Ended, HoldId, Output, Refusal, Translation, Verdict};
 
 /// What both families of one NAT share.
 pub(crate) struct Shared {
@@ -174,13 +173,6 @@ impl<A: Address> Realm<A> {
             Ok(passage) => self.forward(packet, Side::Outside, passage),
             Err(refusal) => self.unsolicited(nat, packet, Side::Outside, flow, refusal, now),
         }
-    }
-
-    /// The external endpoint at which the source of a packet from inside is to be reached, as if it had been sent.
-    pub(crate) fn reserve(&mut self, nat: &mut Shared, packet: &Packet, now: Time) -> Option<Endpoint<A>> {
-        let Ok(Class::Flow(flow)) = classify(packet, nat.behavior.icmp_query) else { return None };
-        let passage = self.leave(nat, packet, flow, now).ok()?;
-        Some(self.table.session(passage.session).external)
     }
 
     /// A packet from one side goes on to the other, with the endpoint that its session gives it.
@@ -398,56 +390,5 @@ impl<A: Address> Realm<A> {
         let (mapping, index) = (session.id, session.mapping_of(passage.session));
         self.table.remember(index);
         Translation { mapping, new_mapping: passage.new_mapping, quoted: false }
-    }
-
-    /// Ends what is due.
-    #[inline]
-    pub(crate) fn expire(&mut self, nat: &mut Shared, now: Time) {
-        nat.now = now;
-        if self.table.next_deadline().is_some_and(|next| next <= now) || self.syns.is_due(now) {
-            self.expire_due(nat, now);
-        }
-    }
-
-    /// When something will be due next.
-    pub(crate) fn next_deadline(&self) -> Option<Time> {
-        [self.table.next_deadline(), self.syns.next_deadline()].into_iter().flatten().min()
-    }
-
-    /// When a packet that is held may go on or die next, or one of the NAT's own making may leave.
-    pub(crate) fn next_output(&self, nat: &Shared) -> Option<Time> {
-        let tells = nat.behavior.expiry_notify != ExpiryNotify::None;
-        let notice = self.table.next_deadline().filter(|_| tells);
-        [notice, self.syns.next_deadline()].into_iter().flatten().min()
-    }
-
-    #[cold]
-    fn expire_due(&mut self, nat: &mut Shared, now: Time) {
-        self.syns.expire(nat, now);
-        while let Some(index) = self.table.next_due(now) {
-            self.end_due(nat, index, now);
-            self.table.prefetch_next();
-        }
-    }
-
-    /// Ends a session, and tells if its mapping ends with it, and why.
-    pub(crate) fn end_session(&mut self, nat: &mut Shared, index: u32, why: MappingEnd) {
-        let (mapping, internal) = (self.table.mapping_of(index), self.table.session(index).internal.address);
-        let sessions = self.counted_sessions(nat, mapping);
-        let closed = self.table.close_session(index);
-        self.discount_sessions(internal, if closed.is_some() { sessions } else { sessions.min(1) });
-        if let Some(mapping) = closed {
-            self.release(nat, &mapping, nat.now);
-            nat.ended.push(Ended { mapping: mapping.view(), why });
-        }
-    }
-
-    /// Ends a mapping with all its sessions, and tells why.
-    pub(crate) fn end_mapping(&mut self, nat: &mut Shared, index: u32, why: MappingEnd) {
-        let sessions = self.counted_sessions(nat, index);
-        let mapping = self.table.close_mapping(index);
-        self.discount_sessions(mapping.internal.address, sessions);
-        self.release(nat, &mapping, nat.now);
-        nat.ended.push(Ended { mapping: mapping.view(), why });
     }
 }

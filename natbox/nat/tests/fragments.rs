@@ -83,6 +83,17 @@ fn a_box_that_holds_none_drops_what_comes_before_the_first_and_passes_the_rest_i
 }
 
 #[test]
+fn later_fragments_do_not_leave_by_an_address_that_the_nat_has_lost() {
+    let (mut rig, external) = open(behavior(OutOfOrder));
+    let (pieces, _) = crossing(&mut rig, Side::Inside, &external, 9, 100, 48);
+    let mut seen = Seen::of(&mut rig, Side::Inside, ordered(&pieces, &[0, 1]));
+    assert_eq!(seen.out.len(), 2);
+    rig.nat.readdress(&[ip("198.51.100.9")], &mut |_| {});
+    seen.take(&mut rig, Side::Inside, pieces[2].clone());
+    assert_eq!((seen.out.len(), seen.held.len()), (2, 1), "it waits for a first that will not come");
+}
+
+#[test]
 fn a_box_that_knows_whole_packets_only_drops_every_fragment() {
     for from in BOTH {
         let (mut rig, external) = open(behavior(FragmentMode::None));

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use natbox::nat::behavior::{GenericAlg, IcmpErrors, PortConflict, PortOverlap, Switch};
+use natbox::nat::behavior::{GenericAlg, IcmpErrors, PortConflict, PortOverlap, Switch, TranslationKind};
 use natbox::nat::{Behavior, Ended, HoldId, MappingView, Nat, Output, Side, Verdict};
 use natbox::wire::build::{self, IpFields};
 use natbox::wire::{IcmpError, Packet, Protocol, TcpFlags, Time};
@@ -200,8 +200,15 @@ impl Bench {
         for translation in used {
             let view = self.nat.mapping(translation.mapping);
             let alive = view.is_some_and(|view| view.created <= self.now);
-            // An error may be the last thing that passes (`icmp_kills_mapping`).
-            assert!(alive || translation.quoted, "{translation:?} of a mapping that is not there");
+            // An error may be the last thing that passes (`icmp_kills_mapping`). Later fragments follow their first one's
+            // translation, also when its mapping has ended.
+            let follows = packet.fragment().is_some_and(|place| place.offset_bytes != 0);
+            assert!(alive || translation.quoted || follows, "{translation:?} of a mapping that is not there");
+            let leaves = from == Side::Inside && matches!(verdict, Verdict::Forward(_));
+            let own = self.nat.external().contains(&packet.source())
+                || packet.is_ipv6()
+                || self.nat.behavior().translation == TranslationKind::None;
+            assert!(!leaves || own, "{packet:?} leaves with an address that the NAT has lost");
         }
         let hairpinned = matches!(verdict, Verdict::Hairpin { .. });
         assert!(!hairpinned || from == Side::Inside, "a packet from outside does not turn back");
@@ -223,7 +230,11 @@ impl Bench {
                     self.deliver(from, packet, verdict);
                 }
                 Output::Discard { hold, from, packet, .. } => {
-                    assert_eq!(self.held.remove(&hold), Some((from, packet)), "a held packet dies as it came");
+                    let (side, came) = self.held.remove(&hold).unwrap_or_else(|| panic!("{hold:?} was not held"));
+                    // A packet that was sent to the address of an outside host with an alias comes back under the alias.
+                    let renamed = !self.nat.behavior().aliases.is_empty();
+                    assert_eq!((side, came.ip_payload().len()), (from, packet.ip_payload().len()));
+                    assert!(renamed || came == packet, "a held packet dies as it came: {came:?} {packet:?}");
                 }
                 Output::Joined { hold } => {
                     assert!(self.held.remove(&hold).is_some(), "{hold:?} was not held");

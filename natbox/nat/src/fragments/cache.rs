@@ -20,6 +20,7 @@ use std::net::IpAddr;
 
 use natbox_wire::{DropReason, Packet, Time};
 
+use super::discard;
 use crate::behavior::FragmentRules;
 use crate::realm::refuse;
 use crate::verdict::{HoldId, Output, Refusal, Side, Verdict};
@@ -250,6 +251,13 @@ impl Cache {
         });
     }
 
+    /// Forgets the datagrams whose fragments go a way that is closed.
+    pub(crate) fn forget_ways(&mut self, closed: impl Fn(&Key, &Way) -> bool) {
+        let is_closed = |one: &Datagram| matches!(&one.decision, Decision::Open(way) if closed(&one.key, way));
+        let gone = self.datagrams.iter().filter(|(_, one)| is_closed(one)).map(|(serial, _)| *serial);
+        gone.collect::<Vec<u64>>().into_iter().for_each(|serial| self.forget(serial));
+    }
+
     /// Begins to follow a datagram.
     fn follow(
         &mut self,
@@ -366,11 +374,6 @@ impl Cache {
             self.sources.remove(&source);
         }
     }
-}
-
-/// A held fragment dies.
-pub(crate) fn discard(from: Side, (hold, packet): (HoldId, Packet), refusal: Refusal) -> Output {
-    Output::Discard { hold, from, packet, refusal }
 }
 
 enum Fit {

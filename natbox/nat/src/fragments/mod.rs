@@ -24,12 +24,12 @@ mod cache;
 
 use std::collections::VecDeque;
 use std::hash::BuildHasher;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use foldhash::quality::FixedState;
 use natbox_wire::{DropReason, Packet, Time, build};
 
-use self::cache::{Cache, Decision, Filed, Key, Place, Way, discard};
+use self::cache::{Cache, Decision, Filed, Key, Place, Way};
 use crate::behavior::{FragmentMode, FragmentRules};
 use crate::realm::refuse;
 use crate::verdict::{HoldId, Output, Refusal, Side, Translation, Verdict};
@@ -78,6 +78,14 @@ impl Fragments {
     /// Gives up what is due.
     pub(crate) fn expire(&mut self, now: Time, output: &mut VecDeque<Output>) {
         self.cache.expire(now, output);
+    }
+
+    /// The NAT has other external addresses: fragments of datagrams that went by one that is gone have no first any more.
+    pub(crate) fn readdress(&mut self, external: &[IpAddr]) {
+        self.cache.forget_ways(|key, way| match key.from {
+            Side::Inside => way.source != key.source && !external.contains(&way.source),
+            Side::Outside => way.destination != key.destination && !external.contains(&key.destination),
+        });
     }
 
     /// A fragment from one side.
@@ -316,4 +324,9 @@ fn place(from: Side, packet: &Packet) -> Option<(Key, Place)> {
         identification: fragment.identification,
     };
     Some((key, Place { start, end, last: !fragment.more, digest: FixedState::with_seed(0).hash_one(data) }))
+}
+
+/// A held fragment dies.
+fn discard(from: Side, (hold, packet): (HoldId, Packet), refusal: Refusal) -> Output {
+    Output::Discard { hold, from, packet, refusal }
 }

@@ -28,13 +28,7 @@ fn pf() -> Preset {
         observed: "its source code",
         source: "freebsd/freebsd-src sys/netpfil/pf/pf_lb.c (ports 50001 to 65535, random start, unique for each state); published \
                  timeouts UDP first 60 s, multiple 60 s.",
-        unknown: &[
-            "timeouts.icmp",
-            "timeouts.tcp_established",
-            "timeouts.tcp_opening",
-            "tcp_no_state",
-            "unsolicited_syn",
-        ],
+        known: &[],
         behavior: Behavior {
             mapping: Mapping::AddressAndPortDependent.into(),
             filtering: Filtering::AddressAndPortDependent.into(),
@@ -90,19 +84,7 @@ fn libalias() -> Preset {
         summary: "FreeBSD ipfw nat and natd (libalias)",
         observed: "its source code",
         source: "freebsd/freebsd-src sys/netinet/libalias/alias_db.c (UDP_EXPIRE_TIME 60, ICMP_EXPIRE_TIME 60).",
-        unknown: &[
-            "mapping",
-            "filtering",
-            "ports",
-            "pooling",
-            "hairpin",
-            "refresh",
-            "timeouts.tcp_established",
-            "timeouts.tcp_opening",
-            "unsolicited_syn",
-            "tcp_no_state",
-            "fragments",
-        ],
+        known: &["timeouts.icmp"],
         behavior: Behavior {
             timeouts: Timeouts { udp: seconds(60), icmp: seconds(60), ..Timeouts::default() },
             ..Behavior::default()

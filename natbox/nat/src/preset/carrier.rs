@@ -21,16 +21,7 @@ fn cellular() -> Preset {
         observed: "cellular carriers worldwide",
         source: "Wang et al. 2011 (An Untold Story of Middleboxes in Cellular Networks); Richter et al. 2016 (A Multi-perspective Analysis of \
                  Carrier-Grade NAT Deployment): median UDP timeout 65 s, minimum 10 s. The median is taken here.",
-        unknown: &[
-            "pooling",
-            "refresh",
-            "hairpin",
-            "timeouts.icmp",
-            "timeouts.tcp_established",
-            "unsolicited_syn",
-            "tcp_no_state",
-            "fragments",
-        ],
+        known: &["ports.allocation"],
         behavior: Behavior {
             mapping: Mapping::AddressAndPortDependent.into(),
             filtering: Filtering::AddressAndPortDependent.into(),

@@ -22,9 +22,8 @@ pub(super) fn presets() -> Vec<Preset> {
     ]
 }
 
-/// What RFC 3489 does not speak of.
-const SILENT: &[&str] =
-    &["timeouts", "refresh", "pooling", "icmp_error", "unsolicited_syn", "tcp_no_state", "fragments"];
+/// What the names say. Nothing else is.
+const NAMED: &[&str] = &["mapping", "filtering"];
 const DEFINED: &str = "defined, not observed";
 
 /// One of RFC 3489's four.
@@ -39,7 +38,7 @@ fn full_cone() -> Preset {
         name: "full-cone",
         summary: "one external endpoint towards everybody, and anybody may send to it",
         observed: DEFINED,
-        unknown: SILENT,
+        known: NAMED,
         source: "RFC 3489 section 5 (Full Cone), in RFC 4787's words. Chosen: ports preserved, hairpinning off.",
         behavior: rfc3489(Mapping::EndpointIndependent, Filtering::EndpointIndependent, PortAllocation::Preserve),
     }
@@ -50,7 +49,7 @@ fn restricted_cone() -> Preset {
         name: "restricted-cone",
         summary: "one external endpoint towards everybody; addresses that were sent to may send to it",
         observed: DEFINED,
-        unknown: SILENT,
+        known: NAMED,
         source: "RFC 3489 section 5 (Restricted Cone), in RFC 4787's words. Chosen: ports preserved, hairpinning off.",
         behavior: rfc3489(Mapping::EndpointIndependent, Filtering::AddressDependent, PortAllocation::Preserve),
     }
@@ -61,7 +60,7 @@ fn port_restricted_cone() -> Preset {
         name: "port-restricted-cone",
         summary: "one external endpoint towards everybody; endpoints that were sent to may send to it",
         observed: DEFINED,
-        unknown: SILENT,
+        known: NAMED,
         source: "RFC 3489 section 5 (Port Restricted Cone), in RFC 4787's words. Chosen: ports preserved, hairpinning off.",
         behavior: rfc3489(Mapping::EndpointIndependent, Filtering::AddressAndPortDependent, PortAllocation::Preserve),
     }
@@ -72,7 +71,7 @@ fn symmetric() -> Preset {
         name: "symmetric",
         summary: "another external endpoint towards every remote endpoint, which alone may send to it",
         observed: DEFINED,
-        unknown: SILENT,
+        known: NAMED,
         source: "RFC 3489 section 5 (Symmetric), in RFC 4787's words. Chosen: random ports, hairpinning off. RFC 3489 lets any port of a remote \
                  address answer; here only the port that was sent to may, as in RFC 4787's words for such NATs.",
         behavior: rfc3489(Mapping::AddressAndPortDependent, Filtering::AddressAndPortDependent, PortAllocation::Random),
@@ -98,7 +97,7 @@ fn symmetric_udp_firewall() -> Preset {
         name: "symmetric-udp-firewall",
         summary: "no translation; endpoints that were sent to may send back",
         observed: DEFINED,
-        unknown: SILENT,
+        known: NAMED,
         source: "RFC 3489 section 10.1 (Symmetric UDP Firewall).",
         behavior: Behavior {
             translation: TranslationKind::None,
@@ -113,7 +112,7 @@ fn none() -> Preset {
         name: "none",
         summary: "a plain router: nothing is translated, filtered or remembered",
         observed: DEFINED,
-        unknown: SILENT,
+        known: NAMED,
         source: "RFC 3489 section 10.1 (Open Internet); RFC 1812 for what a router does.",
         behavior: Behavior {
             translation: TranslationKind::None,

@@ -33,7 +33,7 @@ fn aws() -> Preset {
         observed: "its documentation",
         source: "AWS documentation, NAT gateways (a connection that is idle for 350 seconds or more is reset; ports are used again for \
                  other destinations).",
-        unknown: &["ports.range", "hairpin", "refresh", "timeouts.icmp", "unsolicited_syn", "fragments", "icmp_error"],
+        known: &["ports.allocation"],
         behavior: Behavior {
             timeouts: Timeouts { udp: seconds(350), tcp_established: seconds(350), ..Timeouts::default() },
             tcp_no_state: TcpNoState::Rst,
@@ -48,7 +48,7 @@ fn aws_security_group() -> Preset {
         summary: "AWS security group: a stateful firewall, no NAT",
         observed: "its documentation",
         source: "AWS EC2 API, connection tracking configuration (UDP 30 s, streams 180 s, TCP 432000 s).",
-        unknown: &["timeouts.icmp", "timeouts.tcp_opening", "unsolicited_syn", "tcp_no_state", "fragments"],
+        known: &["timeouts.udp_stream_after"],
         behavior: Behavior {
             translation: TranslationKind::None,
             filtering: Filtering::AddressAndPortDependent.into(),
@@ -77,7 +77,6 @@ fn gcp_timeouts() -> Timeouts {
     }
 }
 
-const GCP_UNKNOWN: &[&str] = &["pooling", "hairpin", "refresh", "unsolicited_syn", "tcp_no_state", "fragments"];
 const GCP_SOURCE: &str = "Google Cloud API, RouterNat (minPortsPerVm 64, UDP 30 s, ICMP 30 s, TCP established 1200 s, transitory 30 s, TIME_WAIT \
                           120 s; enableEndpointIndependentMapping).";
 
@@ -88,7 +87,7 @@ fn gcp() -> Preset {
         summary: "Google Cloud NAT: 64 ports a machine, another one for every remote",
         observed: "its documentation",
         source: GCP_SOURCE,
-        unknown: GCP_UNKNOWN,
+        known: &["mapping"],
         behavior: Behavior { ports, timeouts: gcp_timeouts(), ..dependent() },
     }
 }
@@ -101,7 +100,7 @@ fn gcp_independent() -> Preset {
         summary: "Google Cloud NAT with endpoint-independent mapping",
         observed: "its documentation",
         source: GCP_SOURCE,
-        unknown: GCP_UNKNOWN,
+        known: &["mapping"],
         behavior: Behavior {
             filtering: Filtering::AddressAndPortDependent.into(),
             ports,
@@ -117,16 +116,7 @@ fn azure() -> Preset {
         summary: "Azure NAT gateway: ports shared between destinations",
         observed: "its documentation",
         source: "Microsoft documentation, NAT gateway (SNAT ports used again for other destinations; TCP idle timeout 240 s by default).",
-        unknown: &[
-            "ports.range",
-            "hairpin",
-            "refresh",
-            "timeouts.udp",
-            "timeouts.icmp",
-            "unsolicited_syn",
-            "tcp_no_state",
-            "fragments",
-        ],
+        known: &[],
         behavior: Behavior {
             timeouts: Timeouts { tcp_established: seconds(240), ..Timeouts::default() },
             ..dependent()
@@ -140,15 +130,7 @@ fn huawei() -> Preset {
         summary: "Huawei Cloud NAT gateway",
         observed: "its documentation",
         source: "support.huaweicloud.com, NAT gateway (5-tuple SNAT; UDP 300 s, TCP 900 s).",
-        unknown: &[
-            "ports.range",
-            "hairpin",
-            "refresh",
-            "timeouts.icmp",
-            "unsolicited_syn",
-            "tcp_no_state",
-            "fragments",
-        ],
+        known: &["timeouts.udp"],
         behavior: Behavior {
             timeouts: Timeouts { udp: seconds(300), tcp_established: seconds(900), ..Timeouts::default() },
             ..dependent()
@@ -162,18 +144,7 @@ fn twilio() -> Preset {
         summary: "Twilio Super SIM's carrier NAT",
         observed: "its documentation",
         source: "Twilio documentation, Super SIM (UDP 30 s, streams 12 s, TCP 21600 s).",
-        unknown: &[
-            "mapping",
-            "filtering",
-            "ports",
-            "pooling",
-            "hairpin",
-            "refresh",
-            "timeouts.icmp",
-            "unsolicited_syn",
-            "tcp_no_state",
-            "fragments",
-        ],
+        known: &[],
         behavior: Behavior {
             timeouts: Timeouts {
                 udp: seconds(30),

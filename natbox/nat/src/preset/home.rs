@@ -21,7 +21,7 @@ fn winnat() -> Preset {
         observed: "Get-NetNat of many machines",
         source: "published Get-NetNat dumps: address-dependent filtering for TCP and UDP, UDP 120 s without inbound refresh, TCP \
                  established 1800 s, transient 120 s, ICMP 30 s.",
-        unknown: &["mapping", "ports", "pooling", "hairpin", "unsolicited_syn", "tcp_no_state", "fragments"],
+        known: &["refresh"],
         behavior: Behavior {
             filtering: Filtering::AddressDependent.into(),
             refresh: Refresh::Outbound,
@@ -45,7 +45,7 @@ fn libslirp() -> Preset {
         observed: "its source code",
         source: "slirp/libslirp src/socket.h (SO_EXPIRE 240000 ms); one unconnected socket a guest port, hence endpoint-independent \
                  mapping.",
-        unknown: &["filtering", "ports", "hairpin", "timeouts.icmp", "timeouts.tcp_established", "fragments"],
+        known: &["mapping"],
         behavior: Behavior {
             refresh: Refresh::Both,
             timeouts: Timeouts { udp: seconds(240), ..Timeouts::default() },

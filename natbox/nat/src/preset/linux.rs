@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use super::Preset;
+use super::{EVERYTHING, Preset};
 use crate::Behavior;
 use crate::behavior::{
     EarlyInbound, Exhausted, Filtering, FragmentMode, FragmentRules, Hairpin, IcmpIdentifier, IcmpQuery, IpId, Mapping,
@@ -98,7 +98,7 @@ fn masquerade() -> Preset {
         summary: "Linux masquerading with an INPUT chain that drops: a home router",
         observed: KERNEL,
         source: SOURCE,
-        unknown: &[],
+        known: EVERYTHING,
         behavior: netfilter(),
     }
 }
@@ -151,7 +151,7 @@ fn openwrt() -> Preset {
                  REJECT: TCP is reset and UDP answered with port unreachable, and no entry is confirmed; its rule Allow-Ping lets \
                  pings in. Reflection for port \
                  forwards is left out.",
-        unknown: &[],
+        known: EVERYTHING,
         behavior: Behavior {
             timeouts,
             unsolicited_syn: UnsolicitedSyn::RstNow,
@@ -169,7 +169,7 @@ fn full_cone() -> Preset {
         summary: "Linux with a full-cone extension: nft fullcone, einat, Broadcom's",
         observed: "Linux with nft fullcone: RFC 5780 discovery said endpoint-independent mapping and filtering",
         source: "patchbay and einat-ebpf documentation (endpoint-independent mapping and filtering, 300 s); discovery run on it.",
-        unknown: &["hairpin_filter", "early_inbound", "pooling"],
+        known: &["mapping", "filtering", "timeouts.udp"],
         behavior: Behavior {
             filtering: Filtering::EndpointIndependent.into(),
             ports: Ports { overlap: PortOverlap::None, ..base.ports.clone() },
@@ -196,7 +196,7 @@ fn mikrotik() -> Preset {
         observed: "configuration dumps of RouterOS 6 and 7",
         source: "published `/ip firewall connection tracking print` dumps: UDP 10 s (newer 30 s) and 180 s, TCP established one day, ICMP \
                  10 s. The rest as Linux, which it is built on.",
-        unknown: &["early_inbound"],
+        known: &["mapping"],
         behavior: Behavior { timeouts, ..base },
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Preset;
+use super::{EVERYTHING, Preset};
 use crate::Behavior;
 use crate::behavior::{Exhausted, Pooling, Ports, Quota};
 
@@ -17,7 +17,7 @@ fn rfc4787() -> Preset {
         observed: "defined, not observed",
         source: "RFC 4787 section 12 (REQ-1 to REQ-14), RFC 5382 section 8 (REQ-1 to REQ-10), RFC 5508 (REQ-1 to REQ-11), \
                  RFC 7857 sections 2 to 12. Where RFC 7857 section 8 leaves port parity to choice it is off.",
-        unknown: &[],
+        known: EVERYTHING,
         behavior: Behavior::default(),
     }
 }
@@ -31,7 +31,7 @@ fn rfc6888() -> Preset {
                  4096 sessions and 256 new ones a second, our figures), REQ-7 (endpoint-independent filtering), REQ-8 \
                  (120 s before a port is used again), REQ-11 (ICMP host unreachable on exhaustion), REQ-15 \
                  (unpredictable ports). Left out: REQ-9 (port control), REQ-12 (logging).",
-        unknown: &[],
+        known: EVERYTHING,
         behavior: carrier(),
     }
 }

@@ -37,18 +37,7 @@ fn cisco_ios() -> Preset {
         summary: "Cisco IOS NAT overload",
         observed: "its documentation",
         source: "IOS in a Nutshell, `ip nat translation` (UDP 300 s, DNS 60 s, TCP one day, after FIN or RST 60 s).",
-        unknown: &[
-            "mapping",
-            "filtering",
-            "ports",
-            "pooling",
-            "hairpin",
-            "refresh",
-            "timeouts.icmp",
-            "unsolicited_syn",
-            "tcp_no_state",
-            "fragments",
-        ],
+        known: &["timeouts.udp"],
         behavior: Behavior {
             timeouts: Timeouts {
                 udp: seconds(300),
@@ -69,7 +58,7 @@ fn cisco_asa() -> Preset {
         observed: "default configuration lines of eight and more machines; patchbay's documentation for the mapping",
         source: "`timeout conn 1:00:00 half-closed 0:10:00 udp 0:02:00 icmp 0:00:02` in published configurations; patchbay: \
                  address-and-port-dependent.",
-        unknown: &["ports", "pooling", "refresh", "unsolicited_syn", "tcp_no_state", "fragments"],
+        known: &[],
         behavior: Behavior {
             hairpin: Hairpin::Off.into(),
             timeouts: Timeouts {
@@ -84,8 +73,6 @@ fn cisco_asa() -> Preset {
     }
 }
 
-const SRX_UNKNOWN: &[&str] = &["pooling", "hairpin", "refresh", "unsolicited_syn", "tcp_no_state", "fragments"];
-
 fn juniper_srx() -> Preset {
     let base = dependent();
     Preset {
@@ -93,7 +80,7 @@ fn juniper_srx() -> Preset {
         summary: "Juniper SRX source NAT: another port for every remote, ports shared between remotes",
         observed: "its configuration language",
         source: "Juniper documentation of source NAT with port overloading.",
-        unknown: &["timeouts", "pooling", "hairpin", "refresh", "unsolicited_syn", "tcp_no_state", "fragments"],
+        known: &[],
         behavior: Behavior { ports: Ports { overlap: PortOverlap::ByDestination, ..base.ports.clone() }, ..base },
     }
 }
@@ -105,7 +92,7 @@ fn persistent(name: &'static str, summary: &'static str, filtering: Filtering) -
         observed: "its configuration language",
         source: "Juniper documentation of `persistent-nat permit` (any-remote-host, target-host, target-host-port) and its \
                  inactivity-timeout of 300 s.",
-        unknown: SRX_UNKNOWN,
+        known: &["mapping", "filtering", "timeouts.udp"],
         behavior: Behavior { filtering: filtering.into(), ..Behavior::default() },
     }
 }
@@ -146,9 +133,6 @@ fn vpp() -> Timeouts {
     }
 }
 
-const VPP_UNKNOWN: &[&str] =
-    &["ports.allocation", "pooling", "refresh", "unsolicited_syn", "tcp_no_state", "fragments"];
-
 fn vpp_dependent() -> Preset {
     let base = dependent();
     Preset {
@@ -156,7 +140,7 @@ fn vpp_dependent() -> Preset {
         summary: "FD.io VPP and TNSR in endpoint-dependent mode",
         observed: "its documentation",
         source: "FD.io nat.api and Netgate TNSR documentation (300, 7440, 240, 60 s).",
-        unknown: VPP_UNKNOWN,
+        known: &["timeouts"],
         behavior: Behavior {
             ports: Ports { overlap: PortOverlap::ByDestination, ..base.ports.clone() },
             timeouts: vpp(),
@@ -171,7 +155,7 @@ fn vpp_independent() -> Preset {
         summary: "FD.io VPP and TNSR in endpoint-independent mode",
         observed: "its documentation",
         source: "FD.io nat.api and Netgate TNSR documentation (300, 7440, 240, 60 s).",
-        unknown: VPP_UNKNOWN,
+        known: &["mapping", "timeouts"],
         behavior: Behavior { timeouts: vpp(), ..Behavior::default() },
     }
 }
