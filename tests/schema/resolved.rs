@@ -79,6 +79,9 @@ scenario:
     expect: { from: "server:*" }
   - send: { from: "alice:1", to: "[2001:db8::2]:2", fragments: { mtu: 68, order: [2, 1] } }
     expect: { rejected: rst }
+  - count: home
+    expect: { mappings: 3, dropped: 1 }
+  - count: deep
   - readdress: home
   - readdress: { nat: home, address: [198.18.7.7] }
   - cut: { node: both, behind: fire }

@@ -191,3 +191,23 @@ fn what_contradicts_itself_is_a_mistake() {
         assert!(told.contains(mistake), "{step}: {told}");
     }
 }
+
+#[test]
+fn mappings_and_drops_of_a_nat_are_counted() {
+    let scenario = "
+- count: home
+  expect: { mappings: 0, dropped: 0 }
+- send: { from: 'alice:1000', to: 'server:80', tcp: syn, as: syn }
+- send: { from: 'alice:1000', to: 'server:53' }
+- send: { from: alice, to: server, icmp: echo }
+- send: { from: 'other:1', to: syn.mapped, tcp: ack }
+- count: home
+  expect: { mappings: 3, dropped: 1 }
+- wait: 61s
+- count: home
+  expect: { mappings: 2 }
+";
+    hold("{ timeouts: { icmp: 60s } }", scenario);
+    let steps = steps_with("{}", "- count: home\n  expect: { mappings: 1, dropped: 2 }");
+    assert_eq!(steps[0].got, "mappings 0, dropped 0 (not 1 mappings; not 2 dropped)");
+}

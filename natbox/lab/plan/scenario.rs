@@ -9,8 +9,8 @@ use super::message::Message;
 use super::network::{Layout, take};
 use super::resolve::{Named, Names, host, nat, number, switch, unknown};
 use super::step::{
-    Action, Cable, Discover, EndpointPattern, ExpectDiscover, ExpectMapped, ExpectPing, ExpectSend, Goal, Ping, Place,
-    Send, Step,
+    Action, Cable, Count, Discover, EndpointPattern, ExpectCount, ExpectDiscover, ExpectMapped, ExpectPing, ExpectSend,
+    Goal, Ping, Place, Send, Step,
 };
 use super::{Nat, Network};
 use crate::topology::mistake::Collector;
@@ -60,6 +60,13 @@ impl Reader<'_, '_> {
             "wait" => Action::Wait(node.text().and_then(|text| units::duration(text).ok())?),
             "reboot" => Action::Reboot(self.nat(node)?.name.clone()),
             "readdress" => self.readdress(node)?,
+            "count" => Action::Count(Count {
+                nat: self.nat(node)?.name.clone(),
+                expect: expect.map(|expect| ExpectCount {
+                    mappings: number(expect, "mappings"),
+                    dropped: number(expect, "dropped"),
+                }),
+            }),
             "cut" => Action::Cut(self.cable(node)?),
             _ => Action::Mend(self.cable(node)?),
         };

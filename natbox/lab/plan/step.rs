@@ -48,6 +48,8 @@ pub enum Action {
         /// Its new external addresses.
         addresses: Vec<IpAddr>,
     },
+    /// Counts what a NAT has and has done.
+    Count(Count),
     /// Cuts links.
     Cut(Cable),
     /// Mends links.
@@ -67,6 +69,7 @@ impl Action {
             Action::Wait(_) => "wait",
             Action::Reboot(_) => "reboot",
             Action::Readdress { .. } => "readdress",
+            Action::Count(_) => "count",
             Action::Cut(_) => "cut",
             Action::Mend(_) => "mend",
         }
@@ -314,4 +317,22 @@ pub struct Cable {
     pub uplinks: Vec<usize>,
     /// As the file writes it.
     pub text: String,
+}
+
+/// A count.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Count {
+    /// The NAT.
+    pub nat: String,
+    /// What is expected.
+    pub expect: Option<ExpectCount>,
+}
+
+/// What is expected of a count.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct ExpectCount {
+    /// Mappings that live.
+    pub mappings: Option<usize>,
+    /// Packets that died there.
+    pub dropped: Option<usize>,
 }

@@ -8,8 +8,8 @@ use natbox_probes::Path;
 use super::describe::Shown;
 use super::message::{self, Message};
 use super::step::{
-    Action, Cable, Call, Connect, Discover, EndpointPattern, ExpectCall, ExpectDiscover, ExpectMapped, ExpectPath,
-    ExpectPing, ExpectSend, Ping, Place, Punch, Send, Step, Via,
+    Action, Cable, Call, Connect, Discover, EndpointPattern, ExpectCall, ExpectCount, ExpectDiscover, ExpectMapped,
+    ExpectPath, ExpectPing, ExpectSend, Ping, Place, Punch, Send, Step, Via,
 };
 use crate::topology::Allowed;
 use crate::topology::units::{show_duration, show_percent};
@@ -40,6 +40,7 @@ fn action(action: &Action) -> (Shown, Option<Entries>) {
             let addresses = Shown::List(addresses.iter().map(Shown::text).collect());
             (Shown::Map(vec![("nat", Shown::word(nat)), ("address", addresses)]), None)
         }
+        Action::Count(count) => (Shown::word(&count.nat), count.expect.as_ref().map(expect_count)),
         Action::Cut(cable) | Action::Mend(cable) => (self::cable(cable), None),
     }
 }
@@ -65,6 +66,7 @@ impl fmt::Display for Action {
                 let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
                 write!(f, "readdress {nat} to {}", addresses.join(", "))
             }
+            Action::Count(count) => write!(f, "count at {}", count.nat),
             Action::Cut(cable) => write!(f, "cut {}", cable.text),
             Action::Mend(cable) => write!(f, "mend {}", cable.text),
         }
@@ -264,6 +266,13 @@ fn expect_call(expect: &ExpectCall) -> Entries {
     entries.extend(expect.path.map(|path| ("path", Shown::word(path))));
     entries.extend(expect.loss.as_ref().map(|loss| ("loss", shares(loss))));
     entries.extend(expect.delay.as_ref().map(|delay| ("delay", times(delay))));
+    entries
+}
+
+fn expect_count(expect: &ExpectCount) -> Entries {
+    let mut entries = Vec::new();
+    entries.extend(expect.mappings.map(|mappings| ("mappings", Shown::Count(mappings as u64))));
+    entries.extend(expect.dropped.map(|dropped| ("dropped", Shown::Count(dropped as u64))));
     entries
 }
 

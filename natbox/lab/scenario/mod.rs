@@ -23,7 +23,7 @@ use serde_json::{Map, Value};
 
 use crate::build::Built;
 use crate::outcome::{Mapping, Outcome, StepResult};
-use crate::plan::step::{Cable, Place};
+use crate::plan::step::{Cable, Count, Place};
 use crate::plan::{Action, Plan, Step};
 use crate::record::{Names, Recorder};
 use crate::words::Family;
@@ -201,9 +201,28 @@ impl Runner<'_> {
             }
             Action::Reboot(nat) => Ok(self.reboot(nat)),
             Action::Readdress { nat, addresses } => Ok(self.readdress(nat, addresses)),
+            Action::Count(count) => Ok(self.count(count)),
             Action::Cut(cable) => Ok(self.switch(cable, true)),
             Action::Mend(cable) => Ok(self.switch(cable, false)),
         }
+    }
+
+    fn count(&self, count: &Count) -> Report {
+        let Some(node) = self.built.node(&count.nat) else {
+            return Report::impossible(format!("no NAT `{}`", count.nat));
+        };
+        let (mappings, dropped) = (self.built.world.mappings(node).len(), self.tap.drops_at(node));
+        let mut report = Report::new(format!("mappings {mappings}, dropped {dropped}"));
+        report.fact("mappings", mappings);
+        report.fact("dropped", dropped);
+        let expect = count.expect.unwrap_or_default();
+        if let Some(wanted) = expect.mappings {
+            report.demand(mappings == wanted, || format!("not {wanted} mappings"));
+        }
+        if let Some(wanted) = expect.dropped {
+            report.demand(dropped == wanted, || format!("not {wanted} dropped"));
+        }
+        report
     }
 
     fn reboot(&mut self, nat: &str) -> Report {

@@ -20,6 +20,7 @@ pub(super) struct Tap(Rc<RefCell<Heard>>);
 struct Heard {
     recorder: Recorder,
     drops: BTreeMap<DropReason, u64>,
+    drops_at: BTreeMap<NodeId, usize>,
     followed: Option<Followed>,
 }
 
@@ -85,12 +86,22 @@ pub(super) enum End {
 
 impl Tap {
     pub(super) fn new(recorder: Recorder) -> Tap {
-        Tap(Rc::new(RefCell::new(Heard { recorder, drops: BTreeMap::new(), followed: None })))
+        Tap(Rc::new(RefCell::new(Heard {
+            recorder,
+            drops: BTreeMap::new(),
+            drops_at: BTreeMap::new(),
+            followed: None,
+        })))
     }
 
     /// How many packets died of what.
     pub(super) fn drops(&self) -> BTreeMap<DropReason, u64> {
         self.0.borrow().drops.clone()
+    }
+
+    /// How many packets died at a node.
+    pub(super) fn drops_at(&self, node: NodeId) -> usize {
+        self.0.borrow().drops_at.get(&node).copied().unwrap_or(0)
     }
 
     /// Follows the next packet that `sender` sends from `source` to `destination`.
@@ -161,6 +172,7 @@ impl Observer for Tap {
         if let Some(sighting) = Sighting::of(note) {
             if let Some(reason) = sighting.dropped {
                 *heard.drops.entry(reason).or_default() += 1;
+                *heard.drops_at.entry(sighting.node).or_default() += 1;
             }
             if let Some(followed) = &mut heard.followed {
                 followed.see(&sighting);

@@ -193,6 +193,12 @@ pub(crate) static ACTIONS: &[Action] = &[
         shape: &READDRESS,
         expect: None,
     },
+    Action {
+        key: "count",
+        doc: "Counts the mappings that a NAT has, and the packets that it has dropped since the scenario began.",
+        shape: &NAME,
+        expect: Some(&EXPECT_COUNT),
+    },
     Action { key: "cut", doc: "Cuts the link of a host or NAT.", shape: &CABLE, expect: None },
     Action { key: "mend", doc: "Mends a link that was cut.", shape: &CABLE, expect: None },
 ];
@@ -308,6 +314,12 @@ static READDRESS: Shape = Shape::Either(
         optional("address", &ADDRESSES, "Its new external addresses. The next free ones if absent."),
     ]),
 );
+
+static HOW_MANY: Shape = Shape::Count { what: "a whole number", min: 0, max: 1_000_000_000 };
+static EXPECT_COUNT: Shape = Shape::Object(&[
+    optional("mappings", &HOW_MANY, "How many mappings live."),
+    optional("dropped", &HOW_MANY, "How many packets have died at the NAT, for whatever reason."),
+]);
 
 static CABLE: Shape = Shape::Either(
     &NAME,
