@@ -39,11 +39,80 @@ impl Family {
 }
 
 words! {
-    /// An ICMP or ICMPv6 error by which a datagram of a script may be refused.
+    /// The answer by which a packet of a script may be refused: a RST, an ICMP or an ICMPv6 error.
     pub enum Rejection: "rejection" {
+        Rst = "rst", "a TCP segment that resets (RFC 9293)";
         NetUnreachable = "net-unreachable", "no route";
         HostUnreachable = "host-unreachable", "nobody has this address";
         PortUnreachable = "port-unreachable", "no socket on the port";
         TtlExceeded = "ttl-exceeded", "too many hops";
+        AdminProhibited = "admin-prohibited", "forbidden by those who run the network";
+        PacketTooBig = "packet-too-big", "larger than the next link's MTU, and not to be fragmented";
+        ReassemblyTimeExceeded = "reassembly-time-exceeded", "some of its fragments never came";
+    }
+}
+
+words! {
+    /// A TCP control flag, or two that belong together.
+    pub enum Flag: "TCP flag" {
+        Syn = "syn", "opens a connection";
+        SynAck = "syn-ack", "answers a SYN";
+        Ack = "ack", "acknowledges";
+        Fin = "fin", "no more data";
+        Rst = "rst", "resets";
+        Psh = "psh", "pushes";
+    }
+}
+
+words! {
+    /// An echo message.
+    pub enum EchoKind: "echo message" {
+        Request = "echo", "an echo request";
+        Reply = "echo-reply", "an echo reply";
+    }
+}
+
+words! {
+    /// What a transport checksum is to be.
+    pub enum Checksum: "checksum" {
+        Right = "right", "as it must be";
+        Wrong = "wrong", "a wrong one";
+    }
+}
+
+words! {
+    /// A range of ports within which NATs keep a port (RFC 4787 section 4.2.3, RFC 6335 section 6).
+    pub enum PortClass: "class of ports" {
+        Same = "same", "as the internal port's";
+        System = "system", "0 to 1023";
+        User = "user", "1024 to 49151";
+        Dynamic = "dynamic", "49152 to 65535";
+    }
+}
+
+words! {
+    /// Whether a port is even (RFC 4787 section 4.2.2).
+    pub enum Parity: "parity" {
+        Same = "same", "as the internal port's";
+        Even = "even", "even";
+        Odd = "odd", "odd";
+    }
+}
+
+impl PortClass {
+    /// The class of a port.
+    pub fn of(port: u16) -> PortClass {
+        match port {
+            0..1024 => PortClass::System,
+            1024..49_152 => PortClass::User,
+            49_152.. => PortClass::Dynamic,
+        }
+    }
+}
+
+impl Parity {
+    /// The parity of a port.
+    pub fn of(port: u16) -> Parity {
+        if port.is_multiple_of(2) { Parity::Even } else { Parity::Odd }
     }
 }

@@ -68,6 +68,20 @@ scenario:
     expect: none
   - call: { from: alice, to: fred, for: 5s, rate: 64kbit, size: 160 }
     expect: { path: relayed, loss: 0%, delay: 20ms.. }
+  - send: { from: "alice:80", to: "server:81", tcp: [syn, psh], seq: 7, ack: 8, window: 9, as: t1, checksum: wrong }
+    expect: { after: 1s.., dropped: bad-transport-checksum, mapped: { class: same, parity: even } }
+  - send: { from: "server:81", to: t1.mapped, tcp: syn-ack, payload: data, dont_fragment: on }
+    expect: { held: home }
+  - send: { from: alice, to: server, icmp: echo, id: 77, as: e1 }
+  - send: { from: "198.18.0.99", to: e1.mapped, icmp: echo-reply }
+    expect: { delivered: alice }
+  - send: { from: server, icmp: { error: packet-too-big, about: e1, mtu: 1280 }, ttl: 3 }
+    expect: { from: "server:*" }
+  - send: { from: "alice:1", to: "[2001:db8::2]:2", fragments: { mtu: 68, order: [2, 1] } }
+    expect: { rejected: rst }
+  - count: home
+    expect: { mappings: 3, dropped: 1 }
+  - count: deep
   - readdress: home
   - readdress: { nat: home, address: [198.18.7.7] }
   - cut: { node: both, behind: fire }

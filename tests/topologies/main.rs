@@ -1,5 +1,6 @@
 //! Topology files that the house ships, and what labs come to.
 
+mod crafted;
 mod facade;
 mod family;
 mod random;

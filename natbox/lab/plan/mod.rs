@@ -5,6 +5,7 @@
 mod behavior;
 mod describe;
 mod meeting;
+pub mod message;
 mod network;
 mod pool;
 mod resolve;

@@ -5,11 +5,12 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::behavior::{parsed, word};
+use super::message::Message;
 use super::network::{Layout, take};
 use super::resolve::{Named, Names, host, nat, number, switch, unknown};
 use super::step::{
-    Action, Cable, Discover, EndpointPattern, ExpectDiscover, ExpectMapped, ExpectPing, ExpectSend, Goal, Ping, Place,
-    Send, Step,
+    Action, Cable, Count, Discover, EndpointPattern, ExpectCount, ExpectDiscover, ExpectMapped, ExpectPing, ExpectSend,
+    Goal, Ping, Place, Send, Step,
 };
 use super::{Nat, Network};
 use crate::topology::mistake::Collector;
@@ -36,7 +37,7 @@ pub(super) struct Reader<'a, 'f> {
     pub(super) layout: &'a mut Layout,
     /// The hosts that run each service.
     pub(super) servers: BTreeMap<Service, Vec<usize>>,
-    labels: BTreeSet<String>,
+    pub(super) labels: BTreeSet<String>,
     /// The addresses that `readdress` has given to a NAT before, by its index: it may come back to them.
     given: BTreeSet<(usize, IpAddr)>,
     pub(super) mistakes: &'a mut Collector<'f>,
@@ -59,6 +60,13 @@ impl Reader<'_, '_> {
             "wait" => Action::Wait(node.text().and_then(|text| units::duration(text).ok())?),
             "reboot" => Action::Reboot(self.nat(node)?.name.clone()),
             "readdress" => self.readdress(node)?,
+            "count" => Action::Count(Count {
+                nat: self.nat(node)?.name.clone(),
+                expect: expect.map(|expect| ExpectCount {
+                    mappings: number(expect, "mappings"),
+                    dropped: number(expect, "dropped"),
+                }),
+            }),
             "cut" => Action::Cut(self.cable(node)?),
             _ => Action::Mend(self.cable(node)?),
         };
@@ -67,9 +75,25 @@ impl Reader<'_, '_> {
     }
 
     fn send(&mut self, node: &Node, expect: Option<&Node>) -> Option<Send> {
-        let source = self.source(node.get("from")?);
-        let goal = self.goal(node.get("to")?);
-        let expect = expect.map(|expect| self.expect_send(expect));
+        let mut message = self.message(node);
+        let icmp = node.get("icmp").is_some();
+        let source = self.source(node.get("from")?, icmp);
+        let goal = match &message {
+            Some(Message::Error { about, .. }) => Some(Goal::Offender(about.clone())),
+            Some(_) => self.goal(node, icmp),
+            None => None,
+        };
+        let wants_mapping = expect.and_then(|expect| expect.get("mapped"));
+        let expect = expect.map(|expect| Box::new(self.expect_send(expect)));
+        if let (Some(Message::Error { .. }), Some(mapped)) = (&message, wants_mapping) {
+            self.mistakes.at(mapped.place, "an ICMP error is given no external endpoint");
+        }
+        if let Some(Message::Echo { identifier, .. }) = &mut message
+            && !matches!(goal, Some(Goal::Mapped(_)))
+        {
+            identifier.get_or_insert(1);
+        }
+        let craft = self.craft(node);
         let label = node.get("as").and_then(Node::text).map(str::to_owned);
         if let Some(label) = &label
             && !self.labels.insert(label.clone())
@@ -81,15 +105,32 @@ impl Reader<'_, '_> {
         let payload = node
             .get("payload")
             .and_then(Node::text)
-            .map_or_else(|| b"natbox".to_vec(), |text| text.as_bytes().to_vec());
+            .map_or_else(|| usual_payload(message.as_ref()), |text| text.as_bytes().to_vec());
         let ttl = number(node, "ttl").and_then(|ttl| u8::try_from(ttl).ok()).unwrap_or(64);
-        let to_text = node.get("to")?.text()?.to_owned();
-        Some(Send { host, address, port, to: goal?, to_text, label, payload, ttl, expect })
+        let to_text = node.get("to").and_then(Node::text).unwrap_or_default().to_owned();
+        Some(Send { message: message?, host, address, port, to: goal?, to_text, label, payload, ttl, craft, expect })
+    }
+
+    /// A machine and a port; of ICMP, which has no ports, a machine alone (and port 0).
+    fn ends(&mut self, node: &Node, icmp: bool) -> Option<(Spot, u16)> {
+        let ends = match icmp {
+            true => places::place(node.text()?).map(|spot| (spot, 0)),
+            false => places::endpoint(node.text()?),
+        };
+        // What is neither has been noted by the check of forms.
+        if ends.is_err() && places::source(node.text()?).is_ok() {
+            let (what, expected) = match icmp {
+                true => ("a port", "a name or an address alone: ICMP has no ports"),
+                false => ("no port", "an endpoint with its port, such as `alice:1234`"),
+            };
+            self.mistakes.at(node.place, format!("`{}`: {what}", node.text()?)).expected(expected);
+        }
+        ends.ok()
     }
 
     /// The host, the address if it is said, and the port that a packet is sent from.
-    fn source(&mut self, node: &Node) -> Option<(String, Option<IpAddr>, u16)> {
-        let (spot, port) = places::endpoint(node.text()?).ok()?;
+    fn source(&mut self, node: &Node, icmp: bool) -> Option<(String, Option<IpAddr>, u16)> {
+        let (spot, port) = self.ends(node, icmp)?;
         match spot {
             Spot::Name(name) => {
                 let name = self.named(node, &name, "host", |named| matches!(named, Named::Host(_)))?;
@@ -106,11 +147,17 @@ impl Reader<'_, '_> {
         }
     }
 
-    fn goal(&mut self, node: &Node) -> Option<Goal> {
-        match places::target(node.text()?).ok()? {
-            places::Goal::Mapped(label) => self.label_of(node, label).map(Goal::Mapped),
-            places::Goal::Endpoint(Spot::Address(address), port) => Some(Goal::Endpoint(Place::Address(address), port)),
-            places::Goal::Endpoint(Spot::Name(name), port) => {
+    fn goal(&mut self, send: &Node, icmp: bool) -> Option<Goal> {
+        let Some(node) = send.get("to") else {
+            self.mistakes.at(send.place, "`to` is missing").expected("where the packet goes");
+            return None;
+        };
+        if let Some(label) = node.text()?.strip_suffix(".mapped") {
+            return self.label_of(node, label.to_owned()).map(Goal::Mapped);
+        }
+        match self.ends(node, icmp)? {
+            (Spot::Address(address), port) => Some(Goal::Endpoint(Place::Address(address), port)),
+            (Spot::Name(name), port) => {
                 let name = self.named(node, &name, "host or NAT", |_| true)?;
                 Some(Goal::Endpoint(Place::Name(name), port))
             }
@@ -127,7 +174,7 @@ impl Reader<'_, '_> {
         None
     }
 
-    fn label(&mut self, node: &Node, key: &str) -> Option<String> {
+    pub(super) fn label(&mut self, node: &Node, key: &str) -> Option<String> {
         let node = node.get(key)?;
         self.label_of(node, node.text()?.to_owned())
     }
@@ -146,7 +193,12 @@ impl Reader<'_, '_> {
         let delivered = node.get("delivered").and_then(|node| self.host(node));
         let from = node.get("from").and_then(|node| self.pattern(node));
         let at = node.get("at").and_then(|node| self.spot(node));
+        let held = node.get("held").and_then(|node| self.spot(node));
         let mapped = node.get("mapped").map(|node| self.expect_mapped(node));
+        let ends = ["delivered", "from", "dropped", "at", "rejected", "after"].iter().find_map(|key| node.get(key));
+        if let (Some(held), Some(_)) = (node.get("held"), ends) {
+            self.mistakes.at(held.place, "a packet that is held has not come to its end").expected("`held` without it");
+        }
         let arrives = ["delivered", "from"].iter().find_map(|key| node.get(key));
         let dies = ["dropped", "at", "rejected"].iter().find_map(|key| node.get(key));
         if let (Some(_), Some(dies)) = (arrives, dies) {
@@ -154,7 +206,9 @@ impl Reader<'_, '_> {
                 .at(dies.place, "a packet expected to be delivered and to be dropped")
                 .expected("one or the other");
         }
-        ExpectSend { delivered, from, dropped: word(node, "dropped"), at, rejected: word(node, "rejected"), mapped }
+        let (dropped, rejected) = (word(node, "dropped"), word(node, "rejected"));
+        let after = parsed(node, "after", units::durations);
+        ExpectSend { delivered, from, dropped, at, rejected, held, after, mapped }
     }
 
     fn expect_mapped(&mut self, node: &Node) -> ExpectMapped {
@@ -163,11 +217,13 @@ impl Reader<'_, '_> {
             different_from: self.label(node, "different-from"),
             port: number(node, "port").and_then(|port| u16::try_from(port).ok()),
             address: node.get("address").and_then(|node| self.place(node)),
+            class: word(node, "class"),
+            parity: word(node, "parity"),
         };
         if node.entries().is_empty() {
             self.mistakes
                 .at(node.place, "nothing is expected here")
-                .expected("`same-as`, `different-from`, `port` or `address`");
+                .expected("`same-as`, `different-from`, `port`, `address`, `class` or `parity`");
         }
         if expect.same_as.is_some() && expect.same_as == expect.different_from {
             self.mistakes.at(node.place, "the same as a packet's and different from it");
@@ -291,5 +347,13 @@ impl Reader<'_, '_> {
             }
         }
         Some(Cable { node: name, uplinks, text })
+    }
+}
+
+/// What a packet carries of which nothing is said.
+fn usual_payload(message: Option<&Message>) -> Vec<u8> {
+    match message {
+        Some(Message::Tcp(_) | Message::Error { .. }) => Vec::new(),
+        _ => b"natbox".to_vec(),
     }
 }

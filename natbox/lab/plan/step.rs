@@ -7,8 +7,9 @@ use natbox_probes::discovery::{Classic, Filtering, Hairpin, Mapping};
 use natbox_probes::{Path, Paths};
 use natbox_wire::DropReason;
 
+use super::message::{Craft, Message};
 use crate::topology::Allowed;
-use crate::words::{Family, Rejection};
+use crate::words::{Family, Parity, PortClass, Rejection};
 
 /// One step.
 #[derive(Clone, Debug, PartialEq)]
@@ -47,6 +48,8 @@ pub enum Action {
         /// Its new external addresses.
         addresses: Vec<IpAddr>,
     },
+    /// Counts what a NAT has and has done.
+    Count(Count),
     /// Cuts links.
     Cut(Cable),
     /// Mends links.
@@ -66,20 +69,23 @@ impl Action {
             Action::Wait(_) => "wait",
             Action::Reboot(_) => "reboot",
             Action::Readdress { .. } => "readdress",
+            Action::Count(_) => "count",
             Action::Cut(_) => "cut",
             Action::Mend(_) => "mend",
         }
     }
 }
 
-/// A datagram.
+/// A packet of a script.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Send {
+    /// What it is.
+    pub message: Message,
     /// The host that sends it.
     pub host: String,
     /// The address that it is sent from; by the host's routing if absent.
     pub address: Option<IpAddr>,
-    /// The port that it is sent from.
+    /// The port that it is sent from; 0 for ICMP.
     pub port: u16,
     /// Where it goes.
     pub to: Goal,
@@ -91,17 +97,21 @@ pub struct Send {
     pub payload: Vec<u8>,
     /// Its time to live, or hop limit.
     pub ttl: u8,
+    /// What is unusual about it.
+    pub craft: Craft,
     /// What is expected.
-    pub expect: Option<ExpectSend>,
+    pub expect: Option<Box<ExpectSend>>,
 }
 
 /// Where a datagram goes.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Goal {
-    /// To a port of a machine.
+    /// To a port of a machine; for echo, with this identifier.
     Endpoint(Place, u16),
     /// To the external endpoint that the packet with this label was given.
     Mapped(String),
+    /// To whom the packet with this label seemed to come from: an error about it.
+    Offender(String),
 }
 
 /// What is expected of a datagram.
@@ -115,8 +125,12 @@ pub struct ExpectSend {
     pub dropped: Option<DropReason>,
     /// The host, NAT or `internet` where it dies.
     pub at: Option<String>,
-    /// The ICMP error that comes back.
+    /// The ICMP error or RST that comes back.
     pub rejected: Option<Rejection>,
+    /// The host or NAT that holds it.
+    pub held: Option<String>,
+    /// How long it is under way until its end.
+    pub after: Option<Allowed<Duration>>,
     /// The external endpoint that it is given.
     pub mapped: Option<ExpectMapped>,
 }
@@ -150,6 +164,10 @@ pub struct ExpectMapped {
     pub port: Option<u16>,
     /// Its address.
     pub address: Option<Place>,
+    /// The range that its port is in.
+    pub class: Option<PortClass>,
+    /// Whether its port is even.
+    pub parity: Option<Parity>,
 }
 
 /// Echo requests.
@@ -299,4 +317,22 @@ pub struct Cable {
     pub uplinks: Vec<usize>,
     /// As the file writes it.
     pub text: String,
+}
+
+/// A count.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Count {
+    /// The NAT.
+    pub nat: String,
+    /// What is expected.
+    pub expect: Option<ExpectCount>,
+}
+
+/// What is expected of a count.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct ExpectCount {
+    /// Mappings that live.
+    pub mappings: Option<usize>,
+    /// Packets that died there.
+    pub dropped: Option<usize>,
 }

@@ -6,9 +6,10 @@ use std::time::Duration;
 use natbox_probes::Path;
 
 use super::describe::Shown;
+use super::message::{self, Message};
 use super::step::{
-    Action, Cable, Call, Connect, Discover, EndpointPattern, ExpectCall, ExpectDiscover, ExpectMapped, ExpectPath,
-    ExpectPing, ExpectSend, Ping, Place, Punch, Send, Step, Via,
+    Action, Cable, Call, Connect, Discover, EndpointPattern, ExpectCall, ExpectCount, ExpectDiscover, ExpectMapped,
+    ExpectPath, ExpectPing, ExpectSend, Ping, Place, Punch, Send, Step, Via,
 };
 use crate::topology::Allowed;
 use crate::topology::units::{show_duration, show_percent};
@@ -27,7 +28,7 @@ pub(super) fn show(step: &Step) -> Shown {
 
 fn action(action: &Action) -> (Shown, Option<Entries>) {
     match action {
-        Action::Send(send) => (self::send(send), send.expect.as_ref().map(expect_send)),
+        Action::Send(send) => (self::send(send), send.expect.as_deref().map(expect_send)),
         Action::Ping(ping) => (self::ping(ping), ping.expect.as_ref().map(expect_ping)),
         Action::Discover(discover) => (self::discover(discover), discover.expect.as_ref().map(expect_discover)),
         Action::Punch(punch) => (self::punch(punch), punch.expect.as_ref().map(expect_path)),
@@ -39,6 +40,7 @@ fn action(action: &Action) -> (Shown, Option<Entries>) {
             let addresses = Shown::List(addresses.iter().map(Shown::text).collect());
             (Shown::Map(vec![("nat", Shown::word(nat)), ("address", addresses)]), None)
         }
+        Action::Count(count) => (Shown::word(&count.nat), count.expect.as_ref().map(expect_count)),
         Action::Cut(cable) | Action::Mend(cable) => (self::cable(cable), None),
     }
 }
@@ -47,7 +49,7 @@ fn action(action: &Action) -> (Shown, Option<Entries>) {
 impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Action::Send(send) => write!(f, "send {}:{} -> {}", send.host, send.port, send.to_text),
+            Action::Send(send) => write!(f, "send {}", message::told(send)),
             Action::Ping(ping) => write!(f, "ping {} from {}", ping.to_text, ping.from),
             Action::Discover(discover) => write!(f, "discover the NAT of {}{}", discover.from, over(discover.family)),
             Action::Punch(punch) => write!(f, "punch {} to {}{}", punch.from, punch.to, over(punch.via.family)),
@@ -64,6 +66,7 @@ impl fmt::Display for Action {
                 let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
                 write!(f, "readdress {nat} to {}", addresses.join(", "))
             }
+            Action::Count(count) => write!(f, "count at {}", count.nat),
             Action::Cut(cable) => write!(f, "cut {}", cable.text),
             Action::Mend(cable) => write!(f, "mend {}", cable.text),
         }
@@ -123,13 +126,21 @@ fn place(place: &Place) -> Shown {
 }
 
 fn send(send: &Send) -> Shown {
-    let from = match send.address {
-        Some(address) => std::net::SocketAddr::new(address, send.port).to_string(),
-        None => format!("{}:{}", send.host, send.port),
+    let from = match (send.address, send.port) {
+        (Some(address), 0) => address.to_string(),
+        (None, 0) => send.host.clone(),
+        (Some(address), port) => std::net::SocketAddr::new(address, port).to_string(),
+        (None, port) => format!("{}:{port}", send.host),
     };
-    let mut entries = vec![("from", Shown::Text(from)), ("to", Shown::text(&send.to_text))];
+    let mut entries = vec![("from", Shown::Text(from))];
+    if send.to.is_written() {
+        entries.push(("to", Shown::text(&send.to_text)));
+    }
+    entries.extend(message::show(send));
     entries.extend(send.label.as_ref().map(|label| ("as", Shown::word(label))));
-    entries.push(("payload", Shown::text(String::from_utf8_lossy(&send.payload))));
+    if !send.payload.is_empty() || matches!(send.message, Message::Udp | Message::Echo { .. }) {
+        entries.push(("payload", Shown::text(String::from_utf8_lossy(&send.payload))));
+    }
     entries.push(("ttl", Shown::Count(send.ttl.into())));
     Shown::Map(entries)
 }
@@ -141,6 +152,8 @@ fn expect_send(expect: &ExpectSend) -> Entries {
     entries.extend(expect.dropped.map(|reason| ("dropped", Shown::word(reason))));
     entries.extend(expect.at.as_ref().map(|at| ("at", Shown::word(at))));
     entries.extend(expect.rejected.map(|error| ("rejected", Shown::word(error))));
+    entries.extend(expect.held.as_ref().map(|held| ("held", Shown::word(held))));
+    entries.extend(expect.after.as_ref().map(|after| ("after", times(after))));
     entries.extend(expect.mapped.as_ref().map(|mapped| ("mapped", Shown::Map(expect_mapped(mapped)))));
     entries
 }
@@ -160,6 +173,8 @@ fn expect_mapped(expect: &ExpectMapped) -> Entries {
     entries.extend(expect.different_from.as_ref().map(|label| ("different-from", Shown::word(label))));
     entries.extend(expect.port.map(|port| ("port", Shown::Count(port.into()))));
     entries.extend(expect.address.as_ref().map(|address| ("address", place(address))));
+    entries.extend(expect.class.map(|class| ("class", Shown::word(class))));
+    entries.extend(expect.parity.map(|parity| ("parity", Shown::word(parity))));
     entries
 }
 
@@ -251,6 +266,13 @@ fn expect_call(expect: &ExpectCall) -> Entries {
     entries.extend(expect.path.map(|path| ("path", Shown::word(path))));
     entries.extend(expect.loss.as_ref().map(|loss| ("loss", shares(loss))));
     entries.extend(expect.delay.as_ref().map(|delay| ("delay", times(delay))));
+    entries
+}
+
+fn expect_count(expect: &ExpectCount) -> Entries {
+    let mut entries = Vec::new();
+    entries.extend(expect.mappings.map(|mappings| ("mappings", Shown::Count(mappings as u64))));
+    entries.extend(expect.dropped.map(|dropped| ("dropped", Shown::Count(dropped as u64))));
     entries
 }
 

@@ -3,6 +3,7 @@
 //! Straight-line: a step ends before the next begins. Everything that hosts do is done by programs on virtual hosts; the
 //! runner itself only reads notes, and turns the knobs that a scenario may turn (reboot, readdress, cut, mend).
 
+mod craft;
 mod look;
 mod reasons;
 mod send;
@@ -22,7 +23,7 @@ use serde_json::{Map, Value};
 
 use crate::build::Built;
 use crate::outcome::{Mapping, Outcome, StepResult};
-use crate::plan::step::{Cable, Place};
+use crate::plan::step::{Cable, Count, Place};
 use crate::plan::{Action, Plan, Step};
 use crate::record::{Names, Recorder};
 use crate::words::Family;
@@ -84,8 +85,10 @@ fn run_built(plan: &Plan, mut built: Built, seed: u64, recorder: &Recorder) -> R
     let trouble = servers::start(plan, &built);
     built.world.run_for(Duration::ZERO).map_err(stuck(0, 0))?;
     let sockets = Sockets::open(plan, &mut built).map_err(stuck(0, 0))?;
-    let labels = BTreeMap::new();
-    let mut runner = Runner { plan, built, tap, recorder, sockets, labels, answering: Default::default(), trouble };
+    let (labels, seen) = (BTreeMap::new(), BTreeMap::new());
+    let answering = Default::default();
+    let mut runner =
+        Runner { plan, built, tap, recorder, sockets, labels, seen, identification: 0, answering, trouble };
     let mut steps = Vec::with_capacity(plan.steps.len());
     for (index, step) in (1..).zip(&plan.steps) {
         steps.push(runner.step(index, step).map_err(stuck(index, step.line))?);
@@ -102,6 +105,10 @@ struct Runner<'a> {
     sockets: Sockets,
     /// The external endpoints that labelled packets were given.
     labels: BTreeMap<String, SocketAddr>,
+    /// Labelled packets, as they were seen last.
+    seen: BTreeMap<String, Vec<u8>>,
+    /// The identification of the last packet made by hand.
+    identification: u16,
     answering: talk::Answering,
     trouble: servers::Trouble,
 }
@@ -194,9 +201,28 @@ impl Runner<'_> {
             }
             Action::Reboot(nat) => Ok(self.reboot(nat)),
             Action::Readdress { nat, addresses } => Ok(self.readdress(nat, addresses)),
+            Action::Count(count) => Ok(self.count(count)),
             Action::Cut(cable) => Ok(self.switch(cable, true)),
             Action::Mend(cable) => Ok(self.switch(cable, false)),
         }
+    }
+
+    fn count(&self, count: &Count) -> Report {
+        let Some(node) = self.built.node(&count.nat) else {
+            return Report::impossible(format!("no NAT `{}`", count.nat));
+        };
+        let (mappings, dropped) = (self.built.world.mappings(node).len(), self.tap.drops_at(node));
+        let mut report = Report::new(format!("mappings {mappings}, dropped {dropped}"));
+        report.fact("mappings", mappings);
+        report.fact("dropped", dropped);
+        let expect = count.expect.unwrap_or_default();
+        if let Some(wanted) = expect.mappings {
+            report.demand(mappings == wanted, || format!("not {wanted} mappings"));
+        }
+        if let Some(wanted) = expect.dropped {
+            report.demand(dropped == wanted, || format!("not {wanted} dropped"));
+        }
+        report
     }
 
     fn reboot(&mut self, nat: &str) -> Report {

@@ -1,20 +1,22 @@
-//! `send`: one datagram, followed to its end.
+//! `send`: one packet, followed to its end.
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use futures::future::{Either, select};
+use futures::future::select;
 use natbox_host::{Host as _, UdpSocket as _};
-use natbox_wire::{IcmpError, Word};
-use natbox_world::Stalled;
+use natbox_wire::{Packet, Time, Word};
+use natbox_world::{Stalled, VirtualHost};
 
+use super::craft::rejection;
 use super::tap::{End, Trace};
-use super::{Report, Runner};
+use super::{Report, Runner, exact};
+use crate::plan::message::Message;
 use crate::plan::step::{EndpointPattern, ExpectMapped, ExpectSend, Goal, Place, Send};
-use crate::words::Rejection;
+use crate::words::{Parity, PortClass};
 
-/// How long a datagram is followed at most.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a packet is followed at most.
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
 impl Runner<'_> {
     pub(super) fn send(&mut self, send: &Send) -> Result<Report, Stalled> {
@@ -22,22 +24,17 @@ impl Runner<'_> {
             Ok(endpoints) => endpoints,
             Err(report) => return Ok(report),
         };
-        let Some(socket) = self.sockets.get(&send.host, from) else {
-            return Ok(Report::impossible(format!("{from} cannot be sent from: something else has this endpoint")));
-        };
         self.tap.follow(host.node(), from, to);
-        let ended = self.tap.ended();
-        // What a host sends to itself is there at once, and no interface sees it.
-        let to_itself = self.owns(&Place::Name(send.host.clone()), to.ip());
-        let patience = if to_itself { Duration::ZERO } else { PATIENCE };
-        let sent = self.built.world.run_until(async {
-            socket.set_ttl(send.ttl)?;
-            socket.send_to(&send.payload, to).await?;
-            let patience = Box::pin(host.sleep(patience));
-            Ok::<bool, std::io::Error>(matches!(select(ended, patience).await, Either::Left(_)))
-        })?;
+        if send.expect.as_ref().is_some_and(|expect| expect.held.is_some()) {
+            self.tap.until_held();
+        }
+        let begun = self.built.world.now();
+        let sent = match send.is_plain() {
+            true => self.send_through_socket(send, &host, from, to)?,
+            false => self.send_by_hand(send, &host, from, to)?,
+        };
         let mut trace = self.tap.unfollow();
-        if to_itself && sent.is_ok() {
+        if sent.is_ok() && self.owns(&Place::Name(send.host.clone()), to.ip()) {
             trace.farthest.get_or_insert(from);
             trace.end.get_or_insert(End::Delivered(host.node(), from));
         }
@@ -47,17 +44,52 @@ impl Runner<'_> {
         if let (Some(label), Some(mapped)) = (&send.label, trace.farthest) {
             self.labels.insert(label.clone(), mapped);
         }
+        if let Some(label) = &send.label {
+            self.seen.insert(label.clone(), trace.bytes.clone());
+        }
         let mut report = match sent {
             Err(error) if trace.end.is_none() => Report::impossible(format!("cannot be sent: {error}")),
             _ => self.told(&trace),
         };
         report.packet = trace.last.or(trace.id);
-        report.fact("source", from.to_string());
-        report.fact("destination", to.to_string());
+        report.fact("source", told(from));
+        report.fact("destination", told(to));
         if let Some(expect) = &send.expect {
-            self.judge(&mut report, &trace, expect);
+            self.judge(&mut report, &trace, expect, begun);
+            if let Some(mapped) = &expect.mapped {
+                let internal = match send.message {
+                    Message::Echo { identifier, .. } => identifier.unwrap_or(to.port()),
+                    _ => from.port(),
+                };
+                self.judge_mapped(&mut report, trace.farthest, mapped, internal);
+            }
         }
         Ok(report)
+    }
+
+    /// As any program sends it; why it cannot, if it cannot.
+    fn send_through_socket(
+        &mut self,
+        send: &Send,
+        host: &VirtualHost,
+        from: SocketAddr,
+        to: SocketAddr,
+    ) -> Result<Result<(), String>, Stalled> {
+        let Some(socket) = self.sockets.get(&send.host, from) else {
+            return Ok(Err(format!("something else has {from}")));
+        };
+        let ended = self.tap.ended();
+        // What a host sends to itself is there at once, and no interface sees it.
+        let to_itself = self.owns(&Place::Name(send.host.clone()), to.ip());
+        let patience = if to_itself { Duration::ZERO } else { PATIENCE };
+        let sent = self.built.world.run_until(async {
+            socket.set_ttl(send.ttl)?;
+            socket.send_to(&send.payload, to).await?;
+            let patience = Box::pin(host.sleep(patience));
+            select(ended, patience).await;
+            Ok::<(), std::io::Error>(())
+        })?;
+        Ok(sent.map_err(|error| error.to_string()))
     }
 
     /// The host, where it sends from, and where to.
@@ -66,6 +98,7 @@ impl Runner<'_> {
         let to = match &send.to {
             Goal::Endpoint(place, port) => self.resolve(place).map(|address| SocketAddr::new(address, *port)),
             Goal::Mapped(label) => self.labels.get(label).copied(),
+            Goal::Offender(label) => self.offender(label),
         };
         let to = to.ok_or_else(|| {
             Report::impossible(format!("`{}` is nowhere: that packet was given no external endpoint", send.to_text))
@@ -75,6 +108,11 @@ impl Runner<'_> {
             None => host.source_for(to.ip()).map_err(|error| Report::impossible(format!("no way to {to}: {error}")))?,
         };
         Ok((host, SocketAddr::new(address, send.port), to))
+    }
+
+    /// From where the packet with this label seemed to come.
+    fn offender(&self, label: &str) -> Option<SocketAddr> {
+        Packet::parse(self.seen.get(label)?.clone()).ok().map(|packet| packet.source_endpoint())
     }
 
     /// Whether a NAT dropped it on its way out: it was given no external endpoint.
@@ -87,11 +125,17 @@ impl Runner<'_> {
     fn told(&self, trace: &Trace) -> Report {
         let node = |node| self.built.names.node(node);
         let mut report = match trace.end {
+            None if trace.held.is_some() => {
+                let at = trace.held.map(node).unwrap_or_default();
+                let mut report = Report::new(format!("held at {at}"));
+                report.fact("held", at);
+                report
+            }
             None => Report::new(format!("still under way after {}s", PATIENCE.as_secs())),
             Some(End::Delivered(at, from)) => {
-                let mut report = Report::new(format!("delivered to {} from {from}", node(at)));
+                let mut report = Report::new(format!("delivered to {} from {}", node(at), told(from)));
                 report.fact("delivered", node(at));
-                report.fact("from", from.to_string());
+                report.fact("from", told(from));
                 report
             }
             Some(End::Dropped(at, reason)) => {
@@ -102,21 +146,21 @@ impl Runner<'_> {
                 report
             }
         };
-        if let Some(error) = trace.rejected {
-            let name = rejection(error).map_or_else(|| format!("{error:?}"), |rejection| rejection.to_string());
+        if let Some(answer) = trace.rejected {
+            let name = rejection(answer).map_or_else(|| format!("{answer:?}"), |rejection| rejection.to_string());
             report.got.push_str(&format!(", rejected: {name}"));
             report.fact("rejected", name);
         }
         if let Some(id) = trace.id {
             report.fact("packet", id.0);
         }
-        if let Some(mapped) = trace.farthest {
+        if let Some(mapped) = trace.farthest.filter(|mapped| mapped.port() != 0) {
             report.fact("mapped", mapped.to_string());
         }
         report
     }
 
-    fn judge(&self, report: &mut Report, trace: &Trace, expect: &ExpectSend) {
+    fn judge(&self, report: &mut Report, trace: &Trace, expect: &ExpectSend, begun: Time) {
         let node = |node| self.built.names.node(node);
         let (delivered, from, dropped, at) = match trace.end {
             Some(End::Delivered(at, from)) => (Some(node(at)), Some(from), None, None),
@@ -139,8 +183,13 @@ impl Runner<'_> {
             let holds = trace.rejected.and_then(rejection) == Some(wanted);
             report.demand(holds, || format!("not rejected with {wanted}"));
         }
-        if let Some(mapped) = &expect.mapped {
-            self.judge_mapped(report, trace.farthest, mapped);
+        if let Some(place) = &expect.held {
+            report.demand(trace.held.map(node).as_ref() == Some(place), || format!("not held at {place}"));
+        }
+        if let Some(after) = &expect.after {
+            let took = trace.ended.since(begun);
+            let holds = trace.end.is_some() && after.contains(&took);
+            report.demand(holds, || format!("under way for {}", exact(took)));
         }
     }
 
@@ -148,7 +197,7 @@ impl Runner<'_> {
         self.owns(&pattern.place, endpoint.ip()) && pattern.port.is_none_or(|port| port == endpoint.port())
     }
 
-    fn judge_mapped(&self, report: &mut Report, mapped: Option<SocketAddr>, expect: &ExpectMapped) {
+    fn judge_mapped(&self, report: &mut Report, mapped: Option<SocketAddr>, expect: &ExpectMapped, internal: u16) {
         let Some(mapped) = mapped else { return report.broken.push("it was given no external endpoint".to_owned()) };
         let of = |label: &String| self.labels.get(label).copied();
         let shown =
@@ -166,21 +215,18 @@ impl Runner<'_> {
         if let Some(place) = &expect.address {
             report.demand(self.owns(place, mapped.ip()), || format!("mapped to address {}", mapped.ip()));
         }
+        if let Some(class) = expect.class {
+            let wanted = if class == PortClass::Same { PortClass::of(internal) } else { class };
+            report.demand(PortClass::of(mapped.port()) == wanted, || format!("mapped to port {}", mapped.port()));
+        }
+        if let Some(parity) = expect.parity {
+            let wanted = if parity == Parity::Same { Parity::of(internal) } else { parity };
+            report.demand(Parity::of(mapped.port()) == wanted, || format!("mapped to port {}", mapped.port()));
+        }
     }
 }
 
-/// The word for an ICMP error, if there is one.
-fn rejection(error: IcmpError) -> Option<Rejection> {
-    match error {
-        IcmpError::NetUnreachable => Some(Rejection::NetUnreachable),
-        IcmpError::HostUnreachable => Some(Rejection::HostUnreachable),
-        IcmpError::PortUnreachable => Some(Rejection::PortUnreachable),
-        IcmpError::TtlExceeded => Some(Rejection::TtlExceeded),
-        // No UDP datagram of a script is answered so: they are small, and may be fragmented.
-        IcmpError::ProtocolUnreachable
-        | IcmpError::PacketTooBig { .. }
-        | IcmpError::AdminProhibited
-        | IcmpError::ReassemblyTimeExceeded
-        | IcmpError::Other { .. } => None,
-    }
+/// An endpoint for people; an address alone where there is no port.
+fn told(endpoint: SocketAddr) -> String {
+    if endpoint.port() == 0 { endpoint.ip().to_string() } else { endpoint.to_string() }
 }

@@ -1,16 +1,18 @@
-//! The UDP sockets of packet scripts: open on every endpoint that a script names, from the beginning.
+//! What packet scripts have open on the endpoints that they name, from the beginning: UDP sockets, and a raw program's
+//! claim to TCP ports and echo identifiers.
 //!
-//! An endpoint that only steps expecting `port-unreachable` name stays closed: that is what they are about.
+//! An endpoint that only steps expecting `port-unreachable` or `rst` name stays closed: that is what they are about.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 
 use natbox_host::{Host as _, UdpSocket as _};
-use natbox_wire::DropReason;
+use natbox_wire::{DropReason, Protocol};
 use natbox_world::{Stalled, VirtualHost};
 
 use crate::build::Built;
+use crate::plan::message::Message;
 use crate::plan::step::{Goal, Place, Send};
 use crate::plan::{Action, Plan};
 use crate::words::Rejection;
@@ -28,8 +30,12 @@ impl Sockets {
     /// Opens them. An endpoint that a server of the host has is open already.
     pub(super) fn open(plan: &Plan, built: &mut Built) -> Result<Sockets, Stalled> {
         let mut sockets = Sockets::default();
-        for (name, port) in wanted(plan) {
+        for (name, protocol, port) in wanted(plan) {
             let Some(host) = built.host(&name) else { continue };
+            if protocol != Protocol::Udp {
+                host.claim_raw(protocol, port);
+                continue;
+            }
             for address in host.addresses() {
                 let endpoint = SocketAddr::new(address, port);
                 if let Ok(socket) = built.world.run_until(host.udp_bind(endpoint))? {
@@ -60,28 +66,40 @@ async fn drain(socket: Rc<Socket>) {
     }
 }
 
-/// Host and port of every endpoint that is to be open.
-fn wanted(plan: &Plan) -> BTreeSet<(String, u16)> {
+/// Host, protocol and port of every endpoint that is to be open.
+fn wanted(plan: &Plan) -> Vec<(String, Protocol, u16)> {
     let owners: BTreeMap<IpAddr, &str> =
         plan.hosts.iter().flat_map(|host| host.addresses().map(|address| (address, host.name.as_str()))).collect();
-    let mut wanted = BTreeSet::new();
+    let mut wanted = Vec::new();
     for step in &plan.steps {
         let Action::Send(send) = &step.action else { continue };
-        wanted.insert((send.host.clone(), send.port));
+        let (protocol, own) = match &send.message {
+            Message::Udp => (Protocol::Udp, Some(send.port)),
+            Message::Tcp(_) => (Protocol::Tcp, Some(send.port)),
+            Message::Echo { identifier, .. } => (Protocol::Icmp, *identifier),
+            Message::Error { .. } => continue,
+        };
+        wanted.extend(own.map(|port| (send.host.clone(), protocol, port)));
+        if protocol == Protocol::Icmp {
+            continue;
+        }
         let receiver = match &send.to {
             Goal::Endpoint(Place::Name(name), port) => plan.host(name).map(|host| (host.name.clone(), *port)),
             Goal::Endpoint(Place::Address(address), port) => {
                 owners.get(address).map(|name| ((*name).to_owned(), *port))
             }
-            Goal::Mapped(_) => None,
+            Goal::Mapped(_) | Goal::Offender(_) => None,
         };
-        wanted.extend(receiver.filter(|_| !expects_closed(send)));
+        wanted.extend(receiver.filter(|_| !expects_closed(send)).map(|(name, port)| (name, protocol, port)));
     }
+    wanted.sort_by(|one, other| (&one.0, one.1.as_str(), one.2).cmp(&(&other.0, other.1.as_str(), other.2)));
+    wanted.dedup();
     wanted
 }
 
 fn expects_closed(send: &Send) -> bool {
     send.expect.as_ref().is_some_and(|expect| {
-        expect.dropped == Some(DropReason::PortUnreachable) || expect.rejected == Some(Rejection::PortUnreachable)
+        expect.dropped == Some(DropReason::PortUnreachable)
+            || matches!(expect.rejected, Some(Rejection::PortUnreachable | Rejection::Rst))
     })
 }

@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-use natbox_wire::{DropReason, IcmpError, Packet, Transport};
+use natbox_wire::{DropReason, IcmpError, Packet, Time, Transport};
 use natbox_world::note::{Event, InterfaceId, LinkFate, NodeId, Note, Observer, Outcome, PacketId, PacketRef};
 
 use crate::record::Recorder;
@@ -20,6 +20,7 @@ pub(super) struct Tap(Rc<RefCell<Heard>>);
 struct Heard {
     recorder: Recorder,
     drops: BTreeMap<DropReason, u64>,
+    drops_at: BTreeMap<NodeId, usize>,
     followed: Option<Followed>,
 }
 
@@ -34,8 +35,21 @@ struct Followed {
     identification: Option<u32>,
     later: BTreeSet<PacketId>,
     /// Packets on its account that are still under way, and the errors that they are.
-    under_way: BTreeMap<PacketId, Option<IcmpError>>,
+    under_way: BTreeMap<PacketId, Option<Answer>>,
+    /// Whether whatever the sender sends just now is the packet: it is being put on the wire by hand.
+    gathering: bool,
+    /// Whether a packet that is held has come far enough.
+    until_held: bool,
     waker: Option<Waker>,
+}
+
+/// What tells a sender that its packet was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Answer {
+    /// An ICMP error.
+    Icmp(IcmpError),
+    /// A RST.
+    Reset,
 }
 
 /// What is known of a packet that was followed.
@@ -51,8 +65,14 @@ pub(super) struct Trace {
     pub(super) end: Option<End>,
     /// The interface through which it came to the node that ended it.
     pub(super) through: Option<InterfaceId>,
-    /// The ICMP error that came back to its sender.
-    pub(super) rejected: Option<IcmpError>,
+    /// The ICMP error or RST that came back to its sender.
+    pub(super) rejected: Option<Answer>,
+    /// Who held it first, if anybody did.
+    pub(super) held: Option<NodeId>,
+    /// When it ended.
+    pub(super) ended: Time,
+    /// Its bytes, as the farthest node saw them; of its first fragment, where it was cut.
+    pub(super) bytes: Vec<u8>,
 }
 
 /// The end of a packet.
@@ -66,7 +86,12 @@ pub(super) enum End {
 
 impl Tap {
     pub(super) fn new(recorder: Recorder) -> Tap {
-        Tap(Rc::new(RefCell::new(Heard { recorder, drops: BTreeMap::new(), followed: None })))
+        Tap(Rc::new(RefCell::new(Heard {
+            recorder,
+            drops: BTreeMap::new(),
+            drops_at: BTreeMap::new(),
+            followed: None,
+        })))
     }
 
     /// How many packets died of what.
@@ -74,12 +99,42 @@ impl Tap {
         self.0.borrow().drops.clone()
     }
 
+    /// How many packets died at a node.
+    pub(super) fn drops_at(&self, node: NodeId) -> usize {
+        self.0.borrow().drops_at.get(&node).copied().unwrap_or(0)
+    }
+
     /// Follows the next packet that `sender` sends from `source` to `destination`.
     pub(super) fn follow(&self, sender: NodeId, source: SocketAddr, destination: SocketAddr) {
         let (trace, later, under_way) = (Trace::default(), BTreeSet::new(), BTreeMap::new());
-        let followed =
-            Followed { sender, source, destination, trace, identification: None, later, under_way, waker: None };
-        self.0.borrow_mut().followed = Some(followed);
+        let (identification, waker) = (None, None);
+        let (gathering, until_held) = (false, false);
+        self.0.borrow_mut().followed = Some(Followed {
+            sender,
+            source,
+            destination,
+            trace,
+            identification,
+            later,
+            under_way,
+            gathering,
+            until_held,
+            waker,
+        });
+    }
+
+    /// Whether all that the sender sends is the packet which is followed.
+    pub(super) fn gather(&self, on: bool) {
+        if let Some(followed) = &mut self.0.borrow_mut().followed {
+            followed.gathering = on;
+        }
+    }
+
+    /// Follows the packet no farther than to whoever holds it.
+    pub(super) fn until_held(&self) {
+        if let Some(followed) = &mut self.0.borrow_mut().followed {
+            followed.until_held = true;
+        }
     }
 
     /// Ready when the followed packet, and every ICMP error about it, has come to its end.
@@ -102,7 +157,8 @@ impl Future for Ended {
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
         let mut heard = self.0.0.borrow_mut();
         let Some(followed) = &mut heard.followed else { return Poll::Ready(()) };
-        if followed.trace.end.is_some() && followed.under_way.is_empty() {
+        let held = followed.until_held && followed.trace.held.is_some();
+        if held || followed.trace.end.is_some() && followed.under_way.is_empty() {
             return Poll::Ready(());
         }
         followed.waker = Some(context.waker().clone());
@@ -116,6 +172,7 @@ impl Observer for Tap {
         if let Some(sighting) = Sighting::of(note) {
             if let Some(reason) = sighting.dropped {
                 *heard.drops.entry(reason).or_default() += 1;
+                *heard.drops_at.entry(sighting.node).or_default() += 1;
             }
             if let Some(followed) = &mut heard.followed {
                 followed.see(&sighting);
@@ -131,6 +188,8 @@ struct Sighting<'a> {
     packet: PacketRef<'a>,
     dropped: Option<DropReason>,
     delivered: bool,
+    held: bool,
+    at: Time,
     /// Where it came in, if it did.
     through: Option<InterfaceId>,
 }
@@ -152,7 +211,8 @@ impl<'a> Sighting<'a> {
             Event::Received { interface, .. } => Some(interface),
             _ => None,
         };
-        Some(Sighting { node: note.node, packet, dropped, delivered, through })
+        let held = matches!(note.event, Event::Received { outcome: Outcome::Held, .. });
+        Some(Sighting { node: note.node, packet, dropped, delivered, held, at: note.at, through })
     }
 }
 
@@ -171,6 +231,11 @@ impl Followed {
     /// Takes note of a packet that is the one to be followed, or a later fragment of it.
     fn recognise(&mut self, sighting: &Sighting<'_>) {
         let begins = self.trace.id.is_none();
+        if self.gathering && sighting.node == self.sender && sighting.packet.cause.is_none() {
+            let id = *self.trace.id.get_or_insert(sighting.packet.id);
+            self.later.extend((id != sighting.packet.id).then_some(sighting.packet.id));
+            return;
+        }
         if sighting.node != self.sender || sighting.packet.cause.is_some() || !begins && self.identification.is_none() {
             return;
         }
@@ -189,10 +254,14 @@ impl Followed {
 
     fn see_itself(&mut self, sighting: &Sighting<'_>) {
         let parsed = Packet::parse(sighting.packet.bytes.to_vec()).ok();
-        let source = parsed.map(|packet| packet.source_endpoint());
-        // Later fragments have no ports to show.
-        if let Some(source) = source.filter(|source| source.port() != 0) {
-            self.trace.farthest = Some(source);
+        // Later fragments have no ports to show, ICMP errors never have any.
+        if let Some(packet) = parsed.filter(|packet| packet.transport() != Transport::LaterFragment) {
+            self.trace.farthest = Some(packet.source_endpoint());
+            self.trace.bytes = packet.into_bytes();
+        }
+        if sighting.held && self.trace.held.is_none() {
+            self.trace.held = Some(sighting.node);
+            self.wake();
         }
         let farthest = self.trace.farthest.unwrap_or(self.source);
         let end = match sighting.dropped {
@@ -203,6 +272,7 @@ impl Followed {
             self.trace.end = end;
             self.trace.last = Some(sighting.packet.id);
             self.trace.through = sighting.through;
+            self.trace.ended = sighting.at;
             self.wake();
         }
     }
@@ -211,7 +281,8 @@ impl Followed {
         let id = sighting.packet.id;
         // It may come back in fragments, of which only the first shows what it is.
         let error = || match Packet::parse(sighting.packet.bytes.to_vec()).map(|packet| packet.transport()) {
-            Ok(Transport::IcmpError(error)) => Some(error),
+            Ok(Transport::IcmpError(error)) => Some(Answer::Icmp(error)),
+            Ok(Transport::Tcp { flags, .. }) if flags.rst => Some(Answer::Reset),
             _ => None,
         };
         let known = *self.under_way.entry(id).or_insert_with(error);

@@ -3,6 +3,7 @@
 pub(crate) mod axes;
 mod json_schema;
 pub(crate) mod mistake;
+mod packets;
 pub(crate) mod places;
 mod reference;
 pub(crate) mod schema;

@@ -73,16 +73,16 @@ leaf!(FIRST, "IPv4 address or none", first, "an IPv4 address such as `10.0.0.2`,
 leaf!(
     SOURCE,
     "source endpoint",
-    endpoint,
-    "an endpoint to send from: `HOST:PORT` or `ADDRESS:PORT`, such as `alice:1234`",
-    r"^.+:[0-9]+$"
+    source,
+    "an endpoint to send from: `HOST:PORT` or `ADDRESS:PORT`, such as `alice:1234`; for ICMP without a port",
+    r"^.+$"
 );
 leaf!(
     TARGET,
     "target endpoint",
     target,
-    "an endpoint to send to: `NAME:PORT`, `ADDRESS:PORT` or `LABEL.mapped`, such as `server:5678`",
-    r"^(.+:[0-9]+|[a-z][a-z0-9-]*\.mapped)$"
+    "an endpoint to send to: `NAME:PORT`, `ADDRESS:PORT` or `LABEL.mapped`, such as `server:5678`; for ICMP without a port",
+    r"^.+$"
 );
 leaf!(
     SEEN,
@@ -238,20 +238,16 @@ pub(crate) fn endpoint(text: &str) -> Result<(Spot, u16), String> {
     Ok((Spot::Name(name(at)?), port(number)?))
 }
 
-/// Where a packet goes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Goal {
-    /// To a port of a machine.
-    Endpoint(Spot, u16),
-    /// To the external endpoint that an earlier packet was given.
-    Mapped(String),
+/// An [`endpoint`], or a [`place`] alone; which of them is due depends on the packet.
+pub(crate) fn source(text: &str) -> Result<(), String> {
+    place(text).map(drop).or_else(|_| endpoint(text).map(drop))
 }
 
-/// An [`endpoint`], or `LABEL.mapped`.
-pub(crate) fn target(text: &str) -> Result<Goal, String> {
+/// As [`source`], or `LABEL.mapped`.
+pub(crate) fn target(text: &str) -> Result<(), String> {
     match text.strip_suffix(".mapped") {
-        Some(label) => name(label).map(Goal::Mapped),
-        None => endpoint(text).map(|(at, port)| Goal::Endpoint(at, port)),
+        Some(label) => name(label).map(drop),
+        None => source(text),
     }
 }
 
@@ -272,7 +268,10 @@ mod tests {
     fn endpoints_name_a_machine_or_an_address() {
         assert_eq!(endpoint("alice:1234"), Ok((Spot::Name("alice".into()), 1234)));
         assert_eq!(endpoint("[2001:db8::2]:9"), Ok((Spot::Address("2001:db8::2".parse().unwrap()), 9)));
-        assert_eq!(target("p1.mapped"), Ok(Goal::Mapped("p1".into())));
+        assert!(
+            ["p1.mapped", "alice", "alice:1", "[2001:db8::2]:9", "2001:db8::2"].iter().all(|text| target(text).is_ok())
+        );
+        assert!(["Alice.mapped", "alice:0", "a b", ""].iter().all(|text| target(text).is_err()));
         assert_eq!(seen("home-a:*"), Ok((Spot::Name("home-a".into()), None)));
         for bad in ["alice", "alice:0", "alice:70000", "2001:db8::2:9", "Alice:1", ":1", "a b:1"] {
             assert!(endpoint(bad).is_err(), "{bad}");

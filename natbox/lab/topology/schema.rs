@@ -1,11 +1,12 @@
 //! The topology file, key by key: the one table that the checker, the readers and `natbox schema` share.
 
-use natbox_wire::{DropReason, Word};
+use natbox_wire::Word;
 
 use super::axes::AXES;
+use super::packets::{EXPECT_SEND, SEND};
 use super::shape::{Action, Choice, Field, Shape, words};
 use super::{places, units};
-use crate::words::{Family, Rejection, Service, Switch};
+use crate::words::{Family, Service, Switch};
 use natbox_probes::{Path, discovery};
 
 /// The smallest MTU that IPv4 can have (RFC 791).
@@ -15,7 +16,7 @@ pub(super) const fn optional(key: &'static str, shape: &'static Shape, doc: &'st
     Field { key, doc, shape, required: false }
 }
 
-const fn required(key: &'static str, shape: &'static Shape, doc: &'static str) -> Field {
+pub(super) const fn required(key: &'static str, shape: &'static Shape, doc: &'static str) -> Field {
     Field { key, doc, shape, required: true }
 }
 
@@ -38,27 +39,28 @@ fn choice(path: Path) -> Choice {
 
 static WAY: Shape = Shape::Word { kind: "path", choices: || ways().map(choice).collect() };
 static PATH: Shape = Shape::Word { kind: "path", choices: || ways().chain([Path::None]).map(choice).collect() };
-static NAME: Shape = Shape::Leaf(&units::NAME);
+pub(super) static NAME: Shape = Shape::Leaf(&units::NAME);
 static TEXT: Shape = Shape::Leaf(&units::TEXT);
-static PAYLOAD: Shape = Shape::Leaf(&units::PAYLOAD);
+pub(super) static PAYLOAD: Shape = Shape::Leaf(&units::PAYLOAD);
 static DURATION: Shape = Shape::Leaf(&units::DURATION);
 static POSITIVE: Shape = Shape::Leaf(&units::POSITIVE);
-static DURATIONS: Shape = Shape::Leaf(&units::DURATIONS);
+pub(super) static DURATIONS: Shape = Shape::Leaf(&units::DURATIONS);
 static RATE: Shape = Shape::Leaf(&units::RATE);
 static PERCENT: Shape = Shape::Leaf(&units::PERCENT);
 static PERCENTS: Shape = Shape::Leaf(&units::PERCENTS);
 static PREFIX4: Shape = Shape::Leaf(&places::PREFIX4);
 static PREFIX6: Shape = Shape::Leaf(&places::PREFIX6);
 static ADDRESS: Shape = Shape::Leaf(&places::ADDRESS);
-static PLACE: Shape = Shape::Leaf(&places::PLACE);
+pub(super) static PLACE: Shape = Shape::Leaf(&places::PLACE);
 static NAMES: Shape = Shape::OneOrMany(&NAME);
 static ADDRESSES: Shape = Shape::OneOrMany(&ADDRESS);
-static SWITCH: Shape = word::<Switch>();
+pub(super) static SWITCH: Shape = word::<Switch>();
 static FAMILY: Shape = word::<Family>();
-static PORT: Shape = Shape::Count { what: "a port", min: 1, max: 65_535 };
+pub(super) static PORT: Shape = Shape::Count { what: "a port", min: 1, max: 65_535 };
 static SEED: Shape = Shape::Count { what: "a whole number", min: 0, max: u64::MAX };
 static ADDRESS_COUNT: Shape = Shape::Count { what: "a whole number of addresses", min: 1, max: 256 };
-static MTU: Shape = Shape::Count { what: "a whole number of bytes", min: MTU_BYTES_LEAST as u64, max: 65_535 };
+pub(super) static MTU: Shape =
+    Shape::Count { what: "a whole number of bytes", min: MTU_BYTES_LEAST as u64, max: 65_535 };
 static QUEUE: Shape = Shape::Count { what: "a whole number of packets", min: 1, max: 1_000_000 };
 
 /// The whole file.
@@ -159,7 +161,7 @@ static HOSTS: Shape = Shape::Named(&Shape::Object(&[
 pub(crate) static ACTIONS: &[Action] = &[
     Action {
         key: "send",
-        doc: "Sends one UDP datagram and follows it until it is delivered or dropped.",
+        doc: "Sends one packet, a UDP datagram unless it says otherwise, and follows it until it is delivered or dropped.",
         shape: &SEND,
         expect: Some(&EXPECT_SEND),
     },
@@ -191,54 +193,16 @@ pub(crate) static ACTIONS: &[Action] = &[
         shape: &READDRESS,
         expect: None,
     },
+    Action {
+        key: "count",
+        doc: "Counts the mappings that a NAT has, and the packets that it has dropped since the scenario began.",
+        shape: &NAME,
+        expect: Some(&EXPECT_COUNT),
+    },
     Action { key: "cut", doc: "Cuts the link of a host or NAT.", shape: &CABLE, expect: None },
     Action { key: "mend", doc: "Mends a link that was cut.", shape: &CABLE, expect: None },
 ];
 static SCENARIO: Shape = Shape::Steps(ACTIONS);
-
-static SEND: Shape = Shape::Object(&[
-    required("from", &Shape::Leaf(&places::SOURCE), "The host's endpoint, `HOST:PORT` or `ADDRESS:PORT`."),
-    required(
-        "to",
-        &Shape::Leaf(&places::TARGET),
-        "`NAME:PORT`, `ADDRESS:PORT`, or `LABEL.mapped` for the external endpoint that an earlier packet was given.",
-    ),
-    optional("as", &NAME, "A label by which later steps mean this packet."),
-    optional("payload", &PAYLOAD, "What it carries; `natbox` if absent."),
-    optional(
-        "ttl",
-        &Shape::Count { what: "a whole number of hops", min: 1, max: 255 },
-        "Its time to live, or hop limit; 64 if absent.",
-    ),
-]);
-
-static EXPECT_SEND: Shape = Shape::Object(&[
-    optional("delivered", &NAME, "The host that receives it."),
-    optional(
-        "from",
-        &Shape::Leaf(&places::SEEN),
-        "The source that the receiver sees, `NAME:PORT` or `ADDRESS:PORT`; the port may be `*`.",
-    ),
-    optional("dropped", &word::<DropReason>(), "Why it dies."),
-    optional(
-        "at",
-        &NAME,
-        "Where it dies: a host, a NAT, or `internet`; on a link, the one that sent it into the link.",
-    ),
-    optional("rejected", &word::<Rejection>(), "The ICMP error that comes back to the sender."),
-    optional(
-        "mapped",
-        &EXPECT_MAPPED,
-        "The external endpoint that it is given: its source, as the farthest node sees it that it comes to. None where a NAT drops it on its way out.",
-    ),
-]);
-
-static EXPECT_MAPPED: Shape = Shape::Object(&[
-    optional("same-as", &NAME, "As that of the packet with this label."),
-    optional("different-from", &NAME, "Another than that of the packet with this label."),
-    optional("port", &PORT, "Its port."),
-    optional("address", &PLACE, "Its address, or the NAT or host that has it."),
-]);
 
 static PING: Shape = Shape::Object(&[
     required("from", &NAME, "The host that asks."),
@@ -350,6 +314,12 @@ static READDRESS: Shape = Shape::Either(
         optional("address", &ADDRESSES, "Its new external addresses. The next free ones if absent."),
     ]),
 );
+
+static HOW_MANY: Shape = Shape::Count { what: "a whole number", min: 0, max: 1_000_000_000 };
+static EXPECT_COUNT: Shape = Shape::Object(&[
+    optional("mappings", &HOW_MANY, "How many mappings live."),
+    optional("dropped", &HOW_MANY, "How many packets have died at the NAT, for whatever reason."),
+]);
 
 static CABLE: Shape = Shape::Either(
     &NAME,

@@ -13,7 +13,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 
 use natbox_host::TcpOptions;
-use natbox_wire::Time;
+use natbox_wire::{Protocol, Time};
 use rand_pcg::Pcg64Mcg;
 
 use crate::executor;
@@ -39,6 +39,13 @@ impl VirtualHost {
     /// The node that this host is.
     pub fn node(&self) -> NodeId {
         self.node
+    }
+
+    /// From now on a raw program takes what comes to this TCP port, or with this echo identifier, unless the host has a
+    /// connection, listener or echo socket for it: it counts as delivered and the host does not answer it. What such a
+    /// program sends goes through [`World::inject`](crate::World::inject). UDP ports have sockets; nothing changes there.
+    pub fn claim_raw(&self, protocol: Protocol, number: u16) {
+        self.stack(|stack, _| stack.claim_raw(protocol, number));
     }
 
     /// Does something with this host's stack.

@@ -38,7 +38,14 @@ impl Stack {
         arrival: Arrival,
     ) -> Outcome {
         let answer = echo::reply(packet, sequence, arrival.now);
-        outcome_of(self.give_echo_answer(identifier, packet.destination(), answer))
+        self.told_echo(identifier, packet.destination(), answer)
+    }
+
+    fn told_echo(&mut self, identifier: u16, local: IpAddr, answer: EchoAnswer) -> Outcome {
+        match self.give_echo_answer(identifier, local, answer) {
+            Answered::NoSocket if self.is_raw(Protocol::Icmp, identifier) => Outcome::Delivered,
+            answered => outcome_of(answered),
+        }
     }
 
     fn give_echo_answer(&mut self, identifier: u16, local: IpAddr, answer: EchoAnswer) -> Answered {
@@ -90,7 +97,7 @@ impl Stack {
         };
         let sequence = u16::from_be_bytes([*high, *low]);
         let answer = EchoAnswer::Error { report, sequence };
-        outcome_of(self.give_echo_answer(quoted.source.port(), quoted.source.ip(), answer))
+        self.told_echo(quoted.source.port(), quoted.source.ip(), answer)
     }
 }
 

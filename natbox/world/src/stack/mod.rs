@@ -12,6 +12,7 @@ mod calls;
 mod echo;
 pub(crate) mod errno;
 mod icmp;
+mod raw;
 mod reassembly;
 mod route;
 mod tcp;
@@ -19,7 +20,7 @@ mod tcp;
 mod tests;
 mod udp;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::task::Waker;
 
@@ -71,6 +72,8 @@ struct Rare {
     reassembly: Reassembly,
     /// Multicast groups by uplink, with the socket that joined.
     groups: Vec<(usize, IpAddr, u32)>,
+    /// Protocols and numbers that raw programs take.
+    raw: BTreeSet<(&'static str, u16)>,
 }
 
 /// How a packet came.

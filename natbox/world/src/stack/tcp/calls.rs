@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::task::Waker;
 
 use natbox_host::{IcmpReport, TcpOptions};
-use natbox_wire::{DropReason, IcmpError, Packet, Quoted, TcpFlags, Time, Transport, build};
+use natbox_wire::{DropReason, IcmpError, Packet, Protocol, Quoted, TcpFlags, Time, Transport, build};
 use rand_core::Rng;
 
 use super::connection::{Connection, Path, Phase};
@@ -35,6 +35,7 @@ impl Stack {
         let listener = self.tcp.as_ref().and_then(|tcp| tcp.listener_for(local));
         match listener.filter(|_| flags.syn && !flags.ack && !flags.rst) {
             Some(listener) => self.open(listener, packet, arrival),
+            None if self.is_raw(Protocol::Tcp, local.port()) => Outcome::Delivered,
             None => self.refuse(&packet, flags, arrival),
         }
     }
@@ -76,7 +77,10 @@ impl Stack {
 
     pub(in crate::stack) fn report_to_tcp(&mut self, quoted: Quoted, report: IcmpReport) -> Outcome {
         let Some(key) = self.tcp.as_ref().and_then(|tcp| tcp.find(quoted.source, quoted.destination)) else {
-            return Outcome::Dropped(DropReason::IcmpUnconcerned);
+            return match self.is_raw(Protocol::Tcp, quoted.source.port()) {
+                true => Outcome::Delivered,
+                false => Outcome::Dropped(DropReason::IcmpUnconcerned),
+            };
         };
         let error = errno::from_icmp(report.error, quoted.source.is_ipv6());
         if let (Some(error), false) = (error, matches!(report.error, IcmpError::PacketTooBig { .. })) {
