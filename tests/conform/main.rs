@@ -109,10 +109,8 @@ fn a_quirk_of_ports_or_addresses_violates_what_forbids_it() {
 #[test]
 fn a_quirk_of_hairpinning_violates_what_forbids_it() {
     assert_eq!(with(|it| it.hairpin = Hairpin::Off.into()), ["RFC4787 REQ-9", "RFC5382 REQ-8"]);
-    for hairpin in [Hairpin::InternalSource] {
-        let violated = with(|it| it.hairpin = hairpin.into());
-        assert!(violated.starts_with(&["RFC4787 REQ-9a", "RFC5382 REQ-8a"]), "{hairpin}: {violated:?}");
-    }
+    let violated = with(|it| it.hairpin = Hairpin::InternalSource.into());
+    assert!(violated.starts_with(&["RFC4787 REQ-9a", "RFC5382 REQ-8a"]), "{violated:?}");
 }
 
 #[test]
