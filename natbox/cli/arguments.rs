@@ -19,6 +19,7 @@ Examples:
   natbox run topologies/two-homes.yaml --capture lab.pcapng
   natbox check lab.yaml                 is the file right, and what do its defaults come to?
   natbox inspect lab.pcapng             what happened to each packet, and why?
+  natbox conform linux-masquerade       which requirements of the RFCs does this NAT violate?
   natbox nat list                       which NATs are there by name?
 
 Exit codes:
@@ -54,6 +55,7 @@ pub(crate) enum Command {
     Run(Run),
     Check(Check),
     Inspect(Inspect),
+    Conform(Conform),
     Nat(Nat),
     /// Print the JSON Schema of topology files, for editors
     #[command(after_help = SCHEMA_EXAMPLES)]
@@ -156,6 +158,40 @@ pub(crate) struct Inspect {
     /// How to print
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub(crate) format: Format,
+}
+
+/// How to print what may become part of a document.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ReportFormat {
+    /// For people
+    Text,
+    /// For programs
+    Json,
+    /// For documents
+    Markdown,
+}
+
+/// Test a NAT against the requirements of the RFCs, by what it does with packets
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  natbox conform linux-masquerade
+  natbox conform topologies/two-homes.yaml:home-a
+  natbox conform cgn --rfc 6888                    as a carrier's NAT
+  natbox conform --quiet symmetric                 only what is violated
+  natbox conform rfc4787 --format markdown
+
+Exit codes: 0 every MUST is met or not applicable, 1 some are violated, 2 there is no such NAT.")]
+pub(crate) struct Conform {
+    /// A preset's name, or FILE:NAT for a NAT of a topology file
+    #[arg(value_name = "NAT")]
+    pub(crate) nat: String,
+    /// Judge by this RFC (4787, 5382, 5508, 7857, 6888), once or several times; if absent by the first four
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) rfc: Vec<u16>,
+    /// How to report
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub(crate) format: ReportFormat,
 }
 
 /// Show the NATs that have a name

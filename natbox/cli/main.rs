@@ -3,6 +3,7 @@
 mod arguments;
 mod check;
 mod completions;
+mod conform;
 mod files;
 mod inspect;
 mod nat;
@@ -71,6 +72,7 @@ fn execute(arguments: &Arguments) -> Result<Verdict, Failure> {
         Command::Run(run) => run::execute(run, &mut terminal),
         Command::Check(check) => check::execute(check, &mut terminal),
         Command::Inspect(inspect) => inspect::execute(inspect, &mut terminal),
+        Command::Conform(conform) => conform::execute(conform, &mut terminal),
         Command::Nat(nat) => nat::execute(nat, &mut terminal),
         Command::Schema => schema::execute(&mut terminal),
         Command::Completions(completions) => completions::execute(completions, &mut terminal),

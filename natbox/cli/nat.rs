@@ -28,7 +28,8 @@ pub(crate) fn execute(nat: &Nat, terminal: &mut Terminal) -> Result<Verdict, Fai
     Ok(Verdict::Holds)
 }
 
-fn unknown(name: &str) -> Failure {
+/// What is to be said about a preset that is not there.
+pub(crate) fn unknown(name: &str) -> Failure {
     let presets = preset::all();
     let names = || presets.iter().map(|preset| preset.name);
     let hint = did_you_mean(name, names()).map_or_else(

@@ -9,6 +9,7 @@ struct Readme;
 
 pub mod build;
 pub mod capture;
+pub mod conform;
 mod lab;
 pub mod outcome;
 pub mod output;

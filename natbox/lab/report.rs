@@ -1,5 +1,6 @@
 //! What people read: presets, labs, timelines and verdicts, as text and as JSON.
 
+pub mod conform;
 pub mod lab;
 pub mod presets;
 pub mod run;

@@ -3,6 +3,7 @@
 #![allow(missing_docs, reason = "tests")]
 
 mod check;
+mod conform;
 mod help;
 mod inspect;
 mod lab;

@@ -51,13 +51,14 @@ impl Identification {
     fn next(&mut self, packet: &Packet) -> Option<u16> {
         let (source, destination) = packet.ipv4_addresses()?;
         let seed = self.seed;
-        let start = |bucket| (mixed(seed ^ bucket as u64) >> 48) as u16;
-        let counters = self.counters.get_or_insert_with(|| Box::new(std::array::from_fn(start)));
+        let counters = self.counters.get_or_insert_with(|| Box::new([0; BUCKETS]));
         let key = u64::from(source.to_bits()) << 32 | u64::from(destination.to_bits());
         let bucket = mixed(seed ^ key ^ u64::from(packet.protocol_number()) << 24) >> (64 - BUCKET_BITS);
         let counter = &mut counters[bucket as usize];
         *counter = counter.wrapping_add(1);
-        Some(*counter)
+        // Each counter begins elsewhere.
+        let start = (mixed(seed ^ bucket) >> 48) as u16;
+        Some(start.wrapping_add(*counter))
     }
 }
 
