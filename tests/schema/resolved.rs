@@ -82,6 +82,9 @@ scenario:
   - count: home
     expect: { mappings: 3, dropped: 1 }
   - count: deep
+  - expire: t1
+    expect: { after: 30s..31s }
+  - expire: p1
   - readdress: home
   - readdress: { nat: home, address: [198.18.7.7] }
   - cut: { node: both, behind: fire }

@@ -211,3 +211,24 @@ fn mappings_and_drops_of_a_nat_are_counted() {
     let steps = steps_with("{}", "- count: home\n  expect: { mappings: 1, dropped: 2 }");
     assert_eq!(steps[0].got, "mappings 0, dropped 0 (not 1 mappings; not 2 dropped)");
 }
+
+#[test]
+fn a_mapping_is_waited_for_until_it_ends() {
+    let scenario = "
+- send: { from: 'alice:1000', to: 'server:80', as: datagram }
+- send: { from: 'alice:1000', to: 'server:80', tcp: syn, as: syn }
+- expire: datagram
+  expect: { after: 29s..30s }
+- expire: syn
+  expect: { after: 200s..211s }
+- count: home
+  expect: { mappings: 0 }
+";
+    hold("{ timeouts: { udp: 30s, tcp_opening: 4min } }", scenario);
+    let steps = steps_with(
+        "{ timeouts: { udp: 30s } }",
+        "- send: { from: 'alice:1', to: 'server:2', as: p }\n- expire: p\n  expect: { after: 40s.. }\n- expire: p",
+    );
+    assert!(!steps[1].ok && steps[1].got.contains("expired after 29980ms (earlier or later"), "{}", steps[1].got);
+    assert!(!steps[2].ok && steps[2].got.contains("no NAT has a mapping"), "{}", steps[2].got);
+}

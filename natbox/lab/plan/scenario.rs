@@ -10,7 +10,7 @@ use super::network::{Layout, take};
 use super::resolve::{Named, Names, host, nat, number, switch, unknown};
 use super::step::{
     Action, Cable, Count, Discover, EndpointPattern, ExpectCount, ExpectDiscover, ExpectMapped, ExpectPing, ExpectSend,
-    Goal, Ping, Place, Send, Step,
+    Expire, Goal, Ping, Place, Send, Step,
 };
 use super::{Nat, Network};
 use crate::topology::mistake::Collector;
@@ -60,6 +60,10 @@ impl Reader<'_, '_> {
             "wait" => Action::Wait(node.text().and_then(|text| units::duration(text).ok())?),
             "reboot" => Action::Reboot(self.nat(node)?.name.clone()),
             "readdress" => self.readdress(node)?,
+            "expire" => Action::Expire(Expire {
+                label: self.label_of(node, node.text()?.to_owned())?,
+                after: expect.and_then(|expect| parsed(expect, "after", units::durations)),
+            }),
             "count" => Action::Count(Count {
                 nat: self.nat(node)?.name.clone(),
                 expect: expect.map(|expect| ExpectCount {

@@ -48,6 +48,8 @@ pub enum Action {
         /// Its new external addresses.
         addresses: Vec<IpAddr>,
     },
+    /// Lets time pass until a mapping ends.
+    Expire(Expire),
     /// Counts what a NAT has and has done.
     Count(Count),
     /// Cuts links.
@@ -69,6 +71,7 @@ impl Action {
             Action::Wait(_) => "wait",
             Action::Reboot(_) => "reboot",
             Action::Readdress { .. } => "readdress",
+            Action::Expire(_) => "expire",
             Action::Count(_) => "count",
             Action::Cut(_) => "cut",
             Action::Mend(_) => "mend",
@@ -317,6 +320,15 @@ pub struct Cable {
     pub uplinks: Vec<usize>,
     /// As the file writes it.
     pub text: String,
+}
+
+/// The end of a mapping.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Expire {
+    /// The label of the packet that was given it.
+    pub label: String,
+    /// How long it is expected to live.
+    pub after: Option<Allowed<Duration>>,
 }
 
 /// A count.

@@ -40,6 +40,9 @@ fn action(action: &Action) -> (Shown, Option<Entries>) {
             let addresses = Shown::List(addresses.iter().map(Shown::text).collect());
             (Shown::Map(vec![("nat", Shown::word(nat)), ("address", addresses)]), None)
         }
+        Action::Expire(expire) => {
+            (Shown::word(&expire.label), expire.after.as_ref().map(|after| vec![("after", times(after))]))
+        }
         Action::Count(count) => (Shown::word(&count.nat), count.expect.as_ref().map(expect_count)),
         Action::Cut(cable) | Action::Mend(cable) => (self::cable(cable), None),
     }
@@ -66,6 +69,7 @@ impl fmt::Display for Action {
                 let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
                 write!(f, "readdress {nat} to {}", addresses.join(", "))
             }
+            Action::Expire(expire) => write!(f, "wait until {} has expired", expire.label),
             Action::Count(count) => write!(f, "count at {}", count.nat),
             Action::Cut(cable) => write!(f, "cut {}", cable.text),
             Action::Mend(cable) => write!(f, "mend {}", cable.text),

@@ -4,6 +4,7 @@
 //! runner itself only reads notes, and turns the knobs that a scenario may turn (reboot, readdress, cut, mend).
 
 mod craft;
+mod expire;
 mod look;
 mod reasons;
 mod send;
@@ -201,6 +202,7 @@ impl Runner<'_> {
             }
             Action::Reboot(nat) => Ok(self.reboot(nat)),
             Action::Readdress { nat, addresses } => Ok(self.readdress(nat, addresses)),
+            Action::Expire(expire) => self.expire(expire),
             Action::Count(count) => Ok(self.count(count)),
             Action::Cut(cable) => Ok(self.switch(cable, true)),
             Action::Mend(cable) => Ok(self.switch(cable, false)),

@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-use natbox_wire::{DropReason, IcmpError, Packet, Time, Transport};
+use natbox_wire::{DropReason, IcmpError, Packet, Protocol, Time, Transport};
 use natbox_world::note::{Event, InterfaceId, LinkFate, NodeId, Note, Observer, Outcome, PacketId, PacketRef};
 
 use crate::record::Recorder;
@@ -21,6 +21,9 @@ struct Heard {
     recorder: Recorder,
     drops: BTreeMap<DropReason, u64>,
     drops_at: BTreeMap<NodeId, usize>,
+    /// The external endpoint whose mapping is watched, and when that ended.
+    watched: Option<(Protocol, SocketAddr)>,
+    mapping_ended: Option<Time>,
     followed: Option<Followed>,
 }
 
@@ -90,6 +93,8 @@ impl Tap {
             recorder,
             drops: BTreeMap::new(),
             drops_at: BTreeMap::new(),
+            watched: None,
+            mapping_ended: None,
             followed: None,
         })))
     }
@@ -102,6 +107,17 @@ impl Tap {
     /// How many packets died at a node.
     pub(super) fn drops_at(&self, node: NodeId) -> usize {
         self.0.borrow().drops_at.get(&node).copied().unwrap_or(0)
+    }
+
+    /// Watches for the end of a mapping.
+    pub(super) fn watch(&self, protocol: Protocol, external: SocketAddr) {
+        let mut heard = self.0.borrow_mut();
+        (heard.watched, heard.mapping_ended) = (Some((protocol, external)), None);
+    }
+
+    /// When the mapping that is watched ended, if it has.
+    pub(super) fn mapping_ended(&self) -> Option<Time> {
+        self.0.borrow().mapping_ended
     }
 
     /// Follows the next packet that `sender` sends from `source` to `destination`.
@@ -177,6 +193,12 @@ impl Observer for Tap {
             if let Some(followed) = &mut heard.followed {
                 followed.see(&sighting);
             }
+        }
+        if let Event::MappingEnded(ended) = note.event
+            && heard.watched == Some((ended.mapping.protocol, ended.mapping.external))
+        {
+            heard.watched = None;
+            heard.mapping_ended = Some(note.at);
         }
         heard.recorder.note(note);
     }

@@ -194,6 +194,12 @@ pub(crate) static ACTIONS: &[Action] = &[
         expect: None,
     },
     Action {
+        key: "expire",
+        doc: "Lets time pass, in whole seconds and a day at most, until the mapping that the packet with this label was given ends.",
+        shape: &NAME,
+        expect: Some(&EXPECT_EXPIRE),
+    },
+    Action {
         key: "count",
         doc: "Counts the mappings that a NAT has, and the packets that it has dropped since the scenario began.",
         shape: &NAME,
@@ -314,6 +320,9 @@ static READDRESS: Shape = Shape::Either(
         optional("address", &ADDRESSES, "Its new external addresses. The next free ones if absent."),
     ]),
 );
+
+static EXPECT_EXPIRE: Shape =
+    Shape::Object(&[optional("after", &DURATIONS, "How long it lives, from the beginning of this step.")]);
 
 static HOW_MANY: Shape = Shape::Count { what: "a whole number", min: 0, max: 1_000_000_000 };
 static EXPECT_COUNT: Shape = Shape::Object(&[
