@@ -301,6 +301,7 @@ impl Reader<'_, '_> {
             filtering: word(expect, "filtering"),
             hairpin: word(expect, "hairpin"),
             classic: word(expect, "classic"),
+            payload_rewritten: word(expect, "payload_rewritten"),
             lifetime: parsed(expect, "lifetime", units::durations),
         });
         Some(Discover { from: from?, via: via?, family, lifetime, expect })

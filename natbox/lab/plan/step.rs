@@ -9,7 +9,7 @@ use natbox_wire::DropReason;
 
 use super::message::{Craft, Message};
 use crate::topology::Allowed;
-use crate::words::{Family, Parity, PortClass, Rejection};
+use crate::words::{Family, Parity, PortClass, Rejection, Switch};
 
 /// One step.
 #[derive(Clone, Debug, PartialEq)]
@@ -227,6 +227,8 @@ pub struct ExpectDiscover {
     pub hairpin: Option<Hairpin>,
     /// The name that RFC 3489 has for it.
     pub classic: Option<Classic>,
+    /// Whether something on the way rewrites payloads.
+    pub payload_rewritten: Option<Switch>,
     /// Lifetime of an idle mapping.
     pub lifetime: Option<Allowed<Duration>>,
 }

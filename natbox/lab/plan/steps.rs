@@ -214,6 +214,7 @@ fn expect_discover(expect: &ExpectDiscover) -> Entries {
     entries.extend(expect.filtering.map(|filtering| ("filtering", Shown::word(filtering))));
     entries.extend(expect.hairpin.map(|hairpin| ("hairpin", Shown::word(hairpin))));
     entries.extend(expect.classic.map(|classic| ("classic", Shown::word(classic))));
+    entries.extend(expect.payload_rewritten.map(|rewritten| ("payload_rewritten", Shown::word(rewritten))));
     entries.extend(expect.lifetime.as_ref().map(|lifetime| ("lifetime", times(lifetime))));
     entries
 }

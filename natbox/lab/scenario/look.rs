@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::{Report, Runner, exact, nanos, servers, shown, span};
 use crate::plan::step::{Discover, ExpectDiscover, ExpectPing, Ping};
 use crate::topology::units::show_percent;
+use crate::words::Switch;
 
 impl Runner<'_> {
     pub(super) fn ping(&mut self, step: &Ping) -> Result<Report, Stalled> {
@@ -90,6 +91,10 @@ fn told_finding(finding: &Finding, expect: Option<&ExpectDiscover>) -> Report {
     report.fact("classic", finding.classic.as_str());
     report.fact("mapped", finding.mapped.map(|mapped| mapped.to_string()));
     report.fact("port_preserved", finding.port_preserved);
+    report.fact("payload_rewritten", finding.payload_rewritten);
+    if finding.payload_rewritten {
+        report.got.push_str(", MAPPED-ADDRESS rewritten on the way");
+    }
     // Alive after the one, gone after the other: the lifetime itself lies between.
     let lifetime = finding.lifetime.map(|lifetime| (lifetime.alive_after, lifetime.expired_after));
     report.fact("lifetime_ns", lifetime.map_or(Value::Null, |(alive, _)| nanos(alive).into()));
@@ -115,6 +120,11 @@ fn judge_finding(
     report.demand(expect.filtering.is_none_or(|filtering| filtering == finding.filtering), other("filtering"));
     report.demand(expect.hairpin.is_none_or(|hairpin| hairpin == finding.hairpin), other("hairpinning"));
     report.demand(expect.classic.is_none_or(|classic| classic == finding.classic), other("RFC 3489 type"));
+    let rewritten = Switch::from(finding.payload_rewritten);
+    report.demand(expect.payload_rewritten.is_none_or(|wanted| wanted == rewritten), || match rewritten {
+        Switch::On => "the payload was rewritten".to_owned(),
+        Switch::Off => "the payload was not rewritten".to_owned(),
+    });
     if let Some(allowed) = expect.lifetime {
         let holds = lifetime.is_some_and(|(alive, expired)| {
             allowed.contains(&alive) && expired.is_none_or(|expired| allowed.contains(&expired))

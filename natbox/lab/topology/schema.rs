@@ -246,6 +246,11 @@ static EXPECT_DISCOVER: Shape = Shape::Object(&[
     optional("filtering", &word::<discovery::Filtering>(), "What is found of the filtering behaviour."),
     optional("hairpin", &word::<discovery::Hairpin>(), "What is found of hairpinning."),
     optional("classic", &word::<discovery::Classic>(), "The name that RFC 3489 has for it."),
+    optional(
+        "payload_rewritten",
+        &SWITCH,
+        "Whether MAPPED-ADDRESS differs from XOR-MAPPED-ADDRESS: something on the way rewrites payloads.",
+    ),
     optional("lifetime", &DURATIONS, "Lifetime of an idle UDP mapping."),
 ]);
 

@@ -22,6 +22,12 @@ words! {
     }
 }
 
+impl From<bool> for Switch {
+    fn from(on: bool) -> Switch {
+        if on { Switch::On } else { Switch::Off }
+    }
+}
+
 words! {
     /// Which queries with an identifier pass (RFC 5508 REQ-1, REQ-10).
     pub enum IcmpQuery: "ICMP query policy" {
