@@ -245,6 +245,7 @@ fn ended_because(why: MappingEnd) -> &'static str {
         MappingEnd::Aged => "its lifetime was over, whatever passed",
         MappingEnd::Closed => "its last connection was closed, and forgotten at once",
         MappingEnd::Killed => "a packet from outside ended it",
+        MappingEnd::Unmapped => "who had asked for it gave it up",
     }
 }
 
