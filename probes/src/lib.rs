@@ -9,6 +9,7 @@
 //! | [`discovery`] | what does the NAT in front of me do |
 //! | [`rendezvous`] | where is the other, and how do we meet |
 //! | [`punch`], [`connect`] | how do we talk: through holes, or by the best of all ways |
+//! | [`portmap`] | how do I ask my gateway for a mapping, and how does it answer |
 //! | [`call`], [`ping`], [`echo`] | how good is the way |
 
 pub mod call;
@@ -18,6 +19,7 @@ pub mod echo;
 pub mod error;
 pub mod path;
 pub mod ping;
+pub mod portmap;
 pub mod punch;
 pub mod rendezvous;
 pub mod stun;
