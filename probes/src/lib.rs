@@ -9,6 +9,8 @@
 //! | [`discovery`] | what does the NAT in front of me do |
 //! | [`rendezvous`] | where is the other, and how do we meet |
 //! | [`punch`], [`connect`] | how do we talk: through holes, or by the best of all ways |
+//! | [`quic`] | how does a connection outlive its NAT's memory |
+//! | [`sans_io`] | how does a protocol without I/O of its own run here |
 //! | [`call`], [`ping`], [`echo`] | how good is the way |
 
 pub mod call;
@@ -19,7 +21,9 @@ pub mod error;
 pub mod path;
 pub mod ping;
 pub mod punch;
+pub mod quic;
 pub mod rendezvous;
+pub mod sans_io;
 pub mod stun;
 pub mod turn;
 mod wait;
