@@ -4,7 +4,7 @@ use std::future::Future;
 use std::net::IpAddr;
 
 use futures::task::LocalSpawnExt;
-use natbox_nat::{Ended, MappingView};
+use natbox_nat::{Ended, MappingView, SessionView};
 use natbox_wire::Time;
 
 use super::{Body, Node, State};
@@ -95,6 +95,14 @@ impl State {
         self.expire(node, self.now);
         match &self.node(node).body {
             Body::Gateway(gateway) => gateway.nat.mappings(),
+            Body::Core | Body::Host(_) => Vec::new(),
+        }
+    }
+
+    pub(crate) fn sessions(&mut self, node: NodeId) -> Vec<SessionView> {
+        self.expire(node, self.now);
+        match &self.node(node).body {
+            Body::Gateway(gateway) => gateway.nat.sessions(),
             Body::Core | Body::Host(_) => Vec::new(),
         }
     }
