@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use futures::executor::LocalPool;
 use ipnet::IpNet;
-use natbox_nat::{Behavior, MappingView, Nat};
+use natbox_nat::{Behavior, MappingId, MappingView, Nat, SessionView};
 use natbox_wire::Time;
 
 use crate::attach::{Attachment, InterfaceAddress, NetworkId};
@@ -198,6 +198,16 @@ impl World {
     /// The live mappings of a gateway's NAT, by number; none for other nodes.
     pub fn mappings(&self, node: NodeId) -> Vec<MappingView> {
         self.state.borrow_mut().mappings(node)
+    }
+
+    /// The live sessions of a gateway's NAT, by the number of their mapping, then by remote; none for other nodes.
+    pub fn sessions(&self, node: NodeId) -> Vec<SessionView> {
+        self.state.borrow_mut().sessions(node)
+    }
+
+    /// When a mapping of a gateway's NAT ends, if nothing more comes: [`Nat::deadline`].
+    pub fn deadline(&self, node: NodeId, mapping: MappingId) -> Option<Time> {
+        self.state.borrow_mut().deadline(node, mapping)
     }
 
     /// All nodes, in the order of building.
