@@ -24,7 +24,7 @@ use crate::host::VirtualHost;
 use crate::network::Kind;
 use crate::note::{InterfaceId, NodeId, Observer, PacketId};
 use crate::stack::{Stack, UplinkConfig};
-use crate::state::{Body, Host, State, Statistics};
+use crate::state::{Body, Calls, Host, State, Statistics};
 use crate::stream::stream;
 
 /// Events that one call may let happen, unless [`World::limit_events`] says otherwise.
@@ -81,6 +81,12 @@ impl World {
         self.event_limit = events;
     }
 
+    /// How many calls the programs of one host may make while nothing else happens: programs on one host that feed each
+    /// other take no time.
+    pub fn limit_calls(&mut self, calls: u64) {
+        self.state.borrow_mut().pace.limit = calls;
+    }
+
     /// How many packets and timers may be pending at once.
     pub fn limit_pending(&mut self, events: usize) {
         self.state.borrow_mut().pending_limit = events;
@@ -129,7 +135,11 @@ impl World {
         let interfaces: Vec<InterfaceId> =
             uplinks.into_iter().map(|uplink| state.fabric.attach(node, uplink, state.seed)).collect();
         let stack = Stack::new(configs, stream(state.seed, &["host/", name]));
-        let node = state.add_node(name, &interfaces, Body::Host(Box::new(Host { stack, streams: 0 })));
+        let node = state.add_node(
+            name,
+            &interfaces,
+            Body::Host(Box::new(Host { stack, streams: 0, calls: Calls::default() })),
+        );
         VirtualHost::new(self.state.clone(), node)
     }
 
