@@ -12,6 +12,7 @@ mod servers;
 mod sockets;
 mod talk;
 mod tap;
+mod techniques;
 
 use std::collections::BTreeMap;
 use std::fmt;
