@@ -21,7 +21,7 @@ use prefetch_index::prefetch_index;
 /// An empty slot: above every hash, so that it ends every search.
 const EMPTY: u64 = u64::MAX;
 /// Slots behind the last home, for entries pushed behind it.
-const SLACK: usize = 8;
+const SLACK: usize = NEAR;
 /// Slots of a cache line.
 const LINE: usize = 8;
 /// Slots that a search looks at in one go.
@@ -188,7 +188,11 @@ impl Index {
 
     #[cold]
     fn grow(&mut self) {
-        self.homes += if self.homes.is_power_of_two() { self.homes / 2 } else { (self.homes / 3).max(8) };
+        self.homes += match self.homes {
+            few @ 0..8 => 4.max(few),
+            homes if homes.is_power_of_two() => homes / 2,
+            homes => homes / 3,
+        };
         let wider = vec![EMPTY; self.homes + SLACK];
         let mut next = 0;
         for slot in std::mem::replace(&mut self.slots, wider) {
