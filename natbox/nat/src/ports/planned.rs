@@ -6,7 +6,7 @@ use rand_core::Rng;
 
 use crate::Behavior;
 use crate::key::{Address, Endpoint};
-use crate::ports::choose::{Choice, mixed, scaled};
+use crate::ports::choose::{Choice, scaled};
 use crate::ports::deterministic::Arithmetic;
 use crate::ports::hosts::place;
 use crate::ports::pool::{External, Pool};
@@ -90,6 +90,6 @@ impl<A: Address> Pool<A> {
     /// The index of the address on which a host gets dynamic ports: where its own are.
     fn dynamic_address(&self, plan: &Arithmetic, internal: A) -> usize {
         let own = plan.host(internal).and_then(|host| plan.external(host, 0)).map(|(address, _)| address as usize);
-        own.unwrap_or_else(|| scaled(mixed(self.hash.address(internal)), self.externals.len() as u32) as usize)
+        own.unwrap_or_else(|| self.by_source(internal) as usize)
     }
 }

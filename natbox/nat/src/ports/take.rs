@@ -151,7 +151,7 @@ impl<A: Address> Pool<A> {
                 self.turn = turn + 1;
                 turn
             }
-            Pooling::HashSource => scaled(mixed(self.hash.address(host.address)), count),
+            Pooling::HashSource => self.by_source(host.address),
             Pooling::HashSourceDestination => {
                 // The protocol does not count: one host's TCP and UDP towards one remote leave alike.
                 let remote = Endpoint { port: 0, ..ask.remote };
@@ -159,6 +159,11 @@ impl<A: Address> Pool<A> {
             }
         };
         index as usize
+    }
+
+    /// The index of the address that a host's own address names.
+    pub(super) fn by_source(&self, internal: A) -> u32 {
+        scaled(mixed(self.hash.address(internal)), self.externals.len() as u32)
     }
 
     fn take_on(
