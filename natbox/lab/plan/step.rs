@@ -3,8 +3,9 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use natbox_probes::Path;
 use natbox_probes::discovery::{Classic, Filtering, Hairpin, Mapping};
-use natbox_probes::{Path, Paths};
+use natbox_probes::technique::{Options, Technique};
 use natbox_wire::DropReason;
 
 use super::message::{Craft, Message};
@@ -292,10 +293,10 @@ pub struct Connect {
     pub to: String,
     /// How they meet.
     pub via: Via,
-    /// What may be tried.
-    pub allow: Paths,
-    /// Whether talk begins over the relay.
-    pub relay_first: bool,
+    /// By which technique.
+    pub technique: Technique,
+    /// What that may spend, and what it is to try; those that it reads.
+    pub options: Options,
     /// What is expected.
     pub expect: Option<ExpectPath>,
 }

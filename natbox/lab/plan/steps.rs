@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use natbox_probes::Path;
+use natbox_probes::technique::Technique;
 use natbox_wire::Word;
 
 use super::describe::Shown;
@@ -15,6 +16,9 @@ use super::step::{
 use crate::topology::Allowed;
 use crate::topology::units::{show_duration, show_percent};
 use crate::words::Family;
+
+/// What a call has in common with a connection.
+const CALL_READS: [&str; 6] = ["from", "to", "via", "family", "allow", "relay_first"];
 
 type Entries = Vec<(&'static str, Shown)>;
 
@@ -58,7 +62,8 @@ impl fmt::Display for Action {
             Action::Discover(discover) => write!(f, "discover the NAT of {}{}", discover.from, over(discover.family)),
             Action::Punch(punch) => write!(f, "punch {} to {}{}", punch.from, punch.to, over(punch.via.family)),
             Action::Connect(connect) => {
-                write!(f, "connect {} to {}{}", connect.from, connect.to, over(connect.via.family))
+                let (technique, family) = (by(connect.technique), over(connect.via.family));
+                write!(f, "connect {} to {}{technique}{family}", connect.from, connect.to)
             }
             Action::Call(call) => {
                 let (connect, length) = (&call.connect, show_duration(&call.length));
@@ -75,6 +80,14 @@ impl fmt::Display for Action {
             Action::Cut(cable) => write!(f, "cut {}", cable.text),
             Action::Mend(cable) => write!(f, "mend {}", cable.text),
         }
+    }
+}
+
+/// The technique, where it is not the usual one.
+fn by(technique: Technique) -> String {
+    match technique {
+        Technique::Connect => String::new(),
+        technique => format!(" by {technique}"),
     }
 }
 
@@ -255,14 +268,36 @@ fn punch(punch: &Punch) -> Shown {
 }
 
 fn connect(connect: &Connect) -> Entries {
-    let mut entries =
-        vec![("from", Shown::word(&connect.from)), ("to", Shown::word(&connect.to)), ("via", via(&connect.via))];
-    // Without a relay at hand, `relayed` is allowed and cannot be had: a file that names it would be mistaken.
-    let usable = connect.allow.iter().filter(|path| *path != Path::Relayed || connect.via.turn.is_some());
-    entries.push(("allow", Shown::words(usable)));
-    entries.push(("family", Shown::word(connect.via.family)));
-    entries.push(("relay_first", switch(connect.relay_first)));
+    let mut entries = vec![
+        ("from", Shown::word(&connect.from)),
+        ("to", Shown::word(&connect.to)),
+        ("via", via(&connect.via)),
+        ("family", Shown::word(connect.via.family)),
+        ("technique", Shown::word(connect.technique)),
+    ];
+    entries.extend(connect.technique.reads().iter().filter_map(|key| Some((*key, option(connect, key)?))));
     entries
+}
+
+/// The value of an option, by its key; `None` for one that is found out.
+fn option(connect: &Connect, key: &str) -> Option<Shown> {
+    let options = &connect.options;
+    Some(match key {
+        "timeout" => time(&options.timeout),
+        "keep_alive" => time(&options.keep_alive),
+        "allow" => {
+            // Without a relay at hand, `relayed` is allowed and cannot be had: a file that names it would be mistaken.
+            let usable = options.allow.iter().filter(|path| *path != Path::Relayed || connect.via.turn.is_some());
+            Shown::words(usable)
+        }
+        "relay_first" => switch(options.relay_first),
+        "peer_reflexive" => switch(options.peer_reflexive),
+        "low_ttl" => Shown::Count(options.low_ttl?.into()),
+        "sockets" => Shown::Count(options.sockets.into()),
+        "probes" => Shown::Count(options.probes.into()),
+        "window" => Shown::Count(options.window.into()),
+        _ => return None,
+    })
 }
 
 fn expect_path(expect: &ExpectPath) -> Entries {
@@ -274,6 +309,7 @@ fn expect_path(expect: &ExpectPath) -> Entries {
 
 fn call(call: &Call) -> Shown {
     let mut entries = connect(&call.connect);
+    entries.retain(|(key, _)| CALL_READS.contains(key));
     entries.push(("for", time(&call.length)));
     entries.push(("interval", time(&call.interval)));
     entries.push(("size", Shown::Count(call.size_bytes as u64)));

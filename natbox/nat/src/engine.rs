@@ -41,8 +41,8 @@ pub struct Nat {
     inside: Box<[IpAddr]>,
     seed: u64,
     // Made when the first packet of the family needs them: an idle NAT is small.
-    v4: Option<Box<Realm<Ipv4Addr>>>,
-    v6: Option<Box<Realm<Ipv6Addr>>>,
+    pub(crate) v4: Option<Box<Realm<Ipv4Addr>>>,
+    pub(crate) v6: Option<Box<Realm<Ipv6Addr>>>,
     // Made when the first fragment comes.
     fragments: Option<Box<Fragments>>,
     // Made when the first packet comes that an ALG may look at.
@@ -56,7 +56,8 @@ impl Nat {
         let random = Pcg64Mcg::seed_from_u64(seed);
         let (ended, output) = (Vec::new(), VecDeque::new());
         let (next_id, next_hold, first) = (1, 0, Time::ZERO);
-        let shared = Shared { behavior, timers, uses, random, now: first, next_id, ended, output, next_hold };
+        let control = Vec::new();
+        let shared = Shared { behavior, timers, uses, random, now: first, next_id, ended, output, next_hold, control };
         let aliases = Aliases::of(&shared.behavior.aliases);
         let (external, inside) = (external.into(), Box::default());
         Nat { shared, external, aliases, inside, seed, v4: None, v6: None, fragments: None, algs: None }
@@ -240,6 +241,7 @@ impl Nat {
     /// Loses all state, as a power cut does, but for the ports that rest and those that must from now on (RFC 6888
     /// REQ-8). Mapping numbers go on. Held packets are lost without an output.
     pub fn reboot(&mut self, ended: &mut dyn FnMut(Ended)) {
+        let lasting = self.lose_explicit();
         let lost = self.mappings().into_iter().map(|mapping| Ended { mapping, why: MappingEnd::Rebooted });
         self.shared.ended.extend(lost);
         let resting = (
@@ -257,11 +259,13 @@ impl Nat {
             aliases.forget();
         }
         self.shared.output.clear();
+        self.map_again(lasting);
         self.tell(ended);
     }
 
     /// Replaces the external addresses; mappings on addresses that are gone end.
     pub fn readdress(&mut self, external: &[IpAddr], ended: &mut dyn FnMut(Ended)) {
+        let moving = self.explicit_to_move(external);
         self.external = external.into();
         if let Some(fragments) = &mut self.fragments {
             fragments.readdress(external);
@@ -272,6 +276,7 @@ impl Nat {
         if let Some(realm) = &mut self.v6 {
             realm.readdress(&mut self.shared, of_family(external));
         }
+        self.map_again(moving);
         self.tell(ended);
     }
 
@@ -328,7 +333,19 @@ impl Nat {
         Some(output)
     }
 
-    fn tell(&mut self, ended: &mut dyn FnMut(Ended)) {
+    /// The realm of a family, made when it is first needed, and what both share.
+    pub(crate) fn realms_for(
+        &mut self,
+        ipv6: bool,
+    ) -> (Option<&mut Realm<Ipv4Addr>>, Option<&mut Realm<Ipv6Addr>>, &mut Shared) {
+        let own = [&*self.external, &*self.inside];
+        match ipv6 {
+            false => (Some(realm(&mut self.v4, &self.shared, own, self.seed)), None, &mut self.shared),
+            true => (None, Some(realm(&mut self.v6, &self.shared, own, self.seed)), &mut self.shared),
+        }
+    }
+
+    pub(crate) fn tell(&mut self, ended: &mut dyn FnMut(Ended)) {
         self.shared.ended.sort_unstable_by_key(|one| one.mapping.id);
         self.shared.ended.drain(..).for_each(ended);
         self.shared.ended.shrink_to(64);

@@ -11,6 +11,7 @@ mod classify;
 mod early;
 mod engine;
 mod expiry;
+mod explicit;
 mod filter;
 mod fragments;
 mod hairpin;

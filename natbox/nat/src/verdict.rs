@@ -165,6 +165,8 @@ pub enum MappingEnd {
     Closed,
     /// A packet from outside ended it: an ICMP error, or one that came too early.
     Killed,
+    /// Who had asked for it gave it up.
+    Unmapped,
 }
 
 /// A mapping that ended.

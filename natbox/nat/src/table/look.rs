@@ -185,7 +185,8 @@ impl<A: Address> Table<A> {
     pub(crate) fn sessions_of(&self, mapping: u32) -> impl Iterator<Item = u32> {
         let own = Some(mapping).filter(|index| self.session(*index).is(of_session::LIVE));
         let link = |index: u32| Some(self.session(index).next).filter(|next| *next != NONE);
-        own.into_iter().chain(std::iter::successors(link(mapping), move |index| link(*index)))
+        let all = own.into_iter().chain(std::iter::successors(link(mapping), move |index| link(*index)));
+        all.filter(|index| !self.session(*index).is_hold())
     }
 
     /// A live mapping by its number: at once if one of the last two packets used it, else by searching.

@@ -50,6 +50,7 @@ impl State {
         self.change(node, |gateway, ended| gateway.nat.reboot(ended))?;
         self.lose_held(node);
         self.note(node, Event::Rebooted);
+        self.tell_machine(node, true);
         Ok(())
     }
 
@@ -64,11 +65,12 @@ impl State {
         self.change(node, |gateway, ended| gateway.nat.readdress(&external, ended))?;
         self.fabric.readdress(first, addresses);
         self.note(node, Event::Readdressed);
+        self.tell_machine(node, false);
         Ok(())
     }
 
     /// Changes a gateway, telling the observer of the mappings that end by it.
-    fn change(
+    pub(super) fn change(
         &mut self,
         node: NodeId,
         change: impl FnOnce(&mut Gateway, &mut dyn FnMut(Ended)),
@@ -78,6 +80,7 @@ impl State {
             return Err(NotAGateway { name: known.name.to_string() });
         };
         change(gateway, &mut tell(&mut self.observer, node, now));
+        self.tell_control(node);
         self.set_timer(node);
         Ok(())
     }
@@ -89,6 +92,7 @@ impl State {
             gateway.nat.handle_timeout(now, &mut tell(&mut self.observer, node, now));
             self.depart(node);
         }
+        self.tell_control(node);
     }
 
     pub(crate) fn mappings(&mut self, node: NodeId) -> Vec<MappingView> {
