@@ -10,6 +10,8 @@
 //! | [`rendezvous`], [`signal`] | where is the other, how do we meet, and what have we to tell each other before |
 //! | [`technique`], [`contact`] | every way to come to talk, by name; what it needs, and what comes of it |
 //! | [`punch`], [`connect`] | how do we talk: through holes, or by the best of all ways |
+//! | [`quic`] | how does a connection outlive its NAT's memory |
+//! | [`sans_io`] | how does a protocol without I/O of its own run here |
 //! | [`call`], [`ping`], [`echo`] | how good is the way |
 
 pub mod call;
@@ -21,7 +23,9 @@ pub mod error;
 pub mod path;
 pub mod ping;
 pub mod punch;
+pub mod quic;
 pub mod rendezvous;
+pub mod sans_io;
 pub mod signal;
 mod stream;
 pub mod stun;

@@ -127,8 +127,6 @@ fn fragments_come_in_any_order_and_not_without_one_of_them() {
         ]
         .concat(),
     );
-    let steps = steps_with("none", &send(", order: 4", "delivered: other"));
-    assert!(steps[0].got.contains("has no fragment 4: it comes in 3"), "{}", steps[0].got);
 }
 
 #[test]
@@ -209,7 +207,7 @@ fn mappings_and_drops_of_a_nat_are_counted() {
 ";
     hold("{ timeouts: { icmp: 60s } }", scenario);
     let steps = steps_with("{}", "- count: home\n  expect: { mappings: 1, dropped: 2 }");
-    assert_eq!(steps[0].got, "mappings 0, dropped 0 (not 1 mappings; not 2 dropped)");
+    assert_eq!(steps[0].got, "mappings 0, sessions 0, dropped 0 (not 1 mappings; not 2 dropped)");
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use natbox_probes::Path;
 use natbox_probes::technique::Technique;
+use natbox_wire::Word;
 
 use super::describe::Shown;
 use super::message::{self, Message};
@@ -115,7 +116,9 @@ fn plain(value: &Shown) -> String {
         Shown::Map(entries) => {
             entries.iter().map(|(key, value)| format!("{key} {}", plain(value))).collect::<Vec<_>>().join(" ")
         }
-        Shown::Named(_) => String::new(),
+        Shown::Named(entries) => {
+            entries.iter().map(|(key, value)| format!("{key} {}", plain(value))).collect::<Vec<_>>().join(" ")
+        }
     }
 }
 
@@ -158,6 +161,7 @@ fn send(send: &Send) -> Shown {
     if !send.payload.is_empty() || matches!(send.message, Message::Udp | Message::Echo { .. }) {
         entries.push(("payload", Shown::text(String::from_utf8_lossy(&send.payload))));
     }
+    entries.extend(send.size_bytes.map(|size| ("size", Shown::Count(size as u64))));
     entries.push(("ttl", Shown::Count(send.ttl.into())));
     Shown::Map(entries)
 }
@@ -171,8 +175,18 @@ fn expect_send(expect: &ExpectSend) -> Entries {
     entries.extend(expect.rejected.map(|error| ("rejected", Shown::word(error))));
     entries.extend(expect.held.as_ref().map(|held| ("held", Shown::word(held))));
     entries.extend(expect.after.as_ref().map(|after| ("after", times(after))));
+    entries.extend(expires(expect));
     entries.extend(expect.mapped.as_ref().map(|mapped| ("mapped", Shown::Map(expect_mapped(mapped)))));
     entries
+}
+
+fn expires(expect: &ExpectSend) -> Option<(&'static str, Shown)> {
+    let named = |(nat, allowed): &(Option<String>, Allowed<Duration>)| Some((nat.clone()?, times(allowed)));
+    match &expect.expires[..] {
+        [] => None,
+        [(None, allowed)] => Some(("expires", times(allowed))),
+        several => Some(("expires", Shown::Named(several.iter().filter_map(named).collect()))),
+    }
 }
 
 fn pattern(pattern: &EndpointPattern) -> String {
@@ -313,7 +327,10 @@ fn expect_call(expect: &ExpectCall) -> Entries {
 fn expect_count(expect: &ExpectCount) -> Entries {
     let mut entries = Vec::new();
     entries.extend(expect.mappings.map(|mappings| ("mappings", Shown::Count(mappings as u64))));
+    entries.extend(expect.sessions.map(|sessions| ("sessions", Shown::Count(sessions as u64))));
     entries.extend(expect.dropped.map(|dropped| ("dropped", Shown::Count(dropped as u64))));
+    let drops = expect.drops.iter().map(|(reason, count)| (reason.as_str(), Shown::Count(*count as u64)));
+    entries.extend((!expect.drops.is_empty()).then(|| ("drops", Shown::Map(drops.collect()))));
     entries
 }
 

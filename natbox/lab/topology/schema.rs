@@ -1,6 +1,6 @@
 //! The topology file, key by key: the one table that the checker, the readers and `natbox schema` share.
 
-use natbox_wire::Word;
+use natbox_wire::{DropReason, Word};
 
 use super::axes::AXES;
 use super::packets::{EXPECT_SEND, SEND};
@@ -202,7 +202,7 @@ pub(crate) static ACTIONS: &[Action] = &[
     },
     Action {
         key: "count",
-        doc: "Counts the mappings that a NAT has, and the packets that it has dropped since the scenario began.",
+        doc: "Counts the mappings and sessions that a NAT has, and the packets that it has dropped since the scenario began.",
         shape: &NAME,
         expect: Some(&EXPECT_COUNT),
     },
@@ -359,9 +359,17 @@ static EXPECT_EXPIRE: Shape =
     Shape::Object(&[optional("after", &DURATIONS, "How long it lives, from the beginning of this step.")]);
 
 static HOW_MANY: Shape = Shape::Count { what: "a whole number", min: 0, max: 1_000_000_000 };
+static DROPS: Shape =
+    Shape::ByWord { kind: <DropReason as Word>::KIND, choices: words::<DropReason>, value: &HOW_MANY };
 static EXPECT_COUNT: Shape = Shape::Object(&[
     optional("mappings", &HOW_MANY, "How many mappings live."),
+    optional("sessions", &HOW_MANY, "How many sessions live: the traffic of one mapping with one remote each."),
     optional("dropped", &HOW_MANY, "How many packets have died at the NAT, for whatever reason."),
+    optional(
+        "drops",
+        &DROPS,
+        "How many of them for each of these reasons; of the reasons that are not named nothing is said.",
+    ),
 ]);
 
 static CABLE: Shape = Shape::Either(

@@ -48,6 +48,7 @@
 mod aside;
 mod bunch;
 mod deadlines;
+mod holds;
 mod index;
 mod keys;
 mod look;

@@ -319,7 +319,7 @@ impl<A: Address> Pool<A> {
     }
 
     /// A port may be given out again.
-    fn give_back(&mut self, protocol: Protocol, external: Endpoint<A>) {
+    pub(super) fn give_back(&mut self, protocol: Protocol, external: Endpoint<A>) {
         let set = self.place(protocol);
         let Some(index) = self.index(external.address) else { return };
         if let Some(ports) = &mut self.externals[index].ports[set] {
@@ -343,6 +343,11 @@ impl<A: Address> Pool<A> {
             self.note(internal, external);
         }
         claims
+    }
+
+    /// Whether hosts get their ports by the block.
+    pub(super) fn gives_blocks(&self) -> bool {
+        self.traits.blocks
     }
 
     /// Basic NAT: whose an external address is.
