@@ -20,7 +20,7 @@ use crate::realm::{Realm, Shared};
 use crate::short::STAGE;
 use crate::timers::{Side, Timers};
 use crate::uses::Uses;
-use crate::{Behavior, Ended, MappingEnd, MappingId, MappingView, Output, PortPlan, Verdict};
+use crate::{Behavior, Ended, MappingEnd, MappingId, MappingView, Output, PortPlan, SessionView, Verdict};
 
 /// A NAT.
 ///
@@ -255,6 +255,9 @@ impl Nat {
             realm(&mut self.v6, &self.shared, [&self.external, &self.inside], self.seed).pool.rest(ports);
         }
         (self.fragments, self.algs) = (None, None);
+        if let Some(aliases) = &mut self.aliases {
+            aliases.forget();
+        }
         self.shared.output.clear();
         self.map_again(lasting);
         self.tell(ended);
@@ -305,10 +308,26 @@ impl Nat {
         all
     }
 
+    /// The live sessions, by the number of their mapping, then by remote.
+    pub fn sessions(&self) -> Vec<SessionView> {
+        let v4 = self.v4.iter().flat_map(|realm| realm.table.session_views());
+        let v6 = self.v6.iter().flat_map(|realm| realm.table.session_views());
+        let mut all: Vec<SessionView> = v4.chain(v6).collect();
+        all.sort_unstable_by_key(|session| (session.mapping, session.remote));
+        all
+    }
+
+    /// When a mapping ends, if nothing more comes: with the last of the sessions that keep it alive. A TCP connection may
+    /// get another chance then (`expiry_notify`). `None` if there is no such mapping.
+    pub fn deadline(&self, id: MappingId) -> Option<Time> {
+        let holders = self.sessions().into_iter().filter(|session| session.mapping == id && session.holds);
+        holders.map(|session| session.deadline).max()
+    }
+
     /// What the NAT does of its own accord or with packets that it held, oldest first.
     pub fn poll_output(&mut self) -> Option<Output> {
         let mut output = self.shared.output.pop_front()?;
-        if let Some(aliases) = &self.aliases {
+        if let Some(aliases) = &mut self.aliases {
             aliases.translate_output(&mut output);
         }
         Some(output)

@@ -36,5 +36,5 @@ pub use behavior::Behavior;
 pub use engine::Nat;
 pub use ports::deterministic::PortPlan;
 pub use verdict::{
-    Answer, Ended, HoldId, MappingEnd, MappingId, MappingView, Output, Refusal, Side, Translation, Verdict,
+    Answer, Ended, HoldId, MappingEnd, MappingId, MappingView, Output, Refusal, SessionView, Side, Translation, Verdict,
 };

@@ -7,6 +7,7 @@ mod arrive;
 mod change;
 mod machine;
 mod outputs;
+mod pace;
 mod transmit;
 
 use std::task::Waker;
@@ -22,6 +23,10 @@ use crate::queue::{Queue, Ticket};
 use crate::stack::Stack;
 use crate::stream;
 
+pub(crate) use pace::{Calls, Pace};
+
+/// Calls that the programs of one host may make before the next event, unless somebody says otherwise.
+const CALL_LIMIT: u64 = 1 << 20;
 /// Events that may be pending at once, unless somebody says otherwise: some hundred megabytes of small packets.
 const PENDING_LIMIT: usize = 1 << 20;
 
@@ -40,6 +45,8 @@ pub(crate) struct State {
     pub(crate) pending_limit: usize,
     /// Whether a program has been woken and not yet had its turn.
     woken: bool,
+    /// How much programs do while no time passes.
+    pub(crate) pace: Pace,
     /// Starts programs.
     pub(crate) spawner: LocalSpawner,
 }
@@ -83,6 +90,8 @@ pub(crate) struct Host {
     pub(crate) stack: Stack,
     /// How many streams of chance its programs have asked for.
     pub(crate) streams: u64,
+    /// What its programs have called for since the last event.
+    pub(crate) calls: Calls,
 }
 
 /// A packet under way.
@@ -137,6 +146,7 @@ impl State {
             statistics: Statistics::default(),
             pending_limit: PENDING_LIMIT,
             woken: false,
+            pace: Pace::new(CALL_LIMIT),
             spawner,
         }
     }
@@ -205,6 +215,9 @@ impl State {
             let happened = self.queue.pop().is_some_and(|(_, pending)| self.happen(at, pending));
             *budget -= u64::from(happened);
             self.statistics.events += u64::from(happened);
+        }
+        if self.statistics.events > before {
+            self.pace.event();
         }
         self.statistics.events > before
     }

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::net::IpAddr;
 
 use futures::task::LocalSpawnExt;
-use natbox_nat::{Ended, MappingView};
+use natbox_nat::{Ended, MappingId, MappingView, SessionView};
 use natbox_wire::Time;
 
 use super::{Body, Node, State};
@@ -100,6 +100,22 @@ impl State {
         match &self.node(node).body {
             Body::Gateway(gateway) => gateway.nat.mappings(),
             Body::Core | Body::Host(_) => Vec::new(),
+        }
+    }
+
+    pub(crate) fn sessions(&mut self, node: NodeId) -> Vec<SessionView> {
+        self.expire(node, self.now);
+        match &self.node(node).body {
+            Body::Gateway(gateway) => gateway.nat.sessions(),
+            Body::Core | Body::Host(_) => Vec::new(),
+        }
+    }
+
+    pub(crate) fn deadline(&mut self, node: NodeId, mapping: MappingId) -> Option<Time> {
+        self.expire(node, self.now);
+        match &self.node(node).body {
+            Body::Gateway(gateway) => gateway.nat.deadline(mapping),
+            Body::Core | Body::Host(_) => None,
         }
     }
 

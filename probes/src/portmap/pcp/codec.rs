@@ -363,13 +363,16 @@ mod tests {
         (address(), any::<u16>()).prop_map(|(address, port)| SocketAddr::new(address, port))
     }
 
+    fn map() -> impl Strategy<Value = Map> {
+        (any::<[u8; 12]>(), any::<u8>(), any::<u16>(), endpoint())
+            .prop_map(|(nonce, protocol, internal_port, external)| Map { nonce, protocol, internal_port, external })
+    }
+
     fn operation() -> impl Strategy<Value = Operation> {
-        let map = (any::<[u8; 12]>(), any::<u8>(), any::<u16>(), endpoint())
-            .prop_map(|(nonce, protocol, internal_port, external)| Map { nonce, protocol, internal_port, external });
         prop_oneof![
             Just(Operation::Announce),
-            map.clone().prop_map(Operation::Map),
-            (map, endpoint()).prop_map(|(map, remote)| Operation::Peer { map, remote }),
+            map().prop_map(Operation::Map),
+            (map(), endpoint()).prop_map(|(map, remote)| Operation::Peer { map, remote }),
         ]
     }
 
@@ -404,7 +407,7 @@ mod tests {
             }
             let _ = (Request::decode(&bytes), Answer::decode(&bytes));
             let back = refusal(&bytes, Code::MALFORMED_REQUEST, 30, 1);
-            prop_assert!(back.len() >= HEADER_BYTES && back.len() % 4 == 0 && back.len() <= MOST_BYTES);
+            prop_assert!(back.len() >= HEADER_BYTES && back.len().is_multiple_of(4) && back.len() <= MOST_BYTES);
         }
     }
 }

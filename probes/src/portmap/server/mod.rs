@@ -93,7 +93,8 @@ async fn serve_requests<H: Host, C: PortControl>(
         host.udp_bind(SocketAddr::new(own, port)).await.map_err(ProbeError::io("open a socket for port control"))
     };
     let socket = Rc::new(bind(PORT).await?);
-    let mouth = match desk.borrow().config.faults.answer_port {
+    let answer_port = desk.borrow().config.faults.answer_port;
+    let mouth = match answer_port {
         Some(port) => Rc::new(bind(port).await?),
         None => socket.clone(),
     };
