@@ -12,19 +12,22 @@
 //! `outbound` rules: the box is a router there. Nothing in RFC 6888 asks for a filter, and whoever lists a
 //! destination trusts it; that the outside has a route to the inside is its business.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 
 use natbox_wire::{Packet, Time};
 
 use crate::Nat;
 use crate::behavior::{Alias, Behavior};
-use crate::verdict::{Output, Side, Verdict};
+use crate::verdict::{HoldId, Output, Side, Verdict};
 
 /// The aliases of one box, both ways. Of two with one address the first counts.
 #[derive(Clone, Debug)]
 pub(crate) struct Aliases {
     by_inside: Vec<(IpAddr, IpAddr)>,
     by_outside: Vec<(IpAddr, IpAddr)>,
+    /// Packets from inside that are held by another name than they came with.
+    renamed: BTreeSet<HoldId>,
 }
 
 impl Aliases {
@@ -38,7 +41,7 @@ impl Aliases {
         };
         let by_inside = sorted(aliases.iter().map(|one| (one.inside, one.outside)).collect());
         let by_outside = sorted(aliases.iter().map(|one| (one.outside, one.inside)).collect());
-        (!by_inside.is_empty()).then(|| Box::new(Aliases { by_inside, by_outside }))
+        (!by_inside.is_empty()).then(|| Box::new(Aliases { by_inside, by_outside, renamed: BTreeSet::new() }))
     }
 
     /// What an address is called on the other side.
@@ -73,13 +76,24 @@ impl Aliases {
 
     /// Names the outside hosts in what the NAT has kept or made itself, as the side wants it that it goes to, or that
     /// it came from and dies on.
-    pub(crate) fn translate_output(&self, output: &mut Output) {
+    pub(crate) fn translate_output(&mut self, output: &mut Output) {
+        let renamed = match output {
+            Output::Release { hold, .. } | Output::Discard { hold, .. } | Output::Joined { hold } => {
+                self.renamed.remove(hold)
+            }
+            Output::Send { .. } => false,
+        };
         match output {
             Output::Release { from: Side::Outside, packet, verdict: Verdict::Forward(_), .. }
             | Output::Send { to: Side::Inside, packet, .. } => self.translate(packet, Side::Outside),
-            Output::Discard { from: Side::Inside, packet, .. } => self.restore(packet),
+            Output::Discard { packet, .. } if renamed => self.restore(packet),
             _ => {}
         }
+    }
+
+    /// Forgets what was held.
+    pub(crate) fn reboot(&mut self) {
+        self.renamed.clear();
     }
 
     /// Undoes the way out.
@@ -105,6 +119,9 @@ impl Nat {
                 let verdict = self.cross(from, packet, now);
                 if matches!(verdict, Verdict::Drop(_) | Verdict::Hold(_)) {
                     *packet = before;
+                }
+                if let (Some(aliases), Verdict::Hold(hold)) = (&mut self.aliases, verdict) {
+                    aliases.renamed.insert(hold);
                 }
                 verdict
             }

@@ -253,6 +253,7 @@ impl Nat {
             realm(&mut self.v6, &self.shared, [&self.external, &self.inside], self.seed).pool.rest(ports);
         }
         (self.fragments, self.algs) = (None, None);
+        self.aliases.iter_mut().for_each(|aliases| aliases.reboot());
         self.shared.output.clear();
         self.tell(ended);
     }
@@ -303,7 +304,7 @@ impl Nat {
     /// What the NAT does of its own accord or with packets that it held, oldest first.
     pub fn poll_output(&mut self) -> Option<Output> {
         let mut output = self.shared.output.pop_front()?;
-        if let Some(aliases) = &self.aliases {
+        if let Some(aliases) = &mut self.aliases {
             aliases.translate_output(&mut output);
         }
         Some(output)
