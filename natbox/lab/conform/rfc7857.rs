@@ -8,7 +8,7 @@ use natbox_wire::Protocol;
 use natbox_wire::build::{self, IpFields};
 
 use super::Level::{May, Must, Recommended, Should};
-use super::bench::Bench;
+use super::bench::{Bench, is_one_to_one};
 use super::lifetimes::{lifetime_seconds, prolongs};
 use super::packets::{SYN, SYN_ACK, X1, X2, Y1, Y2, endpoint, error, host, ping, pong, tcp, udp};
 use super::rfc4787::overloading;
@@ -62,7 +62,8 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
     row("RFC7857 8", May, "port parity can be left alone", UDP, ports::parity_ignored),
     row("RFC7857 8 (request)", Should, "whoever needs parity can ask for it (PCP)", UDP, |_| {
         not_applicable("natbox has no port control protocol, by which it would be asked for")
-    }),
+    })
+    .inherent("no NAT of natbox has a port control protocol"),
     row("RFC7857 9", Should, "external ports are preserved or cannot be guessed", UDP, ports::random),
     row("RFC7857 10", Should, "identifications of two hosts never clash", UDP, identification),
     row("RFC7857 10 (fragments)", Must, "the fragments of one datagram have one identification", UDP, |it| {
@@ -76,6 +77,9 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
 
 /// Twenty endpoints of both transports: that all have one external port for both, and not their own, is no chance.
 fn shared_mapping(behavior: &Arc<Behavior>) -> Outcome {
+    if is_one_to_one(behavior) {
+        return not_applicable("it maps addresses, whatever the transport");
+    }
     let mut bench = Bench::new(behavior);
     // Counters that both begin at the same port are not shared: move one on.
     for port in 4000..4007 {
@@ -98,6 +102,9 @@ fn shared_mapping(behavior: &Arc<Behavior>) -> Outcome {
 
 /// A connection's external endpoint takes no datagrams of its remote.
 fn shared_permission(behavior: &Arc<Behavior>) -> Outcome {
+    if is_one_to_one(behavior) {
+        return not_applicable("it maps addresses, whatever the transport");
+    }
     let mut bench = Bench::new(behavior);
     let Ok(external) = bench.send(tcp(X1, Y1, SYN)) else { return not_applicable("no TCP gets out") };
     let passed = bench.reaches(udp(Y1, external), X1).is_ok();
