@@ -103,6 +103,7 @@ pub(crate) const TIMERS: &[Quirk] = &[
     ),
     ("RST 10 s", |it| it.timeouts.tcp_reset = Some(seconds(10)), &["RFC7857 2 (3)", "RFC7857 2.2 (wait)"]),
     ("query 30 s", |it| it.timeouts.icmp = seconds(30), &["RFC5508 REQ-2"]),
+    ("refresh both ways", |it| it.refresh = Refresh::Both, &[]),
     ("inbound refresh only", |it| it.refresh = Refresh::Inbound, &["RFC4787 REQ-6"]),
     ("errors refresh", |it| it.refresh_on_error = Switch::On, &["RFC7857 7.1"]),
     (

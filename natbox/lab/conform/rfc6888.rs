@@ -14,11 +14,12 @@ use super::Level::{May, Must, Recommended, Should};
 use super::bench::Bench;
 use super::exhaustion::{fill, flows, narrow};
 use super::lifetimes::lifetime_seconds;
-use super::packets::{X1, Y1, Y2, host, udp};
+use super::packets::{X1, Y1, Y2, host, opener, udp};
 use super::{
     Finding, Outcome, Requirement, Rfc, configured, judge, not_applicable, ports, require, row, violated, with,
 };
 
+const TCP: Protocol = Protocol::Tcp;
 const UDP: Protocol = Protocol::Udp;
 
 pub(super) const REQUIREMENTS: &[Requirement] = &[
@@ -35,9 +36,14 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         .inherent(configured::OPTION),
     row("RFC6888 REQ-5", Should, "the sessions of a subscriber can be limited", UDP, session_limit)
         .inherent(configured::OPTION),
+    row("RFC6888 REQ-5a", Should, "that limit can be configured", UDP, session_limit).inherent(configured::OPTION),
+    row("RFC6888 REQ-5b", Should, "and so can the rate at which state is made", UDP, rate_limit)
+        .inherent(configured::OPTION),
     row("RFC6888 REQ-6", Must, "destinations can be left untranslated", UDP, bypass).inherent(configured::OPTION),
     row("RFC6888 REQ-7", Recommended, "endpoint-independent filtering", UDP, filtering),
     row("RFC6888 REQ-8", Should, "ports rest for 120 s before they are used again", UDP, quarantine),
+    row("RFC6888 REQ-8a", May, "but those of TCP, whose connections it follows", TCP, rests_no_tcp),
+    row("RFC6888 REQ-8c", May, "and those that a filter protects", UDP, rests_no_protected),
     row("RFC6888 REQ-8 (options)", Must, "for how long, and how many, can be configured", UDP, configurable_rest)
         .inherent(configured::OPTION),
     row("RFC6888 REQ-9", Must, "subscribers can ask for mappings (PCP)", UDP, |_| {
@@ -65,7 +71,7 @@ fn others(behavior: &Arc<Behavior>) -> Outcome {
     let judged = judge(behavior, &[Rfc::Rfc4787, Rfc::Rfc5382, Rfc::Rfc5508]);
     let failed: Vec<&str> = judged.iter().filter(|one| one.fails()).map(|one| one.id).collect();
     debug_assert!(judged.iter().any(|one| one.finding == Finding::Met), "a NAT that translates meets something");
-    require(failed.is_empty(), || format!("violated: {}", failed.join(", ")))
+    require(failed.is_empty(), || format!("it violates {}", failed.join(", ")))
 }
 
 /// Flows of one host, at a pace that no sane rate limit forbids, for as long as the first lives.
@@ -149,14 +155,14 @@ fn filtering(behavior: &Arc<Behavior>) -> Outcome {
 }
 
 /// After a port's mapping has ended, all other ports are given out: which is among them within so many seconds.
-fn reused(behavior: &Arc<Behavior>) -> Result<bool, String> {
-    let lived = lifetime_seconds(behavior, UDP, 7200);
+fn reused(behavior: &Arc<Behavior>, protocol: Protocol) -> Result<bool, String> {
+    let lived = lifetime_seconds(behavior, protocol, 7200);
     let (behavior, ports) = narrow(behavior);
     let mut bench = Bench::new(&behavior);
-    let first = bench.send(udp(X1, Y1))?;
+    let first = bench.send(opener(protocol, X1, Y1))?;
     bench.wait_seconds(lived + 2);
     for from in flows(&ports) {
-        match bench.send(udp(from, Y1)) {
+        match bench.send(opener(protocol, from, Y1)) {
             Ok(external) if external == first => return Ok(true),
             Ok(_) => {}
             Err(_) => return Ok(false),
@@ -180,7 +186,19 @@ fn needs_rest(behavior: &Arc<Behavior>) -> Outcome {
 
 fn quarantine(behavior: &Arc<Behavior>) -> Outcome {
     needs_rest(behavior)?;
-    require(!reused(behavior)?, || "a port had a new owner within 2 s of its mapping's end".to_owned())
+    require(!reused(behavior, UDP)?, || "a port had a new owner within 2 s of its mapping's end".to_owned())
+}
+
+fn rests_no_tcp(behavior: &Arc<Behavior>) -> Outcome {
+    needs_rest(behavior)?;
+    require(reused(behavior, TCP)?, || "they rest like any other, or nobody got them again".to_owned())
+}
+
+fn rests_no_protected(behavior: &Arc<Behavior>) -> Outcome {
+    if needs_rest(behavior).is_ok() {
+        return not_applicable("its filter protects no port");
+    }
+    require(reused(behavior, UDP)?, || "they rest like any other, or nobody got them again".to_owned())
 }
 
 /// Set to a minute ports rest, and set to none, or for none, they do not.
@@ -188,7 +206,7 @@ fn configurable_rest(behavior: &Arc<Behavior>) -> Outcome {
     needs_rest(behavior)?;
     let rests = |time, most| {
         let configured = with(behavior, |it| (it.ports.quarantine, it.ports.quarantine_max) = (time, most));
-        Ok::<bool, String>(!reused(&configured)?)
+        Ok::<bool, String>(!reused(&configured, UDP)?)
     };
     let minute = Duration::from_secs(60);
     require(rests(minute, None)?, || "set to rest for 60 s, a port was used again within 2 s".to_owned())?;
