@@ -230,7 +230,9 @@ impl<A: Address> Realm<A> {
         for index in gone.map(|(index, _)| index).collect::<Vec<u32>>() {
             self.end_mapping(nat, index, MappingEnd::Readdressed);
         }
-        for (index, mapping) in self.table.mappings() {
+        let mut stays: Vec<_> = self.table.mappings().collect();
+        stays.sort_by_key(|(_, mapping)| mapping.id);
+        for (index, mapping) in stays {
             let sessions = self.counted_sessions(nat, index);
             self.pool.keep(mapping.protocol, mapping.internal.address, mapping.external, sessions);
         }
@@ -239,11 +241,10 @@ impl<A: Address> Realm<A> {
     /// What outlives a reboot: the ports that rest.
     pub(crate) fn resting(self, nat: &Shared) -> Vec<Waiting<A>> {
         let Realm { table, pool, translates, explicit, .. } = self;
-        let mapped = table
-            .mappings()
-            .filter(|(index, _)| translates && !explicit.is_static(*index))
-            .map(|(_, mapping)| (mapping.protocol, mapping.external));
-        pool.into_resting(&nat.behavior, mapped)
+        let lost = table.mappings().filter(|(index, _)| translates && !explicit.is_static(*index));
+        let mut mapped: Vec<_> = lost.map(|(_, mapping)| mapping).collect();
+        mapped.sort_by_key(|mapping| mapping.id);
+        pool.into_resting(&nat.behavior, mapped.into_iter().map(|mapping| (mapping.protocol, mapping.external)))
     }
 
     /// Ends a session so that another may take its place in the table.

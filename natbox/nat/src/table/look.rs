@@ -131,7 +131,19 @@ impl<A: Address> Table<A> {
         internal: Endpoint<A>,
         towards: Endpoint<A>,
     ) -> Option<u32> {
-        self.by_rule.find(self.hash.two(protocol, internal, towards), |index| {
+        self.find_rule_hashed(self.hash.two(protocol, internal, towards), protocol, internal, towards)
+    }
+
+    /// The same, where the key's hash is known.
+    #[inline]
+    pub(super) fn find_rule_hashed(
+        &self,
+        hash: u64,
+        protocol: Protocol,
+        internal: Endpoint<A>,
+        towards: Endpoint<A>,
+    ) -> Option<u32> {
+        self.by_rule.find(hash, |index| {
             let record = self.mapping(index);
             record.internal == internal && record.protocol == protocol && record.towards() == towards
         })

@@ -23,7 +23,7 @@ impl State {
             let (addresses, mtu_bytes) = (inside.addresses.to_vec(), inside.mtu_bytes);
             let uplink = UplinkConfig { addresses, gateway_v4: None, gateway_v6: None, mtu_bytes };
             let stack = Stack::new(vec![uplink], stream(seed, &["host/", &name]));
-            gateway.machine = Some(Box::new(Machine::new(Host { stack, streams: 0 })));
+            gateway.machine = Some(Box::new(Machine::new(Host { stack, streams: 0, calls: Default::default() })));
         }
         Ok(())
     }
