@@ -12,6 +12,7 @@ mod servers;
 mod sockets;
 mod talk;
 mod tap;
+mod techniques;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -246,13 +247,31 @@ impl Runner<'_> {
         let Some(node) = self.built.node(&count.nat) else {
             return Report::impossible(format!("no NAT `{}`", count.nat));
         };
-        let (mappings, dropped) = (self.built.world.mappings(node).len(), self.tap.drops_at(node));
-        let mut report = Report::new(format!("mappings {mappings}, dropped {dropped}"));
+        let (mappings, sessions) = (self.built.world.mappings(node).len(), self.built.world.sessions(node).len());
+        let drops = self.tap.drops_at(node);
+        let dropped: usize = drops.values().sum();
+        let mut report = Report::new(format!("mappings {mappings}, sessions {sessions}, dropped {dropped}"));
+        if !drops.is_empty() {
+            let reasons: Vec<String> = drops.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
+            report.got.push_str(&format!(": {}", reasons.join(", ")));
+        }
         report.fact("mappings", mappings);
+        report.fact("sessions", sessions);
         report.fact("dropped", dropped);
-        let expect = count.expect.unwrap_or_default();
+        report.fact(
+            "drops",
+            drops.iter().map(|(reason, count)| (reason.to_string(), (*count).into())).collect::<Map<_, _>>(),
+        );
+        let expect = count.expect.clone().unwrap_or_default();
         if let Some(wanted) = expect.mappings {
             report.demand(mappings == wanted, || format!("not {wanted} mappings"));
+        }
+        if let Some(wanted) = expect.sessions {
+            report.demand(sessions == wanted, || format!("not {wanted} sessions"));
+        }
+        for (reason, wanted) in expect.drops {
+            let count = drops.get(&reason).copied().unwrap_or(0);
+            report.demand(count == wanted, || format!("not {wanted} {reason}"));
         }
         if let Some(wanted) = expect.dropped {
             report.demand(dropped == wanted, || format!("not {wanted} dropped"));

@@ -77,6 +77,7 @@ impl<A: Address> Realm<A> {
     #[inline(always)]
     pub(crate) fn short_way(&mut self, from: Side, packet: &mut Packet, now: Time) -> Option<Verdict> {
         let plain = self.plain(from, packet)?;
+        self.table.settle_before(from, plain.hash);
         if self.table.is_due(now) || self.syns.is_due(now) {
             return None;
         }
@@ -109,6 +110,7 @@ impl<A: Address> Realm<A> {
     #[inline(always)]
     pub(crate) fn short_way_fetched(&mut self, fetched: Fetched<A>, packet: &mut Packet, now: Time) -> Option<Verdict> {
         let (plain, session) = (fetched.plain?, fetched.session);
+        self.table.settle_before(plain.from, plain.hash);
         if self.table.is_due(now) || self.syns.is_due(now) {
             return None;
         }

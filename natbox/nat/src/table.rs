@@ -48,6 +48,7 @@
 mod aside;
 mod bunch;
 mod deadlines;
+mod holds;
 mod index;
 mod keys;
 mod look;
@@ -201,6 +202,12 @@ impl<A: Address> Table<A> {
             && self.leads_to(mapping, remote)
     }
 
+    /// Whether a session with this remote would be the first of its internal endpoint and remote, for all that can be told
+    /// without a search: it lies where the search begins, and there are none that the search would come to after that.
+    pub(crate) fn is_first(&self, mapping: u32, remote: Endpoint<A>) -> bool {
+        self.by_internal.is_empty() && self.has_room_for(mapping, remote)
+    }
+
     /// A record of its own for a further session.
     fn add_record(&mut self, mapping: u32, remote: Endpoint<A>) -> u32 {
         let &Record { internal, external, protocol, id, next, .. } = self.mapping(mapping);
@@ -275,15 +282,15 @@ impl<A: Address> Table<A> {
 
     /// Removes a mapping and all its sessions.
     pub(crate) fn close_mapping(&mut self, index: u32) -> Mapping<A> {
-        self.prefetch_keys(index);
+        let (by_rule, by_endpoint) = self.prefetch_keys(index);
         while self.mapping(index).next != NONE {
             self.unlink_session(self.mapping(index).next);
         }
         if self.mapping(index).is(of_session::LIVE) {
             self.unlink_session(index);
         }
-        self.unlink_by_rule(index);
-        self.unlink_by_endpoint(index);
+        self.unlink_by_rule(index, by_rule);
+        self.unlink_by_endpoint(index, by_endpoint);
         let record = self.mapping(index);
         let mapping = Mapping {
             protocol: record.protocol,

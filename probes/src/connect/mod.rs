@@ -21,6 +21,7 @@
 
 mod answer;
 mod connection;
+pub(crate) mod technique;
 
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
@@ -34,6 +35,7 @@ use natbox_wire::Time;
 pub use answer::{Echo, Replies, Service, SessionId, answer};
 pub use connection::Connection;
 
+pub use crate::contact::Relay;
 pub use crate::path::{Path, Paths};
 pub use crate::punch::{Attempt, CheckPlan, Failure, Outcome, PairKind, Via};
 
@@ -43,15 +45,6 @@ use crate::punch::{Link, Role, host_candidates, local_endpoints, neighbours, ope
 use crate::rendezvous::{self, Candidate, CandidateKind, Introduction};
 use crate::stun::client::{BindingRequest, Client, Retransmission};
 use crate::turn;
-
-/// A TURN server that this host may use.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Relay {
-    /// The server.
-    pub server: SocketAddr,
-    /// What it knows this host by.
-    pub credentials: turn::Credentials,
-}
 
 /// How to meet peers, and which ways to them to try.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -20,6 +20,7 @@
 
 mod link;
 pub(crate) mod session;
+pub(crate) mod technique;
 
 use std::fmt;
 use std::io;
