@@ -62,7 +62,8 @@ pub fn json(nat: &str, judgements: &[Judgement]) -> String {
         .iter()
         .map(|one| {
             let (word, why) = words(&one.finding);
-            let mut row = json!({ "rfc": one.rfc.number(), "id": one.id, "level": one.level, "asks": one.asks, "verdict": word });
+            let mut row =
+                json!({ "rfc": one.rfc.number(), "id": one.id, "level": one.level, "asks": one.asks, "verdict": word });
             match one.finding {
                 Finding::Met => {}
                 Finding::Violated(_) => row["observed"] = why.into(),
