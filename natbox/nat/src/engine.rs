@@ -41,7 +41,7 @@ pub struct Nat {
     inside: Box<[IpAddr]>,
     seed: u64,
     // Made when the first packet of the family needs them: an idle NAT is small.
-    v4: Option<Box<Realm<Ipv4Addr>>>,
+    pub(crate) v4: Option<Box<Realm<Ipv4Addr>>>,
     v6: Option<Box<Realm<Ipv6Addr>>>,
     // Made when the first fragment comes.
     fragments: Option<Box<Fragments>>,
