@@ -6,6 +6,10 @@
 //! session that an axis wants to see every packet of sets one of its `marks`; an axis that concerns every session is
 //! named in [`Short::of`].
 //!
+//! It takes the road's steps once more on purpose. The road first asks what the packet is, which of three protocols, and
+//! how that one's filter and timers go; the short way knows one answer to all of that beforehand. What works is not there
+//! twice: both search, prolong and write by the same table, record and packet.
+//!
 //! A batch goes this way in stages, so that the processor waits for the memory of many packets at once: first it reads
 //! the place in the index for every packet, then every session's record, then it does to one packet after the other what
 //! it would have done to it alone. The first two change nothing, and what they found is looked at again before it is
