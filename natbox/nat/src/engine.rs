@@ -320,8 +320,8 @@ impl Nat {
     /// When a mapping ends, if nothing more comes: with the last of the sessions that keep it alive. A TCP connection may
     /// get another chance then (`expiry_notify`). `None` if there is no such mapping.
     pub fn deadline(&self, id: MappingId) -> Option<Time> {
-        let holders = self.sessions().into_iter().filter(|session| session.mapping == id && session.holds);
-        holders.map(|session| session.deadline).max()
+        let v4 = self.v4.as_ref().and_then(|realm| realm.table.deadline_of(id));
+        v4.or_else(|| self.v6.as_ref().and_then(|realm| realm.table.deadline_of(id)))
     }
 
     /// What the NAT does of its own accord or with packets that it held, oldest first.

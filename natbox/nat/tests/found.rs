@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use common::*;
 use natbox_nat::behavior::*;
-use natbox_nat::{Behavior, MappingEnd};
+use natbox_nat::{Behavior, MappingEnd, Output, Verdict};
 use natbox_wire::Protocol;
 
 /// A seed of `tests/fuzz/corpus/nat`.
@@ -117,4 +117,20 @@ fn ports_that_were_kept_for_a_host_count_as_its_own() {
     assert_eq!([rig.send(udp(X1, Y1)).port(), rig.send(udp("10.0.0.2:5001", Y1_OTHER_PORT)).port()], [5000, 5001]);
     assert_eq!(rig.wait_seconds(11).len(), 1, "the lower of the two");
     rig.refusal(packet(Protocol::Udp, at(X2), at(Y1), NONE));
+}
+
+#[test]
+fn a_held_packet_to_a_host_by_its_own_name_dies_with_that_name_although_it_has_an_alias() {
+    let aliases = vec![Alias { inside: ip("172.16.0.1"), outside: ip("192.0.2.1") }];
+    let fragments = FragmentRules { outbound: FragmentMode::Reassemble, ..FragmentRules::default() };
+    let mut rig = Rig::new(Behavior { aliases, fragments, ..Behavior::default() });
+    for destination in [Y1, "172.16.0.1:1000"] {
+        let whole = common::pieces::datagram(X1, destination, 9, 100);
+        let mut first = common::pieces::cut(&whole, 60).remove(0);
+        let before = first.clone();
+        assert!(matches!(rig.outbound(&mut first), Verdict::Hold(_)));
+        rig.wait_seconds(60);
+        let outputs = rig.outputs();
+        assert!(matches!(&outputs[..], [Output::Discard { packet, .. }] if *packet == before), "{outputs:?}");
+    }
 }
