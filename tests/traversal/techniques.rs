@@ -139,7 +139,10 @@ fn a_low_ttl_rescues_linux_with_an_input_chain_that_accepts() {
     assert_eq!(path(&apart(open, open, "technique: punch")), "none");
     let step = apart(open, open, "technique: punch-low-ttl");
     assert_eq!(path(&step), "punched");
-    assert_eq!((&step.facts["low_ttl"], &step.facts["hops"]), (&2.into(), &serde_json::json!(["10.0.0.1", "198.18.0.1"])));
+    assert_eq!(
+        (&step.facts["low_ttl"], &step.facts["hops"]),
+        (&2.into(), &serde_json::json!(["10.0.0.1", "198.18.0.1"]))
+    );
     for low_ttl in [2, 1, 64] {
         let step = apart(open, open, &format!("technique: punch-low-ttl, low_ttl: {low_ttl}"));
         assert_eq!(path(&step), if low_ttl == 2 { "punched" } else { "none" }, "{low_ttl}");
