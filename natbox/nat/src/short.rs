@@ -18,7 +18,7 @@
 use natbox_wire::{Packet, Protocol, Time};
 
 use crate::Behavior;
-use crate::behavior::{Exhausted, GenericAlg, Refresh, Switch};
+use crate::behavior::{GenericAlg, Refresh, Switch};
 use crate::key::{Address, Endpoint};
 use crate::realm::Realm;
 use crate::record::NONE;
@@ -42,7 +42,7 @@ impl Short {
             && timeouts.udp_ports.is_empty();
         let payloads = alg.generic == GenericAlg::Off && alg.sip == Switch::Off && alg.tftp == Switch::Off;
         let others = behavior.degraded.is_empty() && timeouts.absolute.is_none();
-        let others = others && behavior.exhausted != Exhausted::EvictUnassured;
+        let others = others && !behavior.spares_assured();
         let others = others && !Uses::of(behavior).any(Uses::EVERY_PACKET);
         let lifetime = u64::try_from(timeouts.udp.as_nanos()).unwrap_or(u64::MAX);
         let prolong = |refresh: bool| refresh.then_some(lifetime);

@@ -16,11 +16,12 @@ use std::time::Duration;
 use futures::executor::LocalPool;
 use natbox_wire::Time;
 
+use crate::note::NodeId;
 use crate::queue::Ticket;
 use crate::state::State;
 
 /// Why a world did not go on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Stalled {
     /// Every program waits, and nothing is left that could wake one.
     Idle {
@@ -32,6 +33,16 @@ pub enum Stalled {
         /// The time.
         at: Time,
         /// How many happened.
+        limit: u64,
+    },
+    /// The programs of one host made as many calls as they may while nothing else happens: they feed each other, or one
+    /// feeds itself, and no time passes.
+    Spinning {
+        /// The time.
+        at: Time,
+        /// The host's name.
+        host: Box<str>,
+        /// How many calls they made.
         limit: u64,
     },
     /// More is under way at once than a world holds: packets beget packets.
@@ -50,6 +61,11 @@ impl fmt::Display for Stalled {
                 f,
                 "at {at} every program waits and nothing is left to happen: what is waited for never comes, \
                  so give the wait a deadline"
+            ),
+            Stalled::Spinning { at, host, limit } => write!(
+                f,
+                "stopped at {at} after {limit} calls of programs on {host} with no event between them: look for one that \
+                 answers itself, or two that answer each other on one host"
             ),
             Stalled::TooManyPending { at, limit } => write!(
                 f,
@@ -78,6 +94,7 @@ pub(crate) fn run_until<F: Future>(
     let waker = Waker::from(woken.clone());
     let mut context = Context::from_waker(&waker);
     let mut budget = limit;
+    resume(state);
     loop {
         if woken.take()
             && let Poll::Ready(result) = future.as_mut().poll(&mut context)
@@ -85,6 +102,9 @@ pub(crate) fn run_until<F: Future>(
             return Ok(result);
         }
         pool.run_until_stalled();
+        if let Some(spinning) = spinning(&state.borrow()) {
+            return Err(spinning);
+        }
         if !woken.is_set() && !state.borrow_mut().advance(Time::MAX, &mut budget, &|| woken.is_set()) {
             return Err(stalled(&state.borrow(), budget, limit));
         }
@@ -100,8 +120,12 @@ pub(crate) fn run_for(
 ) -> Result<(), Stalled> {
     let deadline = state.borrow().now() + duration;
     let mut budget = limit;
+    resume(state);
     loop {
         pool.run_until_stalled();
+        if let Some(spinning) = spinning(&state.borrow()) {
+            return Err(spinning);
+        }
         if !state.borrow_mut().advance(deadline, &mut budget, &|| false) {
             break;
         }
@@ -111,6 +135,17 @@ pub(crate) fn run_for(
     }
     state.borrow_mut().rest_until(deadline);
     Ok(())
+}
+
+/// Lets programs go on that were stopped for spinning.
+fn resume(state: &RefCell<State>) {
+    let paused = state.borrow_mut().pace.resume();
+    paused.into_iter().for_each(Waker::wake);
+}
+
+fn spinning(state: &State) -> Option<Stalled> {
+    let host = state.node(state.pace.spinning()?).name.clone();
+    Some(Stalled::Spinning { at: state.now(), host, limit: state.pace.limit })
 }
 
 fn stalled(state: &State, budget: u64, limit: u64) -> Stalled {
@@ -141,14 +176,15 @@ impl Wake for Woken {
     }
 }
 
-/// Waits until `deadline`; at once if it has passed.
-pub(crate) fn sleep_until(state: Rc<RefCell<State>>, deadline: Time) -> Sleep {
-    Sleep { state, deadline, ticket: None }
+/// Waits until `deadline`; at once if it has passed. A host's programs may do so only so often.
+pub(crate) fn sleep_until(state: Rc<RefCell<State>>, host: Option<NodeId>, deadline: Time) -> Sleep {
+    Sleep { state, host, deadline, ticket: None }
 }
 
 /// A program's wait. Dropping it takes the event back, so that nobody's patience prolongs a world's life.
 pub(crate) struct Sleep {
     state: Rc<RefCell<State>>,
+    host: Option<NodeId>,
     deadline: Time,
     ticket: Option<Ticket>,
 }
@@ -160,7 +196,7 @@ impl Future for Sleep {
         let state = self.state.clone();
         let mut state = state.borrow_mut();
         if state.now() >= self.deadline {
-            return Poll::Ready(());
+            return self.host.map_or(Poll::Ready(()), |host| state.take_turn(host, context.waker()));
         }
         match self.ticket {
             Some(ticket) => state.rewake(ticket, context.waker()),
@@ -204,7 +240,7 @@ mod tests {
     fn programs_wake_by_time_and_ties_in_the_order_of_asking() {
         let (mut pool, state, log) = world();
         for (program, deadline) in [(1, 20), (2, 10), (3, 20), (4, 0)] {
-            let (sleep, state, log) = (sleep_until(state.clone(), ms(deadline)), state.clone(), log.clone());
+            let (sleep, state, log) = (sleep_until(state.clone(), None, ms(deadline)), state.clone(), log.clone());
             let spawner = state.clone();
             spawner.borrow().spawn(async move {
                 sleep.await;
@@ -223,8 +259,8 @@ mod tests {
     fn a_wait_that_is_given_up_does_not_move_the_clock() {
         let (mut pool, state, _) = world();
         let patience = futures::future::select(
-            Box::pin(sleep_until(state.clone(), ms(5))),
-            Box::pin(sleep_until(state.clone(), ms(1_000_000))),
+            Box::pin(sleep_until(state.clone(), None, ms(5))),
+            Box::pin(sleep_until(state.clone(), None, ms(1_000_000))),
         );
         run_until(&mut pool, &state, 100, patience).expect("the first ends");
         let stalled = run_until(&mut pool, &state, 100, std::future::pending::<()>());
@@ -236,7 +272,7 @@ mod tests {
         let (mut pool, state, _) = world();
         let (sender, receiver) = futures::channel::oneshot::channel();
         let result = run_until(&mut pool, &state, 100, async {
-            let sleep = sleep_until(state.clone(), ms(3));
+            let sleep = sleep_until(state.clone(), None, ms(3));
             state.borrow().spawn(async move {
                 sleep.await;
                 let _ = sender.send(7);
@@ -253,7 +289,7 @@ mod tests {
         let busy = async {
             loop {
                 let next = state.borrow().now() + MS;
-                sleep_until(state.clone(), next).await;
+                sleep_until(state.clone(), None, next).await;
             }
         };
         let stalled: Result<(), Stalled> = run_until(&mut pool, &state, 100, busy);
@@ -263,7 +299,7 @@ mod tests {
     #[test]
     fn the_end_of_time_never_comes() {
         let (mut pool, state, _) = world();
-        let for_ever = sleep_until(state.clone(), Time::MAX);
+        let for_ever = sleep_until(state.clone(), None, Time::MAX);
         assert_eq!(run_until(&mut pool, &state, 100, for_ever), Err(Stalled::Idle { at: Time::ZERO }));
     }
 }

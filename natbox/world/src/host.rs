@@ -3,14 +3,16 @@
 //! Every call borrows the world's state for itself alone and gives it back before it returns or waits. Knows sockets
 //! by their keys; what they do is the stack's business.
 
+pub(crate) mod control;
 mod tcp;
 mod udp;
 
 use std::cell::RefCell;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
+use std::task::{Context, Poll};
 
 use natbox_host::TcpOptions;
 use natbox_wire::{Protocol, Time};
@@ -51,6 +53,16 @@ impl VirtualHost {
     /// Does something with this host's stack.
     fn stack<R>(&self, f: impl FnOnce(&mut Stack, Time) -> R) -> R {
         self.state.borrow_mut().stack(self.node, f)
+    }
+
+    /// A program's call that may wait has its turn.
+    fn poll_turn(&self, context: &Context<'_>) -> Poll<()> {
+        self.state.borrow_mut().take_turn(self.node, context.waker())
+    }
+
+    /// As [`VirtualHost::poll_turn`], for calls that never wait else.
+    async fn turn(&self) {
+        poll_fn(|context| self.poll_turn(context)).await;
     }
 
     /// As [`VirtualHost::stack`], when a socket is dropped: a world that is coming down has no more use for it.
@@ -99,7 +111,7 @@ impl natbox_host::Host for VirtualHost {
     }
 
     fn sleep_until(&self, deadline: Time) -> impl Future<Output = ()> {
-        executor::sleep_until(self.state.clone(), deadline)
+        executor::sleep_until(self.state.clone(), Some(self.node), deadline)
     }
 
     fn spawn(&self, program: impl Future<Output = ()> + 'static) {
@@ -111,18 +123,22 @@ impl natbox_host::Host for VirtualHost {
     }
 
     async fn udp_bind(&self, local: SocketAddr) -> io::Result<VirtualUdp> {
+        self.turn().await;
         VirtualUdp::bind(self, local)
     }
 
     async fn tcp_connect(&self, remote: SocketAddr, options: TcpOptions) -> io::Result<VirtualStream> {
+        self.turn().await;
         VirtualStream::connect(self, remote, options).await
     }
 
     async fn tcp_listen(&self, local: SocketAddr, options: TcpOptions) -> io::Result<VirtualListener> {
+        self.turn().await;
         VirtualListener::listen(self, local, options)
     }
 
     async fn echo_socket(&self, local: IpAddr) -> io::Result<VirtualEcho> {
+        self.turn().await;
         VirtualEcho::open(self, local)
     }
 }

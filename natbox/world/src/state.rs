@@ -5,7 +5,9 @@
 
 mod arrive;
 mod change;
+mod machine;
 mod outputs;
+mod pace;
 mod transmit;
 
 use std::task::Waker;
@@ -21,6 +23,10 @@ use crate::queue::{Queue, Ticket};
 use crate::stack::Stack;
 use crate::stream;
 
+pub(crate) use pace::{Calls, Pace};
+
+/// Calls that the programs of one host may make before the next event, unless somebody says otherwise.
+const CALL_LIMIT: u64 = 1 << 20;
 /// Events that may be pending at once, unless somebody says otherwise: some hundred megabytes of small packets.
 const PENDING_LIMIT: usize = 1 << 20;
 
@@ -39,6 +45,8 @@ pub(crate) struct State {
     pub(crate) pending_limit: usize,
     /// Whether a program has been woken and not yet had its turn.
     woken: bool,
+    /// How much programs do while no time passes.
+    pub(crate) pace: Pace,
     /// Starts programs.
     pub(crate) spawner: LocalSpawner,
 }
@@ -82,6 +90,8 @@ pub(crate) struct Host {
     pub(crate) stack: Stack,
     /// How many streams of chance its programs have asked for.
     pub(crate) streams: u64,
+    /// What its programs have called for since the last event.
+    pub(crate) calls: Calls,
 }
 
 /// A packet under way.
@@ -106,6 +116,8 @@ enum Pending {
     Timer(NodeId),
     /// A gateway's NAT may want to let packets go.
     Departure(NodeId),
+    /// The timer of a gateway's own machine may be due.
+    Machine(NodeId),
     /// A program waits for this moment.
     Wake(Waker),
 }
@@ -134,6 +146,7 @@ impl State {
             statistics: Statistics::default(),
             pending_limit: PENDING_LIMIT,
             woken: false,
+            pace: Pace::new(CALL_LIMIT),
             spawner,
         }
     }
@@ -203,6 +216,9 @@ impl State {
             *budget -= u64::from(happened);
             self.statistics.events += u64::from(happened);
         }
+        if self.statistics.events > before {
+            self.pace.event();
+        }
         self.statistics.events > before
     }
 
@@ -225,6 +241,7 @@ impl State {
         match pending {
             Pending::Timer(node) => return self.timer(at, node),
             Pending::Departure(node) => return self.departure(at, node),
+            Pending::Machine(node) => return self.machine_timer(at, node),
             Pending::Wake(waker) => {
                 self.now = at;
                 self.woken = true;
@@ -276,6 +293,7 @@ impl State {
     /// A NAT ends its mappings when it next sees a packet; its timer is set only so that observers hear of it in time.
     fn set_timer(&mut self, node: NodeId) {
         self.set_wake(node);
+        self.set_machine_timer(node);
         let known = self.node(node);
         let (due, background) = match &known.body {
             Body::Host(host) => (host.stack.poll_timeout(), false),

@@ -14,17 +14,18 @@ use std::time::Duration;
 
 use futures::executor::LocalPool;
 use ipnet::IpNet;
-use natbox_nat::{Behavior, MappingView, Nat};
-use natbox_wire::Time;
+use natbox_nat::{Behavior, MappingId, MappingView, Nat, SessionView};
+use natbox_wire::{ExplicitMapping, MapRefusal, MapRequest, Time};
 
 use crate::attach::{Attachment, InterfaceAddress, NetworkId};
 use crate::executor::{self, Stalled};
 use crate::gateway::Gateway;
 use crate::host::VirtualHost;
+use crate::host::control::VirtualGateway;
 use crate::network::Kind;
 use crate::note::{InterfaceId, NodeId, Observer, PacketId};
 use crate::stack::{Stack, UplinkConfig};
-use crate::state::{Body, Host, State, Statistics};
+use crate::state::{Body, Calls, Host, State, Statistics};
 use crate::stream::stream;
 
 /// Events that one call may let happen, unless [`World::limit_events`] says otherwise.
@@ -81,6 +82,12 @@ impl World {
         self.event_limit = events;
     }
 
+    /// How many calls the programs of one host may make while nothing else happens: programs on one host that feed each
+    /// other take no time.
+    pub fn limit_calls(&mut self, calls: u64) {
+        self.state.borrow_mut().pace.limit = calls;
+    }
+
     /// How many packets and timers may be pending at once.
     pub fn limit_pending(&mut self, events: usize) {
         self.state.borrow_mut().pending_limit = events;
@@ -129,8 +136,35 @@ impl World {
         let interfaces: Vec<InterfaceId> =
             uplinks.into_iter().map(|uplink| state.fabric.attach(node, uplink, state.seed)).collect();
         let stack = Stack::new(configs, stream(state.seed, &["host/", name]));
-        let node = state.add_node(name, &interfaces, Body::Host(Box::new(Host { stack, streams: 0 })));
+        let node = state.add_node(
+            name,
+            &interfaces,
+            Body::Host(Box::new(Host { stack, streams: 0, calls: Calls::default() })),
+        );
         VirtualHost::new(self.state.clone(), node)
+    }
+
+    /// The machine that a gateway is itself, at its inside addresses: programs on it are reached from inside alone, and may
+    /// ask the NAT for mappings. A gateway whose machine nobody asks for has none, and costs nothing for it.
+    ///
+    /// # Errors
+    /// If the node is no gateway.
+    pub fn gateway_machine(&mut self, node: NodeId) -> Result<VirtualGateway, NotAGateway> {
+        self.state.borrow_mut().make_machine(node)?;
+        Ok(VirtualGateway::new(VirtualHost::new(self.state.clone(), node)))
+    }
+
+    /// The live mappings of a gateway's NAT that were asked for, in the order of their numbers; none for other nodes.
+    pub fn explicit(&self, node: NodeId) -> Vec<ExplicitMapping> {
+        self.state.borrow_mut().explicit(node)
+    }
+
+    /// Asks a gateway's NAT for a mapping, as its owner does.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub fn map(&mut self, node: NodeId, request: &MapRequest) -> Result<ExplicitMapping, MapRefusal> {
+        self.state.borrow_mut().map(node, request)
     }
 
     /// Leads `prefix` to an interface of this network: what lies behind a gateway that does not translate.
@@ -198,6 +232,16 @@ impl World {
     /// The live mappings of a gateway's NAT, by number; none for other nodes.
     pub fn mappings(&self, node: NodeId) -> Vec<MappingView> {
         self.state.borrow_mut().mappings(node)
+    }
+
+    /// The live sessions of a gateway's NAT, by the number of their mapping, then by remote; none for other nodes.
+    pub fn sessions(&self, node: NodeId) -> Vec<SessionView> {
+        self.state.borrow_mut().sessions(node)
+    }
+
+    /// When a mapping of a gateway's NAT ends, if nothing more comes: [`Nat::deadline`].
+    pub fn deadline(&self, node: NodeId, mapping: MappingId) -> Option<Time> {
+        self.state.borrow_mut().deadline(node, mapping)
     }
 
     /// All nodes, in the order of building.

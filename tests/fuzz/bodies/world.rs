@@ -19,7 +19,7 @@ internet: { prefix6: '2001:db8::/48' }
 nats: { home: { type: full-cone, hairpin: external-source } }
 hosts: { alice: { behind: home }, server: { address: [198.18.0.9] } }
 ";
-/// Events in one go: injected packets and their answers are few.
+/// Events, and programs' calls, in one go: injected packets and their answers are few.
 const EVENTS: u64 = 20_000;
 const IDLE: Duration = Duration::from_secs(60);
 
@@ -33,6 +33,7 @@ pub fn run(data: &[u8]) {
     let recorder = Recorder::new(Limits { records: 10_000, ..Limits::CAPTURE });
     built.world.observe(Box::new(recorder.clone()));
     built.world.limit_events(EVENTS);
+    built.world.limit_calls(EVENTS);
     let (Some(alice), Some(server)) = (built.host("alice"), built.host("server")) else { panic!("the lab's hosts") };
     let address = server.addresses()[0];
     let echo = (address, 7).into();

@@ -26,11 +26,9 @@ impl<A: Address> Pool<A> {
         table: &impl InUse<A>,
     ) -> Result<Grant<A>, Miss> {
         let own = self.own_port(ask, random, table);
-        let is_dynamic = own.is_none();
         let external = own.or_else(|| self.dynamic_port(ask, behavior, random, table)).ok_or(Miss::Full)?;
         let (set, index) = (self.place(ask.protocol), self.index(external.address).ok_or(Miss::Full)?);
         self.externals[index].ports[set].get_or_insert_default().taken.insert(external.port);
-        self.hosts.meet(ask.internal.address).more().use_planned(place(ask.protocol), is_dynamic);
         Ok(Grant { external, overrides: false })
     }
 

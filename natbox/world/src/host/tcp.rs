@@ -57,6 +57,7 @@ impl TcpStream for VirtualStream {
 
 impl AsyncRead for VirtualStream {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        std::task::ready!(self.host.poll_turn(context));
         let room = buffer.initialize_unfilled();
         let read = self.host.stack(|stack, now| stack.tcp_read(self.key, room, context.waker(), now));
         ready(read).map_ok(|length| buffer.advance(length))
@@ -65,6 +66,7 @@ impl AsyncRead for VirtualStream {
 
 impl AsyncWrite for VirtualStream {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        std::task::ready!(self.host.poll_turn(context));
         ready(self.host.stack(|stack, now| stack.tcp_write(self.key, bytes, context.waker(), now)))
     }
 
@@ -107,6 +109,7 @@ impl TcpListener for VirtualListener {
     }
 
     async fn accept(&self) -> io::Result<VirtualStream> {
+        self.host.turn().await;
         let accepted =
             poll_fn(|context| ready(self.host.stack(|stack, _| stack.tcp_accept(self.key, context.waker()))));
         let (key, local, remote) = accepted.await?;

@@ -72,10 +72,12 @@ impl UdpSocket for VirtualUdp {
     }
 
     async fn send_to(&self, payload: &[u8], destination: SocketAddr) -> io::Result<usize> {
+        self.host.turn().await;
         self.call(|stack, key, now| stack.udp_send(key, payload, destination, now))
     }
 
     async fn recv_from(&self, buffer: &mut [u8]) -> io::Result<Received> {
+        self.host.turn().await;
         poll_fn(|context| match self.host.stack(|stack, _| stack.udp_receive(self.key, buffer, context.waker())) {
             Some(received) => Poll::Ready(received.map_err(io::Error::from)),
             None => Poll::Pending,
@@ -115,10 +117,12 @@ impl EchoSocket for VirtualEcho {
     }
 
     async fn send(&self, destination: IpAddr, sequence: u16, payload: &[u8]) -> io::Result<()> {
+        self.host.turn().await;
         Ok(self.host.stack(|stack, now| stack.echo_send(self.key, destination, sequence, payload, now))?)
     }
 
     async fn recv(&self) -> io::Result<EchoAnswer> {
+        self.host.turn().await;
         poll_fn(|context| match self.host.stack(|stack, _| stack.echo_receive(self.key, context.waker())) {
             Some(answer) => Poll::Ready(answer.map_err(io::Error::from)),
             None => Poll::Pending,

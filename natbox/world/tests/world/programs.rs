@@ -146,6 +146,63 @@ fn two_programs_that_answer_each_other_for_ever_are_stopped() {
 }
 
 #[test]
+fn two_programs_on_one_host_that_feed_each_other_are_stopped_and_the_host_is_named() {
+    let mut home = home(1, Links::default(), open_behavior());
+    home.world.limit_calls(1000);
+    let server = home.host("server");
+    let other = server.clone();
+    server.clone().spawn(play(server.clone(), None));
+    other.clone().spawn(async move {
+        let socket = other.udp_bind(endpoint("198.18.0.9:10")).await.expect("a free port");
+        loop {
+            socket.send_to(b"ball", endpoint("198.18.0.9:9")).await.expect("sent");
+            socket.recv_from(&mut [0; 8]).await.expect("received");
+        }
+    });
+    let spinning = Err(Stalled::Spinning { at: Time::ZERO, host: "server".into(), limit: 1000 });
+    assert_eq!(home.world.run_for(MS), spinning);
+    assert_eq!(home.world.run_for(MS), spinning, "they go on where they were stopped");
+    assert!(spinning.is_err_and(|stalled| stalled.to_string().contains("programs on server")));
+}
+
+#[test]
+fn a_program_that_answers_itself_is_stopped_though_it_never_waits() {
+    let mut home = home(1, Links::default(), open_behavior());
+    home.world.limit_calls(1000);
+    let (alice, server) = (home.host("alice"), home.host("server"));
+    server.clone().spawn(play(server, Some("198.18.0.9:9")));
+    let slept = home.world.run_until(async { alice.sleep(MS).await });
+    assert!(matches!(slept, Err(Stalled::Spinning { at: Time::ZERO, limit: 1000, .. })), "{slept:?}");
+}
+
+#[test]
+fn a_program_that_sleeps_for_no_time_for_ever_is_stopped() {
+    let mut home = home(1, Links::default(), open_behavior());
+    home.world.limit_calls(1000);
+    let alice = home.host("alice");
+    let for_ever: Result<(), Stalled> = home.world.run_until(async {
+        loop {
+            alice.sleep(Duration::ZERO).await;
+        }
+    });
+    assert!(matches!(for_ever, Err(Stalled::Spinning { limit: 1000, .. })), "{for_ever:?}");
+}
+
+#[test]
+fn calls_are_counted_from_event_to_event() {
+    let mut home = home(1, Links::default(), open_behavior());
+    home.world.limit_calls(10);
+    let alice = home.host("alice");
+    let all = home.world.run_until(async {
+        for _ in 0..100 {
+            alice.sleep(MS).await;
+            alice.udp_bind(endpoint("0.0.0.0:0")).await.expect("a free port");
+        }
+    });
+    assert_eq!((all, home.world.now()), (Ok(()), ms(100)));
+}
+
+#[test]
 fn packets_that_multiply_are_stopped_before_memory_ends() {
     let twice = LinkConfig { duplicate: 1.0, ..link(1) };
     let mut home = home(1, Links { server: twice, ..Links::default() }, open_behavior());
