@@ -31,6 +31,9 @@ const SAME: &[(&str, &str, &str)] = &[
 /// Words that the loader refuses on these axes: "for all protocols or for none".
 const REFUSED: &[(&str, &str)] = &[("filtering.udp", "off"), ("filtering.tcp", "off"), ("filtering.icmp", "off")];
 
+/// Settings of a NAT, by path.
+type Base = &'static [(&'static str, &'static str)];
+
 /// What holds in every base: nothing is left to chance.
 const CALM: &[(&str, &str)] = &[
     ("ports.allocation", "preserve"),
@@ -56,7 +59,7 @@ const CROWDED: &[(&str, &str)] =
     &[("ports.range", "40000-40015"), ("ports.class", "all"), ("mapping", "address-and-port-dependent")];
 
 /// Bases in which axes show that do not in the first one, beside it.
-const BASES: &[(&str, &[&[(&str, &str)]])] = &[
+const BASES: &[(&str, &[Base])] = &[
     ("mapping", &[SEQUENTIAL]),
     ("filtering", &[FIREWALL, DEPENDENT, SCOPED]),
     ("filter_scope", &[DEPENDENT]),
