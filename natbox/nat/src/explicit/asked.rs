@@ -166,7 +166,8 @@ impl<A: Address> Realm<A> {
     fn wished(&mut self, wanted: Wanted<'_, A>) -> Option<Endpoint<A>> {
         let port = Some(wanted.request.external_port).filter(|port| *port != 0)?;
         let address = self.pool.address_for(wanted.internal.address, wanted.address)?;
-        self.take_wished(wanted, Endpoint { address, port }).then_some(Endpoint { address, port })
+        let external = Endpoint { address, port };
+        (wanted.is_served_by(external) && self.take_wished(wanted, external)).then_some(external)
     }
 
     /// The first external port of the range, from the wished or the internal one on, that nobody has.
