@@ -5,6 +5,7 @@
 
 mod craft;
 mod expire;
+mod held;
 mod look;
 mod reasons;
 mod send;
@@ -122,6 +123,7 @@ struct Runner<'a> {
     /// The identification of the last packet made by hand.
     identification: u16,
     answering: talk::Answering,
+    held: held::Connections,
     trouble: servers::Trouble,
 }
 
@@ -176,8 +178,8 @@ impl<'a> Runner<'a> {
         built.world.run_for(Duration::ZERO).map_err(stuck)?;
         let sockets = Sockets::open(plan, &mut built).map_err(stuck)?;
         let (labels, seen) = (BTreeMap::new(), BTreeMap::new());
-        let answering = Default::default();
-        Ok(Runner { plan, built, tap, recorder, sockets, labels, seen, identification: 0, answering, trouble })
+        let (answering, held) = Default::default();
+        Ok(Runner { plan, built, tap, recorder, sockets, labels, seen, identification: 0, answering, held, trouble })
     }
 
     fn steps(&mut self) -> Result<Vec<StepResult>, Stuck> {
@@ -230,6 +232,7 @@ impl Runner<'_> {
             Action::Punch(punch) => self.punch(punch),
             Action::Connect(connect) => self.connect(connect),
             Action::Call(call) => self.call(call),
+            Action::Talk(talk) => self.talk_over(talk),
             Action::Wait(duration) => {
                 self.built.world.run_for(*duration)?;
                 Ok(Report::new("waited"))

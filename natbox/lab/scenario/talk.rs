@@ -97,6 +97,7 @@ impl Runner<'_> {
                 let mut report = told_path(&Found { path, elapsed: at.since(began), remote }, step.expect.as_ref());
                 report.fact("paths", paths(connection.history()));
                 report.fact("technique", Technique::Connect.as_str());
+                self.keep(step.label.as_deref(), connection.into());
                 report
             }
             Err(Problem::Failed(failed)) => told_failure(&failed, step.expect.as_ref()),
