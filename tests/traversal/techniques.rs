@@ -144,7 +144,10 @@ fn a_low_ttl_rescues_linux_with_an_input_chain_that_accepts() {
     assert_eq!(path(&early("technique: punch")), "none");
     let step = early("technique: punch-low-ttl");
     assert_eq!(path(&step), "punched");
-    assert_eq!((&step.facts["low_ttl"], &step.facts["hops"]), (&2.into(), &serde_json::json!(["10.0.0.1", "198.18.0.1"])));
+    assert_eq!(
+        (&step.facts["low_ttl"], &step.facts["hops"]),
+        (&2.into(), &serde_json::json!(["10.0.0.1", "198.18.0.1"]))
+    );
     for (low_ttl, found) in [(2, "punched"), (1, "none"), (64, "none")] {
         assert_eq!(path(&early(&format!("technique: punch-low-ttl, low_ttl: {low_ttl}"))), found, "{low_ttl}");
     }

@@ -55,8 +55,10 @@ pub struct Connection<H: Host> {
 struct Again<H: Host> {
     /// What is under way.
     attempt: Option<oneshot::Receiver<Result<Link<H>, Failure>>>,
-    /// When the next attempt begins, if one is needed then.
-    due: Time,
+    /// Not before: the last attempt was in vain.
+    rests_until: Time,
+    /// When the last attempt ended.
+    ended: Time,
     /// How many were in vain since the last one that was not.
     vain: u32,
     /// How many were made in all.
@@ -72,7 +74,8 @@ enum Event<H: Host> {
 
 impl<H: Host> Connection<H> {
     pub(super) fn new(link: Link<H>, config: Config, elapsed: Duration) -> Connection<H> {
-        let again = Again { attempt: None, due: Time::ZERO, vain: 0, attempts: 0, failure: None };
+        let (rests_until, ended) = (Time::ZERO, Time::ZERO);
+        let again = Again { attempt: None, rests_until, ended, vain: 0, attempts: 0, failure: None };
         let mut connection = Connection { link, elapsed, config, history: Vec::new(), seen: 0, again };
         connection.remember();
         connection
@@ -162,8 +165,7 @@ impl<H: Host> Connection<H> {
 
     /// Waits for the link or for the attempt, whichever comes first.
     async fn next(&mut self, deadline: Time) -> Event<H> {
-        let due = if self.needs_more() && self.again.attempt.is_none() { self.again.due } else { Time::MAX };
-        let until = deadline.min(due);
+        let until = deadline.min(self.attempt_due());
         let mut step = pin!(self.link.step(until).fuse());
         let Some(mut attempt) = self.again.attempt.take() else { return Event::Step(step.await) };
         let outcome = select_biased! {
@@ -183,9 +185,14 @@ impl<H: Host> Connection<H> {
         matches!(self.link.session.status(), Status::Lost(_))
     }
 
-    /// Whether a new path is wanted: the old one is dead, or it is the relay that was to be the second choice.
-    fn needs_more(&self) -> bool {
-        self.is_lost() || self.fell_back().is_some()
+    /// When a new path is looked for: the old one is dead, or it is the relay that was to be the second choice.
+    fn attempt_due(&self) -> Time {
+        match self.fell_back() {
+            _ if self.again.attempt.is_some() => Time::MAX,
+            _ if self.is_lost() => self.again.rests_until,
+            Some(since) => since.max(self.again.ended) + UPGRADE_INTERVAL,
+            None => Time::MAX,
+        }
     }
 
     /// Since when the connection is back on its relay.
@@ -198,14 +205,7 @@ impl<H: Host> Connection<H> {
 
     /// Begins to look for a new path, if that is due.
     fn look_for_more(&mut self) {
-        let now = self.link.host.now();
-        if !self.needs_more() || self.again.attempt.is_some() {
-            return;
-        }
-        if let Some(since) = self.fell_back().filter(|_| !self.is_lost()) {
-            self.again.due = self.again.due.max(since + UPGRADE_INTERVAL);
-        }
-        if now < self.again.due {
+        if self.link.host.now() < self.attempt_due() {
             return;
         }
         let (sender, receiver) = oneshot::channel();
@@ -215,22 +215,19 @@ impl<H: Host> Connection<H> {
         self.again.attempt = Some(receiver);
     }
 
-    /// A new path is there: take it, unless the old one is as good.
+    /// A new path is there. One that is a relay again finds better ones by itself.
     fn replace(&mut self, link: Link<H>) {
-        let path = link.history.last().map_or(Path::None, |(_, path)| *path);
         self.again.failure = None;
         self.again.vain = 0;
-        self.again.due = self.link.host.now() + UPGRADE_INTERVAL;
-        if self.is_lost() || path < self.path() {
-            self.again.due = self.link.host.now();
-            self.link = link;
-            self.seen = 0;
-        }
+        self.again.ended = self.link.host.now();
+        self.link = link;
+        self.seen = 0;
     }
 
     fn in_vain(&mut self, failure: &Failure) {
         let wait = FIRST_WAIT.saturating_mul(1 << self.again.vain.min(8)).min(LONGEST_WAIT);
-        self.again.due = self.link.host.now() + wait;
+        self.again.ended = self.link.host.now();
+        self.again.rests_until = self.again.ended + wait;
         self.again.vain += 1;
         self.again.failure = Some(failure.to_string());
     }

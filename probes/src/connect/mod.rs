@@ -39,14 +39,12 @@ pub use crate::path::{Path, Paths};
 pub use crate::punch::{Attempt, CheckPlan, Failure, Outcome, PairKind, Via};
 
 use crate::ProbeError;
+use crate::punch::session::consent::HEARTBEAT;
 use crate::punch::session::{Introduced, Session, Status};
 use crate::punch::{Link, Role, host_candidates, local_endpoints, neighbours, open, random_u128, relay};
 use crate::rendezvous::{self, Candidate, CandidateKind, Introduction};
 use crate::stun::client::{BindingRequest, Client, Retransmission};
 use crate::turn;
-
-/// How often a path is checked that a relay stands behind (magicsock's `heartbeatInterval`).
-const HEARTBEAT: Duration = Duration::from_secs(3);
 
 /// How to meet peers, and which ways to them to try.
 #[derive(Clone, Debug, PartialEq, Eq)]

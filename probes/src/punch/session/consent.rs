@@ -2,7 +2,7 @@
 //! default where the relay comes first).
 //!
 //! A check that is not answered is repeated every half second. When nothing was answered for the interval and 3.5
-//! seconds more, the path is lost: a side that keeps its relay goes back to it, and the callee follows the nomination;
+//! seconds more, the path is lost. Where talk has begun over a relay, both sides keep checking that, too, and go back to it;
 //! otherwise the session is [lost](super::Status::Lost) until an answer comes after all, or somebody begins a new one.
 
 use std::collections::VecDeque;
@@ -18,6 +18,8 @@ use crate::stun::codec::TransactionId;
 const TRUST: Duration = Duration::from_millis(3500);
 /// The time between two checks while none is answered.
 const RETRY: Duration = Duration::from_millis(500);
+/// How often paths are checked where a relay stands behind (magicsock's `heartbeatInterval`).
+pub(crate) const HEARTBEAT: Duration = Duration::from_secs(3);
 /// How many checks may be answered late.
 const REMEMBERED: usize = 16;
 
@@ -40,23 +42,29 @@ impl Beat {
 impl Session {
     /// The path in use has changed: from now on it is the one that is checked.
     pub(super) fn watch(&mut self, now: Time) {
-        let (Some(interval), Some(selected)) = (self.plan.consent, self.selected) else { return };
+        let Some(selected) = self.selected.filter(|_| self.plan.consent.is_some()) else { return };
         self.lost = false;
-        let keeps = self.plan.relay_first && self.introduced.role == Role::Caller;
-        if let Some(before) = self.beat.take().filter(|beat| keeps && beat.pair != selected && !beat.lost)
-            && self.path_of(&self.pairs[before.pair]) == Path::Relayed
-        {
-            self.standby = Some(before);
-        }
-        if self.standby.as_ref().is_some_and(|standby| standby.pair == selected) {
+        let relayed = |session: &Session, pair: usize| session.path_of(&session.pairs[pair]) == Path::Relayed;
+        let before = self.beat.take().filter(|beat| !beat.lost && relayed(self, beat.pair));
+        if relayed(self, selected) {
             self.standby = None;
+        } else if let Some(before) = before {
+            // Only who begins with a relay comes from one.
+            self.standby = Some(Beat { next: before.next.min(now + HEARTBEAT), ..before });
         }
+        let Some(interval) = self.interval() else { return };
         self.beat = Some(Beat::new(selected, interval, now));
+    }
+
+    /// The time between two checks.
+    fn interval(&self) -> Option<Duration> {
+        let interval = self.plan.consent?;
+        Some(if self.standby.is_some() { interval.min(HEARTBEAT) } else { interval })
     }
 
     /// Sends the checks that are due, and finds out what is lost.
     pub(super) fn beat(&mut self, now: Time) {
-        let Some(interval) = self.plan.consent else { return };
+        let Some(interval) = self.interval() else { return };
         for standby in [false, true] {
             let beat = if standby { self.standby.take() } else { self.beat.take() };
             let Some(mut beat) = beat else { continue };
@@ -89,23 +97,30 @@ impl Session {
 
     /// The path in use has died.
     fn lose(&mut self, now: Time) {
-        let Some(standby) = self.standby.take() else {
+        let Some(pair) = self.standby.take().and_then(|_| self.newest_relayed()) else {
             self.lost = true;
             return;
         };
-        // Both are known to be right: data goes over the relay at once, the nomination tells the callee.
-        let pair = standby.pair;
-        if let Some(dead) = self.selected {
+        if let Some(dead) = self.selected.replace(pair) {
             self.pairs[dead].unusable = true;
         }
-        self.selected = Some(pair);
-        self.beat = Some(standby);
-        self.nominate(pair, now);
+        self.watch(now);
+        if self.introduced.role == Role::Caller {
+            // Data goes over the relay at once; the nomination tells a callee that has not noticed yet.
+            self.nominate(pair, now);
+        }
+    }
+
+    /// The relayed pair that has proven itself last: a peer whose NAT has forgotten it comes to the relay from elsewhere.
+    fn newest_relayed(&self) -> Option<usize> {
+        let usable = |pair: &super::Pair| !pair.unusable && self.path_of(pair) == Path::Relayed;
+        let pairs = self.pairs.iter().enumerate().filter(|(_, pair)| usable(pair));
+        pairs.filter_map(|(index, pair)| Some((pair.valid_since()?, index))).max().map(|(_, index)| index)
     }
 
     /// Takes note of an answer to a check of a path in use, from the peer itself. Whether it was one.
     pub(super) fn answered_beat(&mut self, id: TransactionId, now: Time) -> bool {
-        let Some(interval) = self.plan.consent else { return false };
+        let Some(interval) = self.interval() else { return false };
         for beat in [&mut self.beat, &mut self.standby].into_iter().flatten() {
             if beat.ids.contains(&id) {
                 beat.ids.clear();
@@ -127,7 +142,7 @@ impl Session {
 
     /// When the next check of a path in use is due, or its end.
     pub(super) fn beat_due(&self) -> Option<Time> {
-        let interval = self.plan.consent?;
+        let interval = self.interval()?;
         let due = |beat: &Beat| if beat.lost { beat.next } else { beat.next.min(beat.answered + interval + TRUST) };
         [&self.beat, &self.standby].into_iter().flatten().map(due).min()
     }

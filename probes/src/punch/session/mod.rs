@@ -21,7 +21,7 @@
 //! Leaves out of ICE: priorities and frozen pairs (all pairs are checked at once, and the best path wins), roles that
 //! conflict (the directory says who calls), FINGERPRINT (the integrity tells checks from data).
 
-mod consent;
+pub(crate) mod consent;
 mod decide;
 mod incoming;
 mod pair;
