@@ -3,6 +3,7 @@
 #[path = "../common/two_homes.rs"]
 mod two_homes;
 
+mod change;
 mod predict;
 mod quic;
 mod techniques;
