@@ -134,3 +134,31 @@ fn a_held_packet_to_a_host_by_its_own_name_dies_with_that_name_although_it_has_a
         assert!(matches!(&outputs[..], [Output::Discard { packet, .. }] if *packet == before), "{outputs:?}");
     }
 }
+
+#[test]
+fn a_host_that_loses_one_of_its_addresses_still_gives_way_on_the_others() {
+    let quota = Quota { ports: Some(2), ..Quota::default() };
+    let (pooling, exhausted) = (Pooling::ArbitraryRoundRobin, Exhausted::EvictLru);
+    let behavior = Behavior { pooling, quota, exhausted, ..Behavior::default() };
+    let mut rig = Rig::with_addresses(behavior, &[EXTERNAL, "198.51.100.2"]);
+    rig.send(udp(X1, Y1));
+    rig.send(udp("10.0.0.2:5001", Y1));
+    rig.nat.readdress(&[ip("198.51.100.2")], &mut |ended| assert_eq!(ended.why, MappingEnd::Readdressed));
+    rig.send(udp("10.0.0.2:5002", Y1));
+    rig.send(udp("10.0.0.2:5003", Y1));
+    assert_eq!(rig.wait_seconds(0).iter().map(|ended| ended.why).collect::<Vec<_>>(), [MappingEnd::Evicted]);
+}
+
+#[test]
+fn what_falls_due_while_nobody_looks_ends_in_the_order_of_deadlines() {
+    let mut behavior = Behavior::default();
+    (behavior.ports.allocation, behavior.ports.range) = (PortAllocation::Sequential, (5000..=5001).into());
+    (behavior.ports.quarantine, behavior.ports.quarantine_max) = (Duration::from_secs(60), Some(1));
+    let mut rig = Rig::new(behavior);
+    for (second, source) in [X1, X2, X1].into_iter().enumerate() {
+        rig.now = seconds(second as u64);
+        rig.send(udp(source, Y1));
+    }
+    rig.now = seconds(1000);
+    assert_eq!(rig.send(udp("10.0.0.4:1", Y1)).port(), 5001, "the port of the first, which ended last, rests");
+}

@@ -15,6 +15,8 @@
 //! | `tcp_machine: netfilter` | Linux is the model | `tests/kernel`, packet by packet |
 //! | `tcp_window` | sequence spaces are as long as the model | `tcp::every_segment_of_two_well_behaved_ends_passes`, and `tests/kernel` |
 //! | `hairpin: router-source` | a second NAT on the inner face | `invariants::whom_router_source_hides_is_reached_through_the_mask` |
+//! | `session_affinity: off` where one endpoint has several mappings under one rule (`ports.overlap`, connection-dependent, `early_inbound: remap`, a mistranslated SYN/ACK) | nothing says which of them leads | `invariants` draws them too, but judges no more than it says |
+//! | `degraded`, and `conflict: other-address`, with addresses by chance or hash | what is counted depends on an address that nobody sees | the same with pooling `paired` |
 //! | `ttl`, `too_big`, `answer_ping`, `overlapping_realms` | the gateway's, in `natbox-world` | its tests |
 //!
 //! All of these are drawn in `invariants.rs`.
@@ -127,6 +129,11 @@ enum Step {
         wait: Wait,
         handled: bool,
     },
+    /// A connection is opened to the first remote, and perhaps closed by one side.
+    Connect {
+        host: usize,
+        closed: bool,
+    },
     Readdress(usize),
     Reboot,
 }
@@ -175,6 +182,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         3 => (any::<bool>(), 0..8_usize, any::<bool>(), prop_oneof![3 => Just(0), 1 => 0..ERRORS.len()], prop_oneof![6 => Just(0_u8), 1 => 1..3_u8])
             .prop_map(|(inbound, about, router, kind, crooked)| Step::Error { inbound, about, router, kind, crooked }),
         6 => (wait, any::<bool>()).prop_map(|(wait, handled)| Step::Wait { wait, handled }),
+        3 => (few(3), any::<bool>()).prop_map(|(host, closed)| Step::Connect { host, closed }),
         1 => (0..POOLS.len()).prop_map(Step::Readdress),
         1 => Just(Step::Reboot),
     ];
@@ -237,6 +245,7 @@ impl Bench {
                 self.error(*inbound, *about, *router, ERRORS[*kind], *crooked)
             }
             Step::Wait { wait, handled } => self.wait(wait, *handled),
+            Step::Connect { host, closed } => return self.connect(*host, *closed),
             Step::Readdress(choice) => {
                 let external = pool(self.ipv6, *choice);
                 let told = collect(|ended| self.nat.readdress(&external, ended));
@@ -255,6 +264,17 @@ impl Bench {
         let announced = |told: Option<Time>, due: Option<Time>| due.is_none() || told <= due && told.is_some();
         assert!(announced(self.nat.poll_timeout(), due), "{due:?} is not announced");
         assert!(announced(self.nat.poll_wake(), wake), "{wake:?} is not announced to those who wait");
+    }
+
+    fn connect(&mut self, host: usize, closed: bool) {
+        let kind = |flags| Kind { protocol: Protocol::Tcp, flags, query: 0 };
+        let out = |flags| Step::Out { host, port: 0, to: 0, kind: kind(flags), batch: false };
+        self.step(&out(SYN));
+        self.step(&Step::In { remote: 0, to: 0, kind: kind(SYN_ACK), batch: false });
+        self.step(&out(ACK));
+        if closed {
+            self.step(&out(FIN));
+        }
     }
 
     /// A packet; a query has the identifier of `named`.

@@ -230,6 +230,8 @@ impl<A: Address> Realm<A> {
         for index in gone.map(|(index, _)| index).collect::<Vec<u32>>() {
             self.end_mapping(nat, index, MappingEnd::Readdressed);
         }
+        // Only now: a host that seems to have nothing when something of it ends is forgotten.
+        self.pool.recount();
         let mut stays: Vec<_> = self.table.mappings().collect();
         stays.sort_by_key(|(_, mapping)| mapping.id);
         for (index, mapping) in stays {
