@@ -1,5 +1,6 @@
 //! What can be typed.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -19,6 +20,7 @@ Examples:
   natbox run topologies/two-homes.yaml --capture lab.pcapng
   natbox check lab.yaml                 is the file right, and what do its defaults come to?
   natbox inspect lab.pcapng             what happened to each packet, and why?
+  natbox matrix --nats symmetric,cgn    which NATs can be traversed, by which technique?
   natbox conform linux-masquerade       which requirements of the RFCs does this NAT violate?
   natbox nat list                       which NATs are there by name?
 
@@ -55,6 +57,8 @@ pub(crate) enum Command {
     Run(Run),
     Check(Check),
     Inspect(Inspect),
+    Matrix(Box<Matrix>),
+    Report(Report),
     Conform(Conform),
     Nat(Nat),
     /// Print the JSON Schema of topology files, for editors
@@ -160,6 +164,142 @@ pub(crate) struct Inspect {
     pub(crate) format: Format,
 }
 
+/// Run traversal techniques between NATs, each against each
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  natbox matrix                                            RFC 4787's nine combinations
+  natbox matrix lab.yaml                                   the NATs of a topology file
+  natbox matrix --nats symmetric,lab.yaml:home,endpoint-independent/address-dependent
+  natbox matrix --nats all --techniques punch,connect      every preset
+  natbox matrix --seeds 100 --loss 5% --jitter 20ms        shares with their intervals
+  natbox matrix -v --nats symmetric,full-cone              a line for each pair
+  natbox matrix -o matrix.html -o matrix.json -o junit.xml
+  natbox matrix --expect matrix.expect.json --bless        write down what is so today
+  natbox matrix --expect matrix.expect.json                and hold every run against it
+  natbox matrix --seeds 1000 --shard 2/8 -o part-2.json    then: natbox report part-*.json
+
+Exit codes: 0 all is as expected, 1 some cells are not, 2 it could not be run.")]
+pub(crate) struct Matrix {
+    /// A topology file whose NATs take part; --nats may name some of them
+    #[arg(value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+    /// Presets, MAPPING/FILTERING, FILE (all its NATs), FILE:NAT, `classes` (RFC 4787's nine), `all` (every preset)
+    #[arg(long, value_name = "NAT,...", value_delimiter = ',')]
+    pub(crate) nats: Vec<String>,
+    /// How the hosts try to reach each other; `all` for everything [default: connect]
+    #[arg(long, value_name = "WORD,...", value_delimiter = ',')]
+    pub(crate) techniques: Vec<String>,
+    /// How many runs of each cell, each from a seed of its own
+    #[arg(long, value_name = "N", default_value = "1")]
+    pub(crate) seeds: NonZeroUsize,
+    /// The first seed
+    #[arg(long, value_name = "N", default_value = "0")]
+    pub(crate) seed: u64,
+    /// What permissions are tied to, in every NAT: `mapping` or `endpoint`
+    #[arg(long, value_name = "WORD")]
+    pub(crate) filter_scope: Option<String>,
+    /// Whether replies use the mapping that let the packet in, in every NAT: `on` or `off`
+    #[arg(long, value_name = "WORD")]
+    pub(crate) session_affinity: Option<String>,
+    #[command(flatten)]
+    pub(crate) link: Link,
+    /// Cores to use; all if absent. Results are the same
+    #[arg(long, short, value_name = "N")]
+    pub(crate) jobs: Option<NonZeroUsize>,
+    /// Run part K of N alone: `natbox report` joins the parts' JSON
+    #[arg(long, value_name = "K/N")]
+    pub(crate) shard: Option<String>,
+    #[command(flatten)]
+    pub(crate) outputs: Outputs,
+}
+
+/// The link between each NAT and the public network, in the words of topology files.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Links of the NATs")]
+pub(crate) struct Link {
+    /// One-way delay, such as `25ms`
+    #[arg(long, value_name = "TIME")]
+    pub(crate) latency: Option<String>,
+    /// Random delay up to this, such as `5ms`
+    #[arg(long, value_name = "TIME")]
+    pub(crate) jitter: Option<String>,
+    /// Share of packets lost, such as `0.5%`
+    #[arg(long, value_name = "SHARE")]
+    pub(crate) loss: Option<String>,
+    /// Share of packets delivered twice
+    #[arg(long, value_name = "SHARE")]
+    pub(crate) duplicate: Option<String>,
+    /// Share of packets that may overtake others
+    #[arg(long, value_name = "SHARE")]
+    pub(crate) reorder: Option<String>,
+    /// Such as `20mbit`
+    #[arg(long, value_name = "RATE")]
+    pub(crate) rate: Option<String>,
+    /// Packets that may wait where there is a rate
+    #[arg(long, value_name = "PACKETS")]
+    pub(crate) queue: Option<String>,
+    /// Largest packet, in bytes
+    #[arg(long, value_name = "BYTES")]
+    pub(crate) mtu: Option<String>,
+}
+
+/// What becomes of a matrix that was run or joined.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Reports and expectations")]
+pub(crate) struct Outputs {
+    /// How to report [default: text, or by the name of the file]
+    #[arg(long, value_name = "FORMAT")]
+    pub(crate) format: Option<MatrixFormat>,
+    /// Write the report to this file instead of standard output; once or several times
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Vec<PathBuf>,
+    /// Hold the paths against this file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) expect: Option<PathBuf>,
+    /// Write the file of --expect anew
+    #[arg(long, requires = "expect")]
+    pub(crate) bless: bool,
+    /// Where to write a small topology file for each cell that differs [default: a folder beside the file of --expect]
+    #[arg(long, value_name = "FOLDER", requires = "expect")]
+    pub(crate) shrink_to: Option<PathBuf>,
+}
+
+/// How to report a matrix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum MatrixFormat {
+    /// Tables for people
+    Text,
+    /// Every cell, for programs
+    Json,
+    /// Test cases, for CI systems
+    Junit,
+    /// Tables for documents
+    Markdown,
+    /// A row a pair, for spreadsheets
+    Csv,
+    /// One page with a heat map and every packet
+    Html,
+}
+
+/// Join the parts of a matrix, or show one again in another format
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  natbox report part-*.json
+  natbox report part-*.json -o matrix.json -o matrix.html
+  natbox report part-*.json --expect matrix.expect.json
+  natbox report matrix.json --format markdown
+
+Exit codes: 0 all is as expected, 1 some cells are not, 2 a part is missing, cut short, there twice, or of another matrix.")]
+pub(crate) struct Report {
+    /// What `natbox matrix --format json` wrote
+    #[arg(required = true, value_name = "PART")]
+    pub(crate) parts: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) outputs: Outputs,
+}
+
 /// How to print what may become part of a document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ReportFormat {
@@ -181,12 +321,15 @@ Examples:
   natbox conform --quiet symmetric                 only what is violated
   natbox conform rfc4787 --format markdown
 
+A requirement is met, violated (with what was observed), or not applicable (with the reason): it asks nothing of this NAT,
+is a choice (MAY) that it does not make, or is about something that natbox has not.
+
 Exit codes: 0 every MUST is met or not applicable, 1 some are violated, 2 there is no such NAT.")]
 pub(crate) struct Conform {
     /// A preset's name, or FILE:NAT for a NAT of a topology file
     #[arg(value_name = "NAT")]
     pub(crate) nat: String,
-    /// Judge by this RFC (4787, 5382, 5508, 7857, 6888), once or several times; if absent by the first four
+    /// Judge by this RFC (4787, 5382, 5508, 7857, 6888), once or several times; if absent by all but 6888, a carrier's
     #[arg(long, value_name = "NUMBER")]
     pub(crate) rfc: Vec<u16>,
     /// How to report

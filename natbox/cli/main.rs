@@ -6,8 +6,10 @@ mod completions;
 mod conform;
 mod files;
 mod inspect;
+mod matrix;
 mod nat;
 mod progress;
+mod report;
 mod run;
 mod schema;
 mod terminal;
@@ -72,6 +74,8 @@ fn execute(arguments: &Arguments) -> Result<Verdict, Failure> {
         Command::Run(run) => run::execute(run, &mut terminal),
         Command::Check(check) => check::execute(check, &mut terminal),
         Command::Inspect(inspect) => inspect::execute(inspect, &mut terminal),
+        Command::Matrix(matrix) => matrix::execute(matrix, &mut terminal),
+        Command::Report(report) => report::execute(report, &mut terminal),
         Command::Conform(conform) => conform::execute(conform, &mut terminal),
         Command::Nat(nat) => nat::execute(nat, &mut terminal),
         Command::Schema => schema::execute(&mut terminal),

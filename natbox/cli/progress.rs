@@ -1,4 +1,4 @@
-//! A bar on standard error while files are run, for who waits longer than a second at a terminal.
+//! A bar on standard error while files or cells are run, for who waits longer than a second at a terminal.
 //!
 //! Says nothing to files and pipes, and nothing with `--quiet`. What is run knows nothing of it.
 
@@ -30,8 +30,20 @@ impl Progress {
         if quiet || !io::stderr().is_terminal() {
             return Progress(None);
         }
-        let bar = ProgressBar::with_draw_target(Some(files as u64), ProgressDrawTarget::hidden());
         let template = if files > 1 { "{spinner} {pos}/{len} {wide_bar} {msg}" } else { "{spinner} {elapsed} {msg}" };
+        Progress::drawn(files, template)
+    }
+
+    /// A bar over so many cells of a matrix, where somebody looks at it.
+    pub(crate) fn of_cells(cells: usize, quiet: bool) -> Progress {
+        if quiet || !io::stderr().is_terminal() {
+            return Progress(None);
+        }
+        Progress::drawn(cells, "{spinner} {pos}/{len} {wide_bar} {elapsed} of about {duration} {msg}")
+    }
+
+    fn drawn(length: usize, template: &str) -> Progress {
+        let bar = ProgressBar::with_draw_target(Some(length as u64), ProgressDrawTarget::hidden());
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style);
         }
@@ -50,6 +62,20 @@ impl Progress {
     pub(crate) fn begin(&self, file: &Path) {
         if let Some(shown) = &self.0 {
             shown.bar.set_message(format!("running {}", file.display()));
+        }
+    }
+
+    /// Says what is being done.
+    pub(crate) fn say(&self, what: &'static str) {
+        if let Some(shown) = &self.0 {
+            shown.bar.set_message(what);
+        }
+    }
+
+    /// One more is done.
+    pub(crate) fn step(&self) {
+        if let Some(shown) = &self.0 {
+            shown.bar.inc(1);
         }
     }
 

@@ -26,6 +26,7 @@ use crate::record::{DropSite, Facts, dropped};
 
 pub use inspect::{Format, InspectError, inspect, text};
 pub(crate) use inspect::{Widths, clock, line};
+pub(crate) use ladder::drawn;
 pub use read::{InterfaceInfo, MAX_BLOCK_BYTES, Reader};
 pub use select::Filter;
 pub(crate) use write::placed_frames;

@@ -11,6 +11,7 @@ pub mod build;
 pub mod capture;
 pub mod conform;
 mod lab;
+pub mod matrix;
 pub mod outcome;
 pub mod output;
 pub mod paint;

@@ -16,7 +16,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 
 use natbox_nat::{Ended, MappingEnd, MappingId};
-use natbox_wire::{DropReason, Time};
+use natbox_wire::{ControlEvent, DropReason, ExplicitMapping, Time};
 use natbox_world::note::{InterfaceId, LinkFate, NodeId, Note, Observer, Outcome, PacketId};
 
 pub use comment::{DropSite, comment, dropped};
@@ -71,6 +71,8 @@ pub enum What {
     Packet(Box<Sighting>),
     /// A mapping of this gateway's NAT ended.
     MappingEnded(Ended),
+    /// Something happened to a mapping of this gateway's NAT that had been asked for.
+    Control(Box<ExplicitMapping>, ControlEvent),
     /// The gateway rebooted.
     Rebooted,
     /// The gateway has other external addresses.
@@ -80,6 +82,9 @@ pub enum What {
     /// An interface's link was mended.
     Mended(InterfaceId),
 }
+
+/// A mapping that had been asked for, and what happened to it.
+pub type Asked = (ExplicitMapping, ControlEvent);
 
 /// A packet, seen at a node.
 #[derive(Clone, Debug, PartialEq)]
@@ -98,6 +103,8 @@ pub struct Sighting {
     pub beyond: Option<Beyond>,
     /// For a packet that the node's NAT has just made: the mapping on whose account.
     pub made_for: Option<MappingId>,
+    /// For the answer to a request for a mapping: what the request did.
+    pub control: Option<Box<Asked>>,
     /// What had happened before that explains a drop.
     pub history: Option<History>,
     /// Its bytes, from the IP header on, if they were kept.

@@ -2,5 +2,6 @@
 
 pub mod conform;
 pub mod lab;
+pub mod matrix;
 pub mod presets;
 pub mod run;

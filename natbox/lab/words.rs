@@ -15,6 +15,9 @@ words! {
     }
 }
 
+/// Where echo is (RFC 862).
+pub(crate) const ECHO_PORT: u16 = 7;
+
 words! {
     /// A version of the Internet Protocol.
     pub enum Family: "address family" {

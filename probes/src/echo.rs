@@ -5,19 +5,15 @@
 
 use std::cell::Cell;
 use std::convert::Infallible;
-use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
-use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::time::Duration;
 
-use futures::{FutureExt, select_biased};
 use natbox_host::{Host, TcpListener, TcpOptions, UdpSocket};
-use natbox_wire::Time;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::ProbeError;
+use crate::stream::{before, read, shut_down, write_all};
 use crate::stun::client::Retransmission;
 use crate::wait::{receive, serve_next};
 
@@ -159,34 +155,4 @@ pub async fn tcp<H: Host>(
         return Err(ProbeError::Unexpected { expected: "the same bytes", from: server, came });
     }
     Ok(Echoed { local: stream.local_addr(), source: stream.peer_addr(), elapsed: host.now().since(began), sent: 1 })
-}
-
-/// What `future` gives, or `TimedOut` at `deadline`.
-async fn before<H: Host, T>(host: &H, deadline: Time, future: impl Future<Output = io::Result<T>>) -> io::Result<T> {
-    let mut future = pin!(future.fuse());
-    let mut end = pin!(host.sleep_until(deadline).fuse());
-    select_biased! {
-        output = future => output,
-        () = end => Err(io::ErrorKind::TimedOut.into()),
-    }
-}
-
-async fn read(stream: &mut (impl AsyncRead + Unpin), buffer: &mut [u8]) -> io::Result<usize> {
-    let mut buffer = ReadBuf::new(buffer);
-    poll_fn(|context| Pin::new(&mut *stream).poll_read(context, &mut buffer)).await?;
-    Ok(buffer.filled().len())
-}
-
-async fn write_all(stream: &mut (impl AsyncWrite + Unpin), mut bytes: &[u8]) -> io::Result<()> {
-    while !bytes.is_empty() {
-        match poll_fn(|context| Pin::new(&mut *stream).poll_write(context, bytes)).await? {
-            0 => return Err(io::ErrorKind::WriteZero.into()),
-            written => bytes = &bytes[written..],
-        }
-    }
-    poll_fn(|context| Pin::new(&mut *stream).poll_flush(context)).await
-}
-
-async fn shut_down(stream: &mut (impl AsyncWrite + Unpin)) -> io::Result<()> {
-    poll_fn(|context| Pin::new(&mut *stream).poll_shutdown(context)).await
 }

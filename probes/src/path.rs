@@ -1,4 +1,4 @@
-//! How two hosts came to talk, and sets of such ways.
+//! How two hosts came to talk, sets of such ways, and over which protocol.
 
 use natbox_wire::{Word, words};
 
@@ -13,6 +13,14 @@ words! {
         Punched = "punched", "through holes that both sides punched";
         Relayed = "relayed", "through a relay";
         None = "none", "not at all";
+    }
+}
+
+words! {
+    /// The protocol that carries datagrams or messages between two hosts.
+    pub enum Transport: "transport" {
+        Udp = "udp", "UDP";
+        Tcp = "tcp", "TCP";
     }
 }
 

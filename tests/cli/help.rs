@@ -8,7 +8,20 @@ use super::lab::Lab;
 #[test]
 fn the_help_of_each_command_shows_examples() {
     let lab = Lab::new();
-    for command in ["", "run", "check", "inspect", "conform", "nat", "nat list", "nat show", "schema", "completions"] {
+    for command in [
+        "",
+        "run",
+        "check",
+        "inspect",
+        "matrix",
+        "report",
+        "conform",
+        "nat",
+        "nat list",
+        "nat show",
+        "schema",
+        "completions",
+    ] {
         let mut arguments = command.split_whitespace().collect::<Vec<_>>();
         arguments.push("--help");
         let said = lab.run(&arguments);
@@ -25,7 +38,10 @@ fn the_help_names_no_command_that_is_not_there() {
     let help = lab.run(&["--help"]).out;
     let commands = help.split_once("Commands:").unwrap().1.split_once("Options:").unwrap().0;
     let names = commands.lines().filter_map(|line| line.split_whitespace().next()).collect::<Vec<_>>();
-    assert_eq!(names, ["run", "check", "inspect", "conform", "nat", "schema", "completions", "help"]);
+    assert_eq!(
+        names,
+        ["run", "check", "inspect", "matrix", "report", "conform", "nat", "schema", "completions", "help"]
+    );
 }
 
 #[test]

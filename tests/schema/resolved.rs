@@ -50,8 +50,8 @@ scenario:
     expect: { delivered: server, from: "home:*" }
     name: the first packet
   - send: { from: "server:7777", to: p1.mapped }
-    expect: { dropped: filtered, at: home }
-  - send: { from: "198.18.0.99:1", to: "[2001:db8::9]:9" }
+    expect: { dropped: filtered, at: home, expires: 10s.. }
+  - send: { from: "server:1", to: "[2001:db8::9]:9" }
     expect: { dropped: no-neighbour, at: internet, rejected: host-unreachable }
   - send: { from: "alice:1234", to: "server:5678", as: p2 }
     expect: { mapped: { different-from: p1, port: 5678, address: home } }
@@ -70,17 +70,17 @@ scenario:
     expect: { path: relayed, loss: 0%, delay: 20ms.. }
   - send: { from: "alice:80", to: "server:81", tcp: [syn, psh], seq: 7, ack: 8, window: 9, as: t1, checksum: wrong }
     expect: { after: 1s.., dropped: bad-transport-checksum, mapped: { class: same, parity: even } }
-  - send: { from: "server:81", to: t1.mapped, tcp: syn-ack, payload: data, dont_fragment: on }
+  - send: { from: "server:81", to: t1.mapped, tcp: syn, payload: data, size: 9, mss: 1400, window_scale: 7, dont_fragment: on }
     expect: { held: home }
   - send: { from: alice, to: server, icmp: echo, id: 77, as: e1 }
   - send: { from: "198.18.0.99", to: e1.mapped, icmp: echo-reply }
-    expect: { delivered: alice }
+    expect: { delivered: alice, expires: { home: 60s, deep: ..60s } }
   - send: { from: server, icmp: { error: packet-too-big, about: e1, mtu: 1280 }, ttl: 3 }
     expect: { from: "server:*" }
-  - send: { from: "alice:1", to: "[2001:db8::2]:2", fragments: { mtu: 68, order: [2, 1] } }
-    expect: { rejected: rst }
+  - send: { from: "alice:1", to: "[2001:db8::2]:2", size: 300, fragments: { mtu: 68, order: [2, 1] } }
+    expect: { rejected: port-unreachable }
   - count: home
-    expect: { mappings: 3, dropped: 1 }
+    expect: { mappings: 3, sessions: 4, dropped: 1, drops: { filtered: 1, no-mapping: 0 } }
   - count: deep
   - expire: t1
     expect: { after: 30s..31s }

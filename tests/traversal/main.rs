@@ -4,6 +4,8 @@
 mod two_homes;
 
 mod predict;
+mod quic;
+mod techniques;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -12,7 +12,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use natbox_wire::{IcmpError, Time};
+use natbox_wire::{ExplicitMapping, IcmpError, MapRefusal, MapRequest, Protocol, Time, Traffic};
 use rand_core::Rng;
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -209,4 +209,35 @@ pub trait EchoSocket: 'static {
 
     /// The next answer.
     fn recv(&self) -> impl Future<Output = io::Result<EchoAnswer>>;
+}
+
+/// What the machine of a gateway can do beside: ask its NAT for mappings, as the servers of NAT-PMP, PCP and UPnP do on
+/// behalf of hosts inside.
+pub trait PortControl: Clone + 'static {
+    /// Makes or renews an explicit mapping.
+    ///
+    /// # Errors
+    /// Why there is none; nothing has changed then.
+    fn map(&self, request: &MapRequest) -> Result<ExplicitMapping, MapRefusal>;
+
+    /// Gives up an explicit mapping; false if it is not there any more.
+    fn unmap(&self, mapping: &ExplicitMapping, traffic: Traffic) -> bool;
+
+    /// The live explicit mappings, in the order of their numbers.
+    fn explicit(&self) -> Vec<ExplicitMapping>;
+
+    /// The oldest explicit mapping of an internal endpoint that is not for one remote alone.
+    fn explicit_of(&self, protocol: Protocol, internal: SocketAddr) -> Option<ExplicitMapping>;
+
+    /// Whether an internal endpoint has any mapping, explicit or made by its packets.
+    fn is_mapped(&self, protocol: Protocol, internal: SocketAddr) -> bool;
+
+    /// The first external address for IPv4 (`ipv6` false) or IPv6; `None` where the NAT has none or does not translate.
+    fn external_address(&self, ipv6: bool) -> Option<IpAddr>;
+
+    /// Since when the NAT has not lost its memory.
+    fn up_since(&self) -> Time;
+
+    /// Waits until the NAT has lost its memory or its external addresses, from this call on.
+    fn changed(&self) -> impl Future<Output = ()>;
 }

@@ -129,6 +129,19 @@ impl Ladder {
     }
 }
 
+/// A whole ladder as text, of frames that need no reading. The columns are given, in their order.
+pub(crate) fn drawn<'a>(columns: &[String], frames: impl Iterator<Item = Frame<'a>>) -> String {
+    let mut ladder = Ladder::new(columns, Time::ZERO, Paint::PLAIN);
+    let mut text = format!("{}\n", ladder.head().trim_end());
+    for frame in frames {
+        if let Some(arrow) = ladder.arrow(&frame) {
+            text.push_str(&ladder.line(&frame, &arrow));
+            text.push('\n');
+        }
+    }
+    text
+}
+
 /// What fits on an arrow.
 fn label(frame: &Frame<'_>) -> String {
     let what = match &frame.content {

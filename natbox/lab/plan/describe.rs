@@ -30,11 +30,11 @@ pub(crate) enum Shown {
 }
 
 impl Shown {
-    pub(super) fn word(word: impl ToString) -> Shown {
+    pub(crate) fn word(word: impl ToString) -> Shown {
         Shown::Word(word.to_string())
     }
 
-    pub(super) fn text(text: impl ToString) -> Shown {
+    pub(crate) fn text(text: impl ToString) -> Shown {
         Shown::Text(text.to_string())
     }
 
@@ -110,7 +110,8 @@ fn block(text: &mut String, value: &Shown, indent: usize) {
     }
 }
 
-fn flow(value: &Shown) -> String {
+/// A value in one line of YAML.
+pub(crate) fn flow(value: &Shown) -> String {
     let braced = |entries: Vec<String>| {
         if entries.is_empty() { "{}".to_owned() } else { format!("{{ {} }}", entries.join(", ")) }
     };
@@ -156,8 +157,13 @@ fn nat(plan: &Plan, nat: &Nat) -> Shown {
 
 /// The axes as a file has them: `ports.range` is `range` in `ports`. Lists that are empty are left out.
 pub(crate) fn axes(behavior: &Behavior) -> Shown {
+    some_axes(behavior.axes())
+}
+
+/// The same of these axes alone.
+pub(crate) fn some_axes(axes: impl IntoIterator<Item = (&'static str, String)>) -> Shown {
     let mut entries = Vec::new();
-    for (axis, value) in behavior.axes() {
+    for (axis, value) in axes {
         if TEXTS.contains(&axis) && value == "none" {
             continue;
         }
@@ -215,7 +221,8 @@ fn addresses<'a>(addresses: impl Iterator<Item = &'a IpAddr>) -> Shown {
     Shown::List(shown.collect())
 }
 
-fn link(link: &LinkConfig) -> Shown {
+/// A link, key by key.
+pub(crate) fn link(link: &LinkConfig) -> Shown {
     let duration = |duration| Shown::word(show_duration(duration));
     let share = |share| Shown::word(show_percent(share));
     let mut entries = vec![

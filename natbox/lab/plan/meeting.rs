@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use natbox_probes::technique::{OPTIONS, Options, Technique};
 use natbox_probes::{Path, Paths};
 use natbox_wire::Word;
 
@@ -27,6 +28,8 @@ impl Reader<'_, '_> {
     }
 
     pub(super) fn connect(&mut self, node: &Node, expect: Option<&Node>) -> Option<Connect> {
+        let technique = word(node, "technique").unwrap_or(Technique::Connect);
+        self.unread(node, technique);
         let allowed = allowed(node);
         let relay_first = switch(node, "relay_first").unwrap_or(false);
         let relayed = allowed.is_none_or(|allowed| allowed.contains(Path::Relayed));
@@ -37,12 +40,23 @@ impl Reader<'_, '_> {
             self.mistakes.at(place, "`relay_first: on`, but `allow` does not name `relayed`").hint("allow `relayed`");
         }
         let pair = self.pair(node);
-        let needs_turn = relayed && (relay_first || allowed.is_some());
+        let needs_turn = technique.needs_relay() || relayed && (relay_first || allowed.is_some());
         let via = self.via(node, needs_turn);
         let expect = expect.map(|expect| self.expect_path(expect, allowed));
         let ((from, to), via) = (pair?, via?);
         let allow = allowed.unwrap_or_else(|| Paths::of(&ways().collect::<Vec<_>>()));
-        Some(Connect { from, to, via, allow, relay_first, expect })
+        let options = Options { allow, relay_first, ..options(node) };
+        Some(Connect { from, to, via, technique, options, expect })
+    }
+
+    /// Notes the options of which the technique takes no notice.
+    fn unread(&mut self, node: &Node, technique: Technique) {
+        let unread = |key: &str| OPTIONS.contains(&key) && !technique.reads().contains(&key);
+        for (option, _) in node.entries().iter().filter(|(key, _)| unread(&key.text)) {
+            let message = format!("`{}` means nothing to the technique `{technique}`", option.text);
+            let expected = technique.reads().iter().map(|key| format!("`{key}`")).collect::<Vec<_>>().join(", ");
+            self.mistakes.at(option.place, message).expected(expected);
+        }
     }
 
     fn expect_path(&mut self, node: &Node, allowed: Option<Paths>) -> ExpectPath {
@@ -180,6 +194,26 @@ impl Reader<'_, '_> {
         self.mistakes.at(named.place, message).hint(hint);
         None
     }
+}
+
+/// What a technique may spend, as far as the step says.
+fn options(node: &Node) -> Options {
+    let usual = Options::default();
+    Options {
+        timeout: parsed(node, "timeout", units::positive_duration).unwrap_or(usual.timeout),
+        keep_alive: parsed(node, "keep_alive", units::positive_duration).unwrap_or(usual.keep_alive),
+        peer_reflexive: switch(node, "peer_reflexive").unwrap_or(usual.peer_reflexive),
+        low_ttl: small(node, "low_ttl").or(usual.low_ttl),
+        sockets: small(node, "sockets").unwrap_or(usual.sockets),
+        probes: small(node, "probes").unwrap_or(usual.probes),
+        window: small(node, "window").unwrap_or(usual.window),
+        ..usual
+    }
+}
+
+/// The count under `key`, where it fits.
+fn small<T: TryFrom<usize>>(node: &Node, key: &str) -> Option<T> {
+    number(node, key).and_then(|number| T::try_from(number).ok())
 }
 
 /// The paths that a step allows, if it says.

@@ -45,6 +45,10 @@ pub struct Segment {
     pub acknowledgement: u32,
     /// Its window, unscaled, in bytes.
     pub window_bytes: u16,
+    /// Its maximum segment size, in bytes, where it says one.
+    pub mss_bytes: Option<u16>,
+    /// By how many bits its sender's windows are to be shifted, where it says so.
+    pub window_scale: Option<u8>,
 }
 
 /// What is unusual about a packet.
@@ -68,9 +72,11 @@ pub struct Fragments {
 }
 
 /// Keys that only TCP segments have.
-const TCP_KEYS: [&str; 3] = ["seq", "ack", "window"];
+const TCP_KEYS: [&str; 5] = ["seq", "ack", "window", "mss", "window_scale"];
+/// Keys that only SYNs have.
+const SYN_KEYS: [&str; 2] = ["mss", "window_scale"];
 /// Keys that an ICMP error has not: the packet that it is about decides.
-const NOT_FOR_ERRORS: [&str; 5] = ["to", "as", "payload", "dont_fragment", "fragments"];
+const NOT_FOR_ERRORS: [&str; 6] = ["to", "as", "payload", "size", "dont_fragment", "fragments"];
 
 impl Reader<'_, '_> {
     /// What the packet of a `send` is; what contradicts it is noted.
@@ -84,10 +90,10 @@ impl Reader<'_, '_> {
         if let Some(stray) = stray {
             self.mistakes
                 .at(stray.place, "a field that this packet does not have")
-                .expected("`seq`, `ack` and `window` with `tcp`, `id` with `icmp: echo`");
+                .expected("`seq`, `ack`, `window`, `mss` and `window_scale` with `tcp`, `id` with `icmp: echo`");
         }
         match (node.get("tcp"), node.get("icmp")) {
-            (Some(tcp), _) => Some(Message::Tcp(segment(node, tcp))),
+            (Some(tcp), _) => Some(Message::Tcp(self.segment(node, tcp))),
             (None, Some(icmp)) if echo => Some(Message::Echo {
                 kind: EchoKind::from_word(icmp.text()?)?,
                 identifier: number(node, "id").and_then(|id| u16::try_from(id).ok()),
@@ -95,6 +101,15 @@ impl Reader<'_, '_> {
             (None, Some(icmp)) => self.error(node, icmp),
             (None, None) => Some(Message::Udp),
         }
+    }
+
+    fn segment(&mut self, node: &Node, tcp: &Node) -> Segment {
+        let segment = segment(node, tcp);
+        let syn = segment.flags.iter().any(|flag| matches!(flag, Flag::Syn | Flag::SynAck));
+        if let Some(stray) = SYN_KEYS.iter().find_map(|key| node.get(key)).filter(|_| !syn) {
+            self.mistakes.at(stray.place, "an option that only a SYN has").expected("it with `syn` or `syn-ack`");
+        }
+        segment
     }
 
     fn error(&mut self, node: &Node, icmp: &Node) -> Option<Message> {
@@ -144,6 +159,8 @@ fn segment(node: &Node, tcp: &Node) -> Segment {
         sequence: count("seq").unwrap_or(0),
         acknowledgement: count("ack").unwrap_or(0),
         window_bytes: window.unwrap_or(u16::MAX),
+        mss_bytes: number(node, "mss").and_then(|mss| u16::try_from(mss).ok()),
+        window_scale: number(node, "window_scale").and_then(|shift| u8::try_from(shift).ok()),
     }
 }
 
@@ -157,6 +174,8 @@ pub(super) fn show(send: &Send) -> Vec<(&'static str, Shown)> {
             entries.push(("seq", Shown::Count(segment.sequence.into())));
             entries.push(("ack", Shown::Count(segment.acknowledgement.into())));
             entries.push(("window", Shown::Count(segment.window_bytes.into())));
+            entries.extend(segment.mss_bytes.map(|mss| ("mss", Shown::Count(mss.into()))));
+            entries.extend(segment.window_scale.map(|shift| ("window_scale", Shown::Count(shift.into()))));
         }
         Message::Echo { kind, identifier } => {
             entries.push(("icmp", Shown::word(kind)));

@@ -7,7 +7,9 @@ mod describe;
 mod meeting;
 pub mod message;
 mod network;
+pub(crate) mod packet;
 mod pool;
+mod possible;
 mod resolve;
 mod scenario;
 pub mod step;
@@ -21,7 +23,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use natbox_nat::Behavior;
 use natbox_world::LinkConfig;
 
-pub(crate) use describe::axes;
+pub(crate) use describe::{Shown, axes, flow, link as link_entries, some_axes};
 pub use step::{Action, Step};
 
 use crate::topology::Mistakes;
@@ -114,6 +116,13 @@ pub struct Nat {
     pub outside: Uplink,
     /// Its inside.
     pub inside: Lan,
+}
+
+impl Nat {
+    /// Gives the NAT another behaviour. Whether it translates is part of the network's plan, and must stay as it is.
+    pub(crate) fn behave(&mut self, behavior: &Arc<Behavior>) {
+        self.behavior = network::with_first(behavior, &self.inside);
+    }
 }
 
 /// The network behind a NAT.

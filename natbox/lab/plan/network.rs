@@ -357,7 +357,7 @@ fn assemble(
 }
 
 /// Deterministic ports begin with the first host of the network behind the NAT, where no other is named.
-fn with_first(behavior: &Arc<Behavior>, inside: &Lan) -> Arc<Behavior> {
+pub(super) fn with_first(behavior: &Arc<Behavior>, inside: &Lan) -> Arc<Behavior> {
     let ports = &behavior.ports;
     if ports.allocation != PortAllocation::Deterministic || ports.deterministic.first.is_some() {
         return behavior.clone();

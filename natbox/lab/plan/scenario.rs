@@ -4,9 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
+use natbox_wire::{DropReason, Word};
+
 use super::behavior::{parsed, word};
 use super::message::Message;
 use super::network::{Layout, take};
+use super::possible::Known;
 use super::resolve::{Named, Names, host, nat, number, switch, unknown};
 use super::step::{
     Action, Cable, Count, Discover, EndpointPattern, ExpectCount, ExpectDiscover, ExpectMapped, ExpectPing, ExpectSend,
@@ -17,8 +20,8 @@ use crate::topology::mistake::Collector;
 use crate::topology::places::{self, Spot};
 use crate::topology::schema::ACTIONS;
 use crate::topology::shape::{STEP_EXPECT, STEP_NAME};
-use crate::topology::tree::Node;
-use crate::topology::units;
+use crate::topology::tree::{Key, Node, Value};
+use crate::topology::{Allowed, units};
 use crate::words::Service;
 
 /// The steps, as far as they are right.
@@ -27,7 +30,15 @@ pub(super) fn resolve(root: &Node, names: &Names<'_>, layout: &mut Layout, mista
     for (index, host) in layout.hosts.iter().enumerate() {
         host.services.iter().for_each(|service| servers.entry(*service).or_default().push(index));
     }
-    let mut reader = Reader { names, layout, servers, labels: BTreeSet::new(), given: BTreeSet::new(), mistakes };
+    let mut reader = Reader {
+        names,
+        layout,
+        servers,
+        labels: BTreeSet::new(),
+        packets: BTreeMap::new(),
+        given: BTreeSet::new(),
+        mistakes,
+    };
     let steps = root.get("scenario").map(Node::items).unwrap_or_default();
     steps.iter().filter_map(|step| reader.step(step)).collect()
 }
@@ -38,6 +49,8 @@ pub(super) struct Reader<'a, 'f> {
     /// The hosts that run each service.
     pub(super) servers: BTreeMap<Service, Vec<usize>>,
     pub(super) labels: BTreeSet<String>,
+    /// What is known of labelled packets before anything runs.
+    pub(super) packets: BTreeMap<String, Known>,
     /// The addresses that `readdress` has given to a NAT before, by its index: it may come back to them.
     given: BTreeSet<(usize, IpAddr)>,
     pub(super) mistakes: &'a mut Collector<'f>,
@@ -68,7 +81,9 @@ impl Reader<'_, '_> {
                 nat: self.nat(node)?.name.clone(),
                 expect: expect.map(|expect| ExpectCount {
                     mappings: number(expect, "mappings"),
+                    sessions: number(expect, "sessions"),
                     dropped: number(expect, "dropped"),
+                    drops: drops(expect),
                 }),
             }),
             "cut" => Action::Cut(self.cable(node)?),
@@ -87,6 +102,7 @@ impl Reader<'_, '_> {
             Some(_) => self.goal(node, icmp),
             None => None,
         };
+        let expected = expect;
         let wants_mapping = expect.and_then(|expect| expect.get("mapped"));
         let expect = expect.map(|expect| Box::new(self.expect_send(expect)));
         if let (Some(Message::Error { .. }), Some(mapped)) = (&message, wants_mapping) {
@@ -106,13 +122,20 @@ impl Reader<'_, '_> {
             self.mistakes.at(place, format!("an earlier packet is called `{label}` too")).expected("each label once");
         }
         let (host, address, port) = source?;
+        let size_bytes = number(node, "size");
         let payload = node
             .get("payload")
             .and_then(Node::text)
-            .map_or_else(|| usual_payload(message.as_ref()), |text| text.as_bytes().to_vec());
+            .map_or_else(|| usual_payload(message.as_ref(), size_bytes), |text| text.as_bytes().to_vec());
+        if let Some(size) = node.get("size").filter(|_| payload.is_empty() && size_bytes != Some(0)) {
+            self.mistakes.at(size.place, "a size of an empty payload").expected("`size` alone, or some payload");
+        }
         let ttl = number(node, "ttl").and_then(|ttl| u8::try_from(ttl).ok()).unwrap_or(64);
         let to_text = node.get("to").and_then(Node::text).unwrap_or_default().to_owned();
-        Some(Send { message: message?, host, address, port, to: goal?, to_text, label, payload, ttl, craft, expect })
+        let (message, to) = (message?, goal?);
+        let send = Send { message, host, address, port, to, to_text, label, payload, size_bytes, ttl, craft, expect };
+        self.check_send(node, expected, &send);
+        Some(send)
     }
 
     /// A machine and a port; of ICMP, which has no ports, a machine alone (and port 0).
@@ -194,12 +217,14 @@ impl Reader<'_, '_> {
     }
 
     fn expect_send(&mut self, node: &Node) -> ExpectSend {
-        let delivered = node.get("delivered").and_then(|node| self.host(node));
+        let delivered = node.get("delivered").and_then(|node| self.spot(node));
+        let expires = node.get("expires").map(|node| self.expires(node)).unwrap_or_default();
         let from = node.get("from").and_then(|node| self.pattern(node));
         let at = node.get("at").and_then(|node| self.spot(node));
         let held = node.get("held").and_then(|node| self.spot(node));
         let mapped = node.get("mapped").map(|node| self.expect_mapped(node));
-        let ends = ["delivered", "from", "dropped", "at", "rejected", "after"].iter().find_map(|key| node.get(key));
+        let ends = ["delivered", "from", "dropped", "at", "rejected", "after", "expires"];
+        let ends = ends.iter().find_map(|key| node.get(key));
         if let (Some(held), Some(_)) = (node.get("held"), ends) {
             self.mistakes.at(held.place, "a packet that is held has not come to its end").expected("`held` without it");
         }
@@ -212,7 +237,22 @@ impl Reader<'_, '_> {
         }
         let (dropped, rejected) = (word(node, "dropped"), word(node, "rejected"));
         let after = parsed(node, "after", units::durations);
-        ExpectSend { delivered, from, dropped, at, rejected, held, after, mapped }
+        ExpectSend { delivered, from, dropped, at, rejected, held, after, expires, mapped }
+    }
+
+    fn expires(&mut self, node: &Node) -> Vec<(Option<String>, Allowed<Duration>)> {
+        let lifetime = |node: &Node| node.text().and_then(|text| units::durations(text).ok());
+        if node.text().is_some() {
+            return lifetime(node).map(|lifetime| (None, lifetime)).into_iter().collect();
+        }
+        if node.entries().is_empty() {
+            self.mistakes.at(node.place, "nothing is expected here").expected("a NAT and a lifetime");
+        }
+        let at = |(key, value): &(Key, Node)| {
+            let name = Node { place: key.place, value: Value::Scalar(key.text.clone()) };
+            Some((Some(self.nat(&name)?.name.clone()), lifetime(value)?))
+        };
+        node.entries().iter().filter_map(at).collect()
     }
 
     fn expect_mapped(&mut self, node: &Node) -> ExpectMapped {
@@ -355,10 +395,20 @@ impl Reader<'_, '_> {
     }
 }
 
+/// The counts by reason.
+fn drops(expect: &Node) -> Vec<(DropReason, usize)> {
+    let entries = expect.get("drops").map(Node::entries).unwrap_or_default();
+    entries
+        .iter()
+        .filter_map(|(key, _)| Some((DropReason::from_word(&key.text)?, number(expect.get("drops")?, &key.text)?)))
+        .collect()
+}
+
 /// What a packet carries of which nothing is said.
-fn usual_payload(message: Option<&Message>) -> Vec<u8> {
+fn usual_payload(message: Option<&Message>, size_bytes: Option<usize>) -> Vec<u8> {
     match message {
-        Some(Message::Tcp(_) | Message::Error { .. }) => Vec::new(),
+        Some(Message::Error { .. }) => Vec::new(),
+        Some(Message::Tcp(_)) if size_bytes.is_none() => Vec::new(),
         _ => b"natbox".to_vec(),
     }
 }

@@ -3,13 +3,17 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use natbox_probes::Path;
 use natbox_probes::discovery::{Classic, Filtering, Hairpin, Mapping};
-use natbox_probes::{Path, Paths};
+use natbox_probes::technique::{Options, Technique};
 use natbox_wire::DropReason;
 
 use super::message::{Craft, Message};
 use crate::topology::Allowed;
 use crate::words::{Family, Parity, PortClass, Rejection, Switch};
+
+/// How long a packet is followed at most.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// One step.
 #[derive(Clone, Debug, PartialEq)]
@@ -98,12 +102,29 @@ pub struct Send {
     pub label: Option<String>,
     /// What it carries.
     pub payload: Vec<u8>,
+    /// How many bytes of that, again and again; once if absent.
+    pub size_bytes: Option<usize>,
     /// Its time to live, or hop limit.
     pub ttl: u8,
     /// What is unusual about it.
     pub craft: Craft,
     /// What is expected.
     pub expect: Option<Box<ExpectSend>>,
+}
+
+impl Send {
+    /// Whether a UDP socket can send it.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.message == Message::Udp && self.craft == Craft::default()
+    }
+
+    /// The bytes that it carries.
+    pub fn carried(&self) -> Vec<u8> {
+        match self.size_bytes {
+            None => self.payload.clone(),
+            Some(size_bytes) => self.payload.iter().copied().cycle().take(size_bytes).collect(),
+        }
+    }
 }
 
 /// Where a datagram goes.
@@ -134,6 +155,8 @@ pub struct ExpectSend {
     pub held: Option<String>,
     /// How long it is under way until its end.
     pub after: Option<Allowed<Duration>>,
+    /// How long the mapping that it used lives from then on, at these NATs; without a name at the last that knew one.
+    pub expires: Vec<(Option<String>, Allowed<Duration>)>,
     /// The external endpoint that it is given.
     pub mapped: Option<ExpectMapped>,
 }
@@ -270,10 +293,10 @@ pub struct Connect {
     pub to: String,
     /// How they meet.
     pub via: Via,
-    /// What may be tried.
-    pub allow: Paths,
-    /// Whether talk begins over the relay.
-    pub relay_first: bool,
+    /// By which technique.
+    pub technique: Technique,
+    /// What that may spend, and what it is to try; those that it reads.
+    pub options: Options,
     /// What is expected.
     pub expect: Option<ExpectPath>,
 }
@@ -343,10 +366,14 @@ pub struct Count {
 }
 
 /// What is expected of a count.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct ExpectCount {
     /// Mappings that live.
     pub mappings: Option<usize>,
+    /// Sessions that live.
+    pub sessions: Option<usize>,
     /// Packets that died there.
     pub dropped: Option<usize>,
+    /// Packets that died there for these reasons.
+    pub drops: Vec<(DropReason, usize)>,
 }

@@ -4,6 +4,8 @@ use std::fmt;
 use std::time::Duration;
 
 use natbox_probes::Path;
+use natbox_probes::technique::Technique;
+use natbox_wire::Word;
 
 use super::describe::Shown;
 use super::message::{self, Message};
@@ -14,6 +16,9 @@ use super::step::{
 use crate::topology::Allowed;
 use crate::topology::units::{show_duration, show_percent};
 use crate::words::Family;
+
+/// What a call has in common with a connection.
+const CALL_READS: [&str; 6] = ["from", "to", "via", "family", "allow", "relay_first"];
 
 type Entries = Vec<(&'static str, Shown)>;
 
@@ -57,7 +62,8 @@ impl fmt::Display for Action {
             Action::Discover(discover) => write!(f, "discover the NAT of {}{}", discover.from, over(discover.family)),
             Action::Punch(punch) => write!(f, "punch {} to {}{}", punch.from, punch.to, over(punch.via.family)),
             Action::Connect(connect) => {
-                write!(f, "connect {} to {}{}", connect.from, connect.to, over(connect.via.family))
+                let (technique, family) = (by(connect.technique), over(connect.via.family));
+                write!(f, "connect {} to {}{technique}{family}", connect.from, connect.to)
             }
             Action::Call(call) => {
                 let (connect, length) = (&call.connect, show_duration(&call.length));
@@ -74,6 +80,14 @@ impl fmt::Display for Action {
             Action::Cut(cable) => write!(f, "cut {}", cable.text),
             Action::Mend(cable) => write!(f, "mend {}", cable.text),
         }
+    }
+}
+
+/// The technique, where it is not the usual one.
+fn by(technique: Technique) -> String {
+    match technique {
+        Technique::Connect => String::new(),
+        technique => format!(" by {technique}"),
     }
 }
 
@@ -102,7 +116,9 @@ fn plain(value: &Shown) -> String {
         Shown::Map(entries) => {
             entries.iter().map(|(key, value)| format!("{key} {}", plain(value))).collect::<Vec<_>>().join(" ")
         }
-        Shown::Named(_) => String::new(),
+        Shown::Named(entries) => {
+            entries.iter().map(|(key, value)| format!("{key} {}", plain(value))).collect::<Vec<_>>().join(" ")
+        }
     }
 }
 
@@ -145,6 +161,7 @@ fn send(send: &Send) -> Shown {
     if !send.payload.is_empty() || matches!(send.message, Message::Udp | Message::Echo { .. }) {
         entries.push(("payload", Shown::text(String::from_utf8_lossy(&send.payload))));
     }
+    entries.extend(send.size_bytes.map(|size| ("size", Shown::Count(size as u64))));
     entries.push(("ttl", Shown::Count(send.ttl.into())));
     Shown::Map(entries)
 }
@@ -158,8 +175,18 @@ fn expect_send(expect: &ExpectSend) -> Entries {
     entries.extend(expect.rejected.map(|error| ("rejected", Shown::word(error))));
     entries.extend(expect.held.as_ref().map(|held| ("held", Shown::word(held))));
     entries.extend(expect.after.as_ref().map(|after| ("after", times(after))));
+    entries.extend(expires(expect));
     entries.extend(expect.mapped.as_ref().map(|mapped| ("mapped", Shown::Map(expect_mapped(mapped)))));
     entries
+}
+
+fn expires(expect: &ExpectSend) -> Option<(&'static str, Shown)> {
+    let named = |(nat, allowed): &(Option<String>, Allowed<Duration>)| Some((nat.clone()?, times(allowed)));
+    match &expect.expires[..] {
+        [] => None,
+        [(None, allowed)] => Some(("expires", times(allowed))),
+        several => Some(("expires", Shown::Named(several.iter().filter_map(named).collect()))),
+    }
 }
 
 fn pattern(pattern: &EndpointPattern) -> String {
@@ -241,14 +268,36 @@ fn punch(punch: &Punch) -> Shown {
 }
 
 fn connect(connect: &Connect) -> Entries {
-    let mut entries =
-        vec![("from", Shown::word(&connect.from)), ("to", Shown::word(&connect.to)), ("via", via(&connect.via))];
-    // Without a relay at hand, `relayed` is allowed and cannot be had: a file that names it would be mistaken.
-    let usable = connect.allow.iter().filter(|path| *path != Path::Relayed || connect.via.turn.is_some());
-    entries.push(("allow", Shown::words(usable)));
-    entries.push(("family", Shown::word(connect.via.family)));
-    entries.push(("relay_first", switch(connect.relay_first)));
+    let mut entries = vec![
+        ("from", Shown::word(&connect.from)),
+        ("to", Shown::word(&connect.to)),
+        ("via", via(&connect.via)),
+        ("family", Shown::word(connect.via.family)),
+        ("technique", Shown::word(connect.technique)),
+    ];
+    entries.extend(connect.technique.reads().iter().filter_map(|key| Some((*key, option(connect, key)?))));
     entries
+}
+
+/// The value of an option, by its key; `None` for one that is found out.
+fn option(connect: &Connect, key: &str) -> Option<Shown> {
+    let options = &connect.options;
+    Some(match key {
+        "timeout" => time(&options.timeout),
+        "keep_alive" => time(&options.keep_alive),
+        "allow" => {
+            // Without a relay at hand, `relayed` is allowed and cannot be had: a file that names it would be mistaken.
+            let usable = options.allow.iter().filter(|path| *path != Path::Relayed || connect.via.turn.is_some());
+            Shown::words(usable)
+        }
+        "relay_first" => switch(options.relay_first),
+        "peer_reflexive" => switch(options.peer_reflexive),
+        "low_ttl" => Shown::Count(options.low_ttl?.into()),
+        "sockets" => Shown::Count(options.sockets.into()),
+        "probes" => Shown::Count(options.probes.into()),
+        "window" => Shown::Count(options.window.into()),
+        _ => return None,
+    })
 }
 
 fn expect_path(expect: &ExpectPath) -> Entries {
@@ -260,6 +309,7 @@ fn expect_path(expect: &ExpectPath) -> Entries {
 
 fn call(call: &Call) -> Shown {
     let mut entries = connect(&call.connect);
+    entries.retain(|(key, _)| CALL_READS.contains(key));
     entries.push(("for", time(&call.length)));
     entries.push(("interval", time(&call.interval)));
     entries.push(("size", Shown::Count(call.size_bytes as u64)));
@@ -277,7 +327,10 @@ fn expect_call(expect: &ExpectCall) -> Entries {
 fn expect_count(expect: &ExpectCount) -> Entries {
     let mut entries = Vec::new();
     entries.extend(expect.mappings.map(|mappings| ("mappings", Shown::Count(mappings as u64))));
+    entries.extend(expect.sessions.map(|sessions| ("sessions", Shown::Count(sessions as u64))));
     entries.extend(expect.dropped.map(|dropped| ("dropped", Shown::Count(dropped as u64))));
+    let drops = expect.drops.iter().map(|(reason, count)| (reason.as_str(), Shown::Count(*count as u64)));
+    entries.extend((!expect.drops.is_empty()).then(|| ("drops", Shown::Map(drops.collect()))));
     entries
 }
 

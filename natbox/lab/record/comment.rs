@@ -7,8 +7,10 @@ use std::net::{IpAddr, SocketAddr};
 
 use natbox_nat::behavior::{FilterScope, Filtering};
 use natbox_nat::{Behavior, MappingEnd, MappingId, Refusal, Translation};
-use natbox_wire::{DropReason, Protocol, Transport, Word};
+use natbox_wire::{ControlEvent, DropReason, ExplicitMapping, Protocol, Time, Transport, Word};
 use natbox_world::note::{LinkFate, Outcome};
+
+use crate::topology::units::show_duration;
 
 use super::{Beyond, Facts, History, Names, Record, Sighting, Step, What, bare, endpoint, moment};
 
@@ -21,6 +23,9 @@ pub fn comment(record: &Record, names: &Names) -> String {
             let (internal, external) = (endpoint(view.internal), endpoint(view.external));
             let mapping = mapping(view.id);
             format!("mapping {mapping} {internal} -> {external} of {} ended: {why}", names.node(record.node))
+        }
+        What::Control(mapping, what) => {
+            format!("{} of {}", control(mapping, *what, record.at), names.node(record.node))
         }
         What::Rebooted => format!("{} rebooted and lost its mappings", names.node(record.node)),
         What::Readdressed => format!("{} has other external addresses", names.node(record.node)),
@@ -59,6 +64,10 @@ fn sent(record: &Record, sighting: &Sighting, names: &Names) -> String {
     match (sighting.beyond, &sighting.facts) {
         (Some(beyond), Ok(facts)) => passed(beyond.outcome, &node, Some(facts), Some(beyond), false),
         _ => match (sighting.cause, sighting.made_for) {
+            _ if sighting.control.is_some() => {
+                let asked = sighting.control.iter().map(|asked| control(&asked.0, asked.1, record.at));
+                format!("sent by {node}; {}", asked.collect::<String>())
+            }
             (Some(cause), _) => format!("sent by {node} because of packet {}", cause.0),
             (None, Some(id)) => format!("sent by {node} on account of mapping {}", mapping(id)),
             (None, None) => format!("sent by {node}"),
@@ -231,6 +240,24 @@ fn used(translation: Translation) -> String {
     format!("{new}mapping {}", mapping(translation.mapping))
 }
 
+/// What happened to a mapping that had been asked for.
+fn control(mapping: &ExplicitMapping, what: ControlEvent, now: Time) -> String {
+    let (internal, external) = (endpoint(mapping.internal), endpoint(mapping.external));
+    let only = mapping.remote.map_or_else(String::new, |remote| format!(" for {}", endpoint(remote)));
+    let lifetime = match mapping.until {
+        Some(until) => format!("for {}", show_duration(&until.since(now))),
+        None => "for good".to_owned(),
+    };
+    let what = match what {
+        ControlEvent::Made => format!("made by {} {lifetime}", mapping.by),
+        ControlEvent::Renewed => format!("renewed by {} {lifetime}", mapping.by),
+        ControlEvent::Expired => format!("made by {} has come to the end of its lifetime", mapping.by),
+        ControlEvent::Deleted => format!("made by {} was given up", mapping.by),
+        ControlEvent::Lost => format!("made by {} was lost", mapping.by),
+    };
+    format!("explicit mapping #{} {internal} -> {external}{only} {what}", mapping.mapping)
+}
+
 fn mapping(id: MappingId) -> String {
     format!("#{}", id.0)
 }
@@ -245,6 +272,7 @@ fn ended_because(why: MappingEnd) -> &'static str {
         MappingEnd::Aged => "its lifetime was over, whatever passed",
         MappingEnd::Closed => "its last connection was closed, and forgotten at once",
         MappingEnd::Killed => "a packet from outside ended it",
+        MappingEnd::Unmapped => "who had asked for it gave it up",
     }
 }
 

@@ -7,7 +7,7 @@ use natbox_nat::{Ended, MappingId};
 use natbox_wire::{DropReason, Protocol, Time};
 use natbox_world::note::{Event, InterfaceId, NodeId, Note, Outcome, PacketId, PacketRef};
 
-use super::{Beyond, Drop, Facts, History, Limits, Missed, Record, Sighting, Step, What};
+use super::{Asked, Beyond, Drop, Facts, History, Limits, Missed, Record, Sighting, Step, What};
 
 /// The records of a run, in order.
 #[derive(Debug)]
@@ -22,6 +22,8 @@ pub struct Log {
     effects: BTreeMap<PacketId, Vec<PacketId>>,
     ended: BTreeMap<(NodeId, Protocol, SocketAddr), History>,
     contacted: BTreeMap<(NodeId, MappingId, SocketAddr), Time>,
+    /// What was asked of a NAT last, and not told of with a packet yet.
+    asked: Option<(Time, NodeId, Box<Asked>)>,
     kept_bytes: usize,
     missed: Missed,
 }
@@ -39,6 +41,7 @@ impl Log {
             effects: BTreeMap::new(),
             ended: BTreeMap::new(),
             contacted: BTreeMap::new(),
+            asked: None,
             kept_bytes: 0,
             missed: Missed::default(),
         }
@@ -123,6 +126,10 @@ impl Log {
                 self.remember_end(note, ended);
                 What::MappingEnded(ended)
             }
+            Event::Control { mapping, what } => {
+                self.asked = Some((note.at, note.node, Box::new((mapping.clone(), what))));
+                What::Control(Box::new(mapping.clone()), what)
+            }
             Event::Rebooted => What::Rebooted,
             Event::Readdressed => What::Readdressed,
             Event::Cut(interface) => What::Cut(interface),
@@ -163,6 +170,9 @@ impl Log {
                 Step::Dropped(_) | Step::Made(_) => {}
             }
         }
+        let own = matches!(step, Step::Sent(_)) && beyond.is_none();
+        let asked = self.asked.take_if(|(at, node, _)| *node == note.node && *at == note.at && own);
+        let control = asked.map(|(.., what)| what);
         let bytes = self.keep(packet.bytes);
         What::Packet(Box::new(Sighting {
             id: packet.id,
@@ -172,6 +182,7 @@ impl Log {
             facts,
             beyond,
             made_for,
+            control,
             history,
             bytes,
         }))

@@ -12,6 +12,7 @@ mod servers;
 mod sockets;
 mod talk;
 mod tap;
+mod techniques;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -26,7 +27,7 @@ use crate::build::Built;
 use crate::outcome::{Mapping, Outcome, StepResult};
 use crate::plan::step::{Cable, Count, Place};
 use crate::plan::{Action, Plan, Step};
-use crate::record::{Names, Recorder};
+use crate::record::{Limits, Names, Recorder};
 use crate::words::Family;
 use sockets::Sockets;
 use tap::Tap;
@@ -79,22 +80,32 @@ pub fn run_within(plan: &Plan, seed: u64, recorder: &Recorder, events: u64) -> R
     run_built(plan, built, seed, recorder)
 }
 
-fn run_built(plan: &Plan, mut built: Built, seed: u64, recorder: &Recorder) -> Result<Finished, Stuck> {
+fn run_built(plan: &Plan, built: Built, seed: u64, recorder: &Recorder) -> Result<Finished, Stuck> {
     let tap = Tap::new(recorder.clone());
-    built.world.observe(Box::new(tap.clone()));
-    let stuck = |step: usize, line: u32| move |why: Stalled| Stuck { step, line, why };
-    let trouble = servers::start(plan, &built);
-    built.world.run_for(Duration::ZERO).map_err(stuck(0, 0))?;
-    let sockets = Sockets::open(plan, &mut built).map_err(stuck(0, 0))?;
-    let (labels, seen) = (BTreeMap::new(), BTreeMap::new());
-    let answering = Default::default();
-    let mut runner =
-        Runner { plan, built, tap, recorder, sockets, labels, seen, identification: 0, answering, trouble };
-    let mut steps = Vec::with_capacity(plan.steps.len());
-    for (index, step) in (1..).zip(&plan.steps) {
-        steps.push(runner.step(index, step).map_err(stuck(index, step.line))?);
-    }
+    let mut runner = Runner::new(plan, built, tap, recorder, true)?;
+    let steps = runner.steps()?;
     Ok(runner.finish(seed, steps))
+}
+
+/// What came of a scenario that nobody recorded.
+#[derive(Debug)]
+pub struct Brief {
+    /// The steps, in order. What packets died of is in none of them.
+    pub steps: Vec<StepResult>,
+    /// Packets that were made: sent by programs, hosts and routers.
+    pub packets: u64,
+}
+
+/// Runs a plan's scenario from `seed`, and keeps no record: for who wants to know what came of it, and not why. Steps
+/// that follow packets (`send`, `expire`) need one.
+///
+/// # Errors
+/// [`Stuck`] where the world did not go on.
+pub fn run_unrecorded(plan: &Plan, seed: u64) -> Result<Brief, Stuck> {
+    let recorder = Recorder::new(Limits { records: 0, bytes: 0, summaries: false });
+    let mut runner = Runner::new(plan, plan.build(seed), Tap::new(recorder.clone()), &recorder, false)?;
+    let steps = runner.steps()?;
+    Ok(Brief { steps, packets: runner.built.world.statistics().packets })
 }
 
 /// A scenario under way.
@@ -151,6 +162,29 @@ impl Report {
         if !holds {
             self.broken.push(broken());
         }
+    }
+}
+
+impl<'a> Runner<'a> {
+    /// Everything as it is before the first step.
+    fn new(plan: &'a Plan, mut built: Built, tap: Tap, recorder: &'a Recorder, observed: bool) -> Result<Self, Stuck> {
+        if observed {
+            built.world.observe(Box::new(tap.clone()));
+        }
+        let stuck = |why| Stuck { step: 0, line: 0, why };
+        let trouble = servers::start(plan, &built);
+        built.world.run_for(Duration::ZERO).map_err(stuck)?;
+        let sockets = Sockets::open(plan, &mut built).map_err(stuck)?;
+        let (labels, seen) = (BTreeMap::new(), BTreeMap::new());
+        let answering = Default::default();
+        Ok(Runner { plan, built, tap, recorder, sockets, labels, seen, identification: 0, answering, trouble })
+    }
+
+    fn steps(&mut self) -> Result<Vec<StepResult>, Stuck> {
+        let steps = (1..).zip(&self.plan.steps);
+        steps
+            .map(|(index, step)| self.step(index, step).map_err(|why| Stuck { step: index, line: step.line, why }))
+            .collect()
     }
 }
 
@@ -213,13 +247,31 @@ impl Runner<'_> {
         let Some(node) = self.built.node(&count.nat) else {
             return Report::impossible(format!("no NAT `{}`", count.nat));
         };
-        let (mappings, dropped) = (self.built.world.mappings(node).len(), self.tap.drops_at(node));
-        let mut report = Report::new(format!("mappings {mappings}, dropped {dropped}"));
+        let (mappings, sessions) = (self.built.world.mappings(node).len(), self.built.world.sessions(node).len());
+        let drops = self.tap.drops_at(node);
+        let dropped: usize = drops.values().sum();
+        let mut report = Report::new(format!("mappings {mappings}, sessions {sessions}, dropped {dropped}"));
+        if !drops.is_empty() {
+            let reasons: Vec<String> = drops.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
+            report.got.push_str(&format!(": {}", reasons.join(", ")));
+        }
         report.fact("mappings", mappings);
+        report.fact("sessions", sessions);
         report.fact("dropped", dropped);
-        let expect = count.expect.unwrap_or_default();
+        report.fact(
+            "drops",
+            drops.iter().map(|(reason, count)| (reason.to_string(), (*count).into())).collect::<Map<_, _>>(),
+        );
+        let expect = count.expect.clone().unwrap_or_default();
         if let Some(wanted) = expect.mappings {
             report.demand(mappings == wanted, || format!("not {wanted} mappings"));
+        }
+        if let Some(wanted) = expect.sessions {
+            report.demand(sessions == wanted, || format!("not {wanted} sessions"));
+        }
+        for (reason, wanted) in expect.drops {
+            let count = drops.get(&reason).copied().unwrap_or(0);
+            report.demand(count == wanted, || format!("not {wanted} {reason}"));
         }
         if let Some(wanted) = expect.dropped {
             report.demand(dropped == wanted, || format!("not {wanted} dropped"));

@@ -10,13 +10,10 @@ use natbox_world::{Stalled, VirtualHost};
 
 use super::craft::rejection;
 use super::tap::{End, Trace};
-use super::{Report, Runner, exact};
+use super::{Report, Runner, exact, nanos, shown};
 use crate::plan::message::Message;
-use crate::plan::step::{EndpointPattern, ExpectMapped, ExpectSend, Goal, Place, Send};
+use crate::plan::step::{EndpointPattern, ExpectMapped, ExpectSend, Goal, PATIENCE, Place, Send};
 use crate::words::{Parity, PortClass};
-
-/// How long a packet is followed at most.
-pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
 impl Runner<'_> {
     pub(super) fn send(&mut self, send: &Send) -> Result<Report, Stalled> {
@@ -56,6 +53,7 @@ impl Runner<'_> {
         report.fact("destination", told(to));
         if let Some(expect) = &send.expect {
             self.judge(&mut report, &trace, expect, begun);
+            self.judge_lifetimes(&mut report, &trace, expect);
             if let Some(mapped) = &expect.mapped {
                 let internal = match send.message {
                     Message::Echo { identifier, .. } => identifier.unwrap_or(to.port()),
@@ -78,13 +76,13 @@ impl Runner<'_> {
         let Some(socket) = self.sockets.get(&send.host, from) else {
             return Ok(Err(format!("something else has {from}")));
         };
-        let ended = self.tap.ended();
+        let (ended, payload) = (self.tap.ended(), send.carried());
         // What a host sends to itself is there at once, and no interface sees it.
         let to_itself = self.owns(&Place::Name(send.host.clone()), to.ip());
         let patience = if to_itself { Duration::ZERO } else { PATIENCE };
         let sent = self.built.world.run_until(async {
             socket.set_ttl(send.ttl)?;
-            socket.send_to(&send.payload, to).await?;
+            socket.send_to(&payload, to).await?;
             let patience = Box::pin(host.sleep(patience));
             select(ended, patience).await;
             Ok::<(), std::io::Error>(())
@@ -190,6 +188,27 @@ impl Runner<'_> {
             let took = trace.ended.since(begun);
             let holds = trace.end.is_some() && after.contains(&took);
             report.demand(holds, || format!("under way for {}", exact(took)));
+        }
+    }
+
+    /// How long the mappings that it used live, counted from when it came to their NATs.
+    fn judge_lifetimes(&self, report: &mut Report, trace: &Trace, expect: &ExpectSend) {
+        for (nat, allowed) in &expect.expires {
+            let node = nat.as_ref().and_then(|nat| self.built.node(nat));
+            let used = trace.used.iter().rev().find(|(at, ..)| nat.is_none() || Some(*at) == node);
+            let Some((node, mapping, at)) = used else {
+                report.broken.push("no NAT knows a mapping that it used".to_owned());
+                continue;
+            };
+            let world = &self.built.world;
+            let deadline = world.deadline(*node, *mapping).map(|deadline| deadline.since(*at));
+            let place = self.built.names.node(*node);
+            let lives = deadline.map_or_else(|| "has ended".to_owned(), |lives| format!("lives {}", shown(lives)));
+            report.got.push_str(&format!(", mapping at {place} {lives}"));
+            report.fact("expires_ns", deadline.map(nanos));
+            let exactly = deadline.map_or_else(String::new, |lives| format!(": {}", exact(lives)));
+            let holds = deadline.is_some_and(|lives| allowed.contains(&lives));
+            report.demand(holds, || format!("another lifetime{exactly}"));
         }
     }
 

@@ -11,12 +11,10 @@ use natbox_world::VirtualHost;
 
 use crate::build::Built;
 use crate::plan::{Host, Plan};
-use crate::words::Service;
+use crate::words::{ECHO_PORT, Service};
 
 /// An echo connection that is silent for so long is closed.
 const ECHO_IDLE: Duration = Duration::from_secs(300);
-/// Where echo is (RFC 862).
-const ECHO_PORT: u16 = 7;
 /// The name and password of everybody at every relay: who may use it is no question of this lab.
 const RELAY_USER: (&str, &str) = ("natbox", "natbox");
 

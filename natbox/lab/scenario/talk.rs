@@ -1,30 +1,33 @@
-//! `punch`, `connect` and `call`: two hosts that meet through a directory.
+//! `punch`, `connect` by all means, and `call`: two hosts that meet through a directory.
 //!
 //! A callee of `connect` and `call` begins to answer when the first step needs it, and goes on for the rest of the
 //! scenario. A caller looks the callee up, again and again, until it is registered; then the step's own clock begins.
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use natbox_host::Host as _;
 use natbox_probes::call::{CallConfig, CallReport, Responder, call};
-use natbox_probes::connect::{self, CheckPlan, Config, Connection, Failure, Relay};
-use natbox_probes::punch::{self, Outcome as Checked, PunchConfig};
+use natbox_probes::connect::{self, CheckPlan, Config, Connection, Relay};
+use natbox_probes::contact::Failure;
+use natbox_probes::punch::{self, PunchConfig};
 use natbox_probes::stun::client::Retransmission;
-use natbox_probes::{Path, ProbeError, rendezvous};
+use natbox_probes::technique::{Options, Setting, Technique};
+use natbox_probes::{Path, ProbeError, rendezvous, stun};
 use natbox_wire::{Time, Word};
 use natbox_world::{Stalled, VirtualHost};
 use serde_json::{Value, json};
 
+use super::techniques::value;
 use super::{Report, Runner, exact, nanos, servers, shown, span};
 use crate::plan::step::{Call, Connect, ExpectCall, ExpectPath, Punch, Via};
 use crate::topology::units::{show_duration, show_percent};
 
 /// How long a caller looks for a callee that is not registered.
-const LOOK_UP: Duration = Duration::from_secs(5);
+pub(super) const LOOK_UP: Duration = Duration::from_secs(5);
 /// How long a connection that begins over the relay is given to find a better path.
-const UPGRADE: Duration = Duration::from_secs(3);
+pub(super) const UPGRADE: Duration = Duration::from_secs(3);
 /// How long a callee of a punch waits for the caller.
 const WAIT: Duration = Duration::from_secs(15);
 
@@ -32,18 +35,19 @@ const WAIT: Duration = Duration::from_secs(15);
 pub(super) type Answering = BTreeSet<(String, SocketAddr)>;
 
 /// The servers that two hosts use.
-#[derive(Clone, Copy)]
-struct Meeting {
-    directory: SocketAddr,
-    stun: SocketAddr,
-    relay: Option<SocketAddr>,
+#[derive(Clone)]
+pub(super) struct Meeting {
+    pub(super) directory: SocketAddr,
+    /// The STUN server's endpoints, its usual one first.
+    pub(super) stun: Vec<SocketAddr>,
+    pub(super) relay: Option<SocketAddr>,
 }
 
 /// A path that came about, and how soon.
-struct Found {
-    path: Path,
-    elapsed: Duration,
-    remote: SocketAddr,
+pub(super) struct Found {
+    pub(super) path: Path,
+    pub(super) elapsed: Duration,
+    pub(super) remote: SocketAddr,
 }
 
 impl Runner<'_> {
@@ -55,7 +59,7 @@ impl Runner<'_> {
         // A name of its own: an earlier registration of the same host must not be mistaken for this one.
         let name = format!("{}@{}", step.to, self.built.world.now().as_nanos());
         let config = |me: &str| PunchConfig {
-            stun: Some(meeting.stun),
+            stun: meeting.stun.first().copied(),
             checks: CheckPlan { peer_reflexive: step.peer_reflexive, ..CheckPlan::default() },
             ..PunchConfig::new(meeting.directory, me)
         };
@@ -70,7 +74,7 @@ impl Runner<'_> {
         let calls = config(&step.from);
         let met = self.built.world.run_until(async {
             look_up(&caller, meeting.directory, &name).await.map_err(Failed::Lookup)?;
-            punch::punch(&caller, &calls, &name).await.map_err(Failed::Checks)
+            punch::punch(&caller, &calls, &name).await.map_err(|failure| Failed::Checks(failure.into()))
         })?;
         Ok(match met {
             Ok(punched) => {
@@ -82,6 +86,9 @@ impl Runner<'_> {
     }
 
     pub(super) fn connect(&mut self, step: &Connect) -> Result<Report, Stalled> {
+        if step.technique != Technique::Connect {
+            return self.by_technique(step);
+        }
         Ok(match self.connected(step, UPGRADE)? {
             Ok((connection, began)) => {
                 let remote = connection.remote();
@@ -89,6 +96,7 @@ impl Runner<'_> {
                 // The path of the beginning counts from the call, and so does one that came later.
                 let mut report = told_path(&Found { path, elapsed: at.since(began), remote }, step.expect.as_ref());
                 report.fact("paths", paths(connection.history()));
+                report.fact("technique", Technique::Connect.as_str());
                 report
             }
             Err(Problem::Failed(failed)) => told_failure(&failed, step.expect.as_ref()),
@@ -120,20 +128,15 @@ impl Runner<'_> {
             Ok(pair) => pair,
             Err(report) => return Ok(Err(Problem::Impossible(report))),
         };
+        let config = Config::from(&meeting.setting(&step.from, &step.options));
+        let directory = meeting.directory;
         self.answer(&step.to, callee, meeting);
-        let relay = meeting.relay.map(|server| Relay { server, credentials: servers::credentials() });
-        let config = Config {
-            stun: Some(meeting.stun),
-            relay,
-            allow: step.allow,
-            checks: CheckPlan { relay_first: step.relay_first, ..CheckPlan::default() },
-            ..Config::new(meeting.directory, &step.from)
-        };
         let connected = self.built.world.run_until(async {
-            look_up(&caller, meeting.directory, &step.to).await.map_err(Failed::Lookup)?;
+            look_up(&caller, directory, &step.to).await.map_err(Failed::Lookup)?;
             let began = caller.now();
-            let mut connection = connect::connect(&caller, &config, &step.to).await.map_err(Failed::Checks)?;
-            if step.relay_first && !settle.is_zero() {
+            let connected = connect::connect(&caller, &config, &step.to).await;
+            let mut connection = connected.map_err(|failure| Failed::Checks(failure.into()))?;
+            if step.options.relay_first && !settle.is_zero() {
                 // Better paths are found while the connection listens.
                 let _ = connection.recv(caller.now() + settle).await;
             }
@@ -147,7 +150,7 @@ impl Runner<'_> {
         if !self.answering.insert((name.to_owned(), meeting.directory)) {
             return;
         }
-        let config = Config { stun: Some(meeting.stun), ..Config::new(meeting.directory, name) };
+        let config = Config { stun: meeting.stun.first().copied(), ..Config::new(meeting.directory, name) };
         let host = callee.clone();
         callee.spawn(async move {
             // A callee that cannot register is not found, and the step says so.
@@ -155,22 +158,39 @@ impl Runner<'_> {
         });
     }
 
-    fn pair(&self, from: &str, to: &str, via: &Via) -> Result<(VirtualHost, VirtualHost, Meeting), Report> {
+    pub(super) fn pair(&self, from: &str, to: &str, via: &Via) -> Result<(VirtualHost, VirtualHost, Meeting), Report> {
         let address = |name: &str| {
             let missing = || Report::impossible(format!("`{name}` has no {} address", via.family.name()));
             self.address(name, via.family).ok_or_else(missing)
         };
         let meeting = Meeting {
             directory: servers::directory(address(&via.rendezvous)?),
-            stun: servers::stun(address(&via.stun)?),
+            stun: self.stun_endpoints(&via.stun, address(&via.stun)?),
             relay: via.turn.as_deref().map(address).transpose()?.map(servers::relay),
         };
         Ok((self.host(from)?, self.host(to)?, meeting))
     }
+
+    /// The endpoints of the STUN server of a host that is found at this address.
+    fn stun_endpoints(&self, name: &str, address: IpAddr) -> Vec<SocketAddr> {
+        let machine = self.built.machine(name);
+        let addresses = machine.iter().flat_map(|machine| machine.addresses.iter().copied());
+        let alternate = addresses.filter(|other| other.is_ipv4() == address.is_ipv4()).find(|other| *other != address);
+        stun::server::ServerConfig::new(address, alternate).endpoints()
+    }
+}
+
+impl Meeting {
+    /// What a host called `me` knows before it meets the other.
+    pub(super) fn setting(&self, me: &str, options: &Options) -> Setting {
+        let relay = self.relay.map(|server| Relay { server, credentials: servers::credentials() });
+        let (stun, options) = (self.stun.clone(), options.clone());
+        Setting { stun, relay, options, ..Setting::new(self.directory, me) }
+    }
 }
 
 /// Why two hosts do not talk.
-enum Failed {
+pub(super) enum Failed {
     /// The caller did not find the callee.
     Lookup(ProbeError),
     /// It found it, and came no further.
@@ -197,7 +217,7 @@ async fn look_up(host: &VirtualHost, directory: SocketAddr, name: &str) -> Resul
     }
 }
 
-fn told_path(found: &Found, expect: Option<&ExpectPath>) -> Report {
+pub(super) fn told_path(found: &Found, expect: Option<&ExpectPath>) -> Report {
     let mut report = Report::new(format!("{} after {}, {}", found.path, shown(found.elapsed), found.remote));
     report.fact("path", found.path.as_str());
     report.fact("elapsed_ns", nanos(found.elapsed));
@@ -209,7 +229,7 @@ fn told_path(found: &Found, expect: Option<&ExpectPath>) -> Report {
     report
 }
 
-fn told_failure(failed: &Failed, expect: Option<&ExpectPath>) -> Report {
+pub(super) fn told_failure(failed: &Failed, expect: Option<&ExpectPath>) -> Report {
     let mut report = no_path(failed);
     if let Some(expect) = expect {
         judge_path(&mut report, Path::None, None, expect);
@@ -225,8 +245,9 @@ fn no_path(failed: &Failed) -> Report {
     };
     if let Failed::Checks(failure) = failed {
         let texts = |texts: Vec<String>| Value::from(texts);
-        report.fact("attempts", texts(failure.attempts.iter().map(ToString::to_string).collect()));
+        report.fact("attempts", texts(failure.attempts.clone()));
         report.fact("remarks", texts(failure.remarks.clone()));
+        failure.facts.iter().for_each(|(name, fact)| report.fact(name, value(fact)));
     }
     report.fact("path", Path::None.as_str());
     report.explain = true;
@@ -235,11 +256,9 @@ fn no_path(failed: &Failed) -> Report {
 
 /// Checks that came to nothing: how long they took, and what no packet's death explains.
 fn unmet(failure: &Failure) -> String {
-    let forbidden = failure.attempts.iter().filter(|attempt| matches!(attempt.outcome, Checked::NotAllowed(_)));
-    let forbidden: Vec<String> = forbidden.map(ToString::to_string).collect();
-    let what = if forbidden.is_empty() { "nothing" } else { "nothing that is allowed" };
+    let what = if failure.forbidden.is_empty() { "nothing" } else { "nothing that is allowed" };
     let mut text = format!("{what} came through within {}", shown(failure.elapsed));
-    for remark in forbidden.iter().chain(&failure.remarks) {
+    for remark in failure.forbidden.iter().chain(&failure.remarks) {
         text.push_str(&format!("; {remark}"));
     }
     text
@@ -255,7 +274,7 @@ fn judge_path(report: &mut Report, path: Path, elapsed: Option<Duration>, expect
     }
 }
 
-fn paths(history: &[(Time, Path)]) -> Value {
+pub(super) fn paths(history: &[(Time, Path)]) -> Value {
     history.iter().map(|(at, path)| json!({ "at_ns": at.as_nanos(), "path": path.as_str() })).collect()
 }
 

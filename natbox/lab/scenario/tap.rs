@@ -8,6 +8,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
+use natbox_nat::MappingId;
 use natbox_wire::{DropReason, IcmpError, Packet, Protocol, Time, Transport};
 use natbox_world::note::{Event, InterfaceId, LinkFate, NodeId, Note, Observer, Outcome, PacketId, PacketRef};
 
@@ -20,7 +21,7 @@ pub(super) struct Tap(Rc<RefCell<Heard>>);
 struct Heard {
     recorder: Recorder,
     drops: BTreeMap<DropReason, u64>,
-    drops_at: BTreeMap<NodeId, usize>,
+    drops_at: BTreeMap<NodeId, BTreeMap<DropReason, usize>>,
     /// The external endpoint whose mapping is watched, and when that ended.
     watched: Option<(Protocol, SocketAddr)>,
     mapping_ended: Option<Time>,
@@ -74,6 +75,8 @@ pub(super) struct Trace {
     pub(super) held: Option<NodeId>,
     /// When it ended.
     pub(super) ended: Time,
+    /// The mappings that it used, and when: one for each time that it came to a NAT.
+    pub(super) used: Vec<(NodeId, MappingId, Time)>,
     /// Its bytes, as the farthest node saw them; of its first fragment, where it was cut.
     pub(super) bytes: Vec<u8>,
 }
@@ -104,9 +107,9 @@ impl Tap {
         self.0.borrow().drops.clone()
     }
 
-    /// How many packets died at a node.
-    pub(super) fn drops_at(&self, node: NodeId) -> usize {
-        self.0.borrow().drops_at.get(&node).copied().unwrap_or(0)
+    /// How many packets died at a node, of what.
+    pub(super) fn drops_at(&self, node: NodeId) -> BTreeMap<DropReason, usize> {
+        self.0.borrow().drops_at.get(&node).cloned().unwrap_or_default()
     }
 
     /// Watches for the end of a mapping.
@@ -188,7 +191,7 @@ impl Observer for Tap {
         if let Some(sighting) = Sighting::of(note) {
             if let Some(reason) = sighting.dropped {
                 *heard.drops.entry(reason).or_default() += 1;
-                *heard.drops_at.entry(sighting.node).or_default() += 1;
+                *heard.drops_at.entry(sighting.node).or_default().entry(reason).or_default() += 1;
             }
             if let Some(followed) = &mut heard.followed {
                 followed.see(&sighting);
@@ -211,6 +214,8 @@ struct Sighting<'a> {
     dropped: Option<DropReason>,
     delivered: bool,
     held: bool,
+    /// The mapping that it used.
+    mapping: Option<MappingId>,
     at: Time,
     /// Where it came in, if it did.
     through: Option<InterfaceId>,
@@ -234,7 +239,21 @@ impl<'a> Sighting<'a> {
             _ => None,
         };
         let held = matches!(note.event, Event::Received { outcome: Outcome::Held, .. });
-        Some(Sighting { node: note.node, packet, dropped, delivered, held, at: note.at, through })
+        let mapping = match note.event {
+            Event::Received { outcome, .. } | Event::Released { outcome, .. } => used(outcome),
+            _ => None,
+        };
+        Some(Sighting { node: note.node, packet, dropped, delivered, held, mapping, at: note.at, through })
+    }
+}
+
+/// The mapping that a packet used.
+fn used(outcome: Outcome) -> Option<MappingId> {
+    match outcome {
+        Outcome::Translated(translation) => Some(translation.mapping),
+        Outcome::Hairpinned { source, .. } => Some(source.mapping),
+        Outcome::Refused(refusal) => refusal.mapping,
+        Outcome::Delivered | Outcome::Held | Outcome::Routed | Outcome::Dropped(_) => None,
     }
 }
 
@@ -285,6 +304,7 @@ impl Followed {
             self.trace.held = Some(sighting.node);
             self.wake();
         }
+        self.trace.used.extend(sighting.mapping.map(|mapping| (sighting.node, mapping, sighting.at)));
         let farthest = self.trace.farthest.unwrap_or(self.source);
         let end = match sighting.dropped {
             Some(reason) => Some(End::Dropped(sighting.node, reason)),

@@ -34,6 +34,14 @@ fn of(shape: &Shape) -> Value {
             "propertyNames": { "pattern": NAME.pattern },
             "additionalProperties": of(inner),
         }),
+        Shape::ByWord { choices, value, .. } => {
+            let inner = of(value);
+            let words: Map<String, Value> = choices()
+                .into_iter()
+                .map(|choice| (choice.word.to_owned(), described(inner.clone(), choice.meaning)))
+                .collect();
+            json!({ "type": "object", "properties": words, "additionalProperties": false, "minProperties": 1 })
+        }
         Shape::OneOrMany(inner) => {
             json!({ "anyOf": [of(inner), { "type": "array", "items": of(inner), "minItems": 1 }] })
         }

@@ -30,6 +30,16 @@ pub(super) static SEND: Shape = Shape::Object(&[
         &Shape::Count { what: "a whole number of bytes", min: 0, max: 65_535 },
         "Window of a TCP segment; 65535 if absent.",
     ),
+    optional(
+        "mss",
+        &Shape::Count { what: "a whole number of bytes", min: 0, max: 65_535 },
+        "Maximum segment size, an option of SYNs (RFC 9293 section 3.7.1); no such option if absent.",
+    ),
+    optional(
+        "window_scale",
+        &Shape::Count { what: "a shift", min: 0, max: 255 },
+        "Window scale, an option of SYNs (RFC 7323 section 2); no such option if absent. More than 14 counts as 14.",
+    ),
     optional("icmp", &ICMP, "Makes it an ICMP message (ICMPv6 over IPv6). Hosts answer echo requests themselves."),
     optional(
         "id",
@@ -37,7 +47,12 @@ pub(super) static SEND: Shape = Shape::Object(&[
         "Identifier of an echo message; 1 if absent, or that of `LABEL.mapped`.",
     ),
     optional("as", &NAME, "A label by which later steps mean this packet."),
-    optional("payload", &PAYLOAD, "What it carries; `natbox` if absent."),
+    optional("payload", &PAYLOAD, "What it carries; if absent `natbox`, and nothing in a TCP segment."),
+    optional(
+        "size",
+        &Shape::Count { what: "a whole number of bytes", min: 0, max: 65_507 },
+        "How many bytes it carries: the payload (`natbox` if absent) again and again. The payload once, if absent.",
+    ),
     optional(
         "ttl",
         &Shape::Count { what: "a whole number of hops", min: 1, max: 255 },
@@ -77,7 +92,11 @@ static FRAGMENTS: Shape = Shape::Object(&[
 ]);
 
 pub(super) static EXPECT_SEND: Shape = Shape::Object(&[
-    optional("delivered", &NAME, "The host that receives it."),
+    optional(
+        "delivered",
+        &NAME,
+        "The host that receives it; a NAT or `internet` where it is for them and they answer (a ping).",
+    ),
     optional(
         "from",
         &Shape::Leaf(&places::SEEN),
@@ -96,6 +115,11 @@ pub(super) static EXPECT_SEND: Shape = Shape::Object(&[
         "The host or NAT that holds it (a SYN that nobody asked for, an early fragment). The step ends then.",
     ),
     optional("after", &DURATIONS, "How long it is under way until its end."),
+    optional(
+        "expires",
+        &Shape::Either(&DURATIONS, &Shape::Named(&DURATIONS)),
+        "How long the mapping that it used lives from when it came to the NAT, if nothing more comes than what came back within this step: its own where it left or turned round, its receiver's where it came in, refused or not; at the last NAT that knew one, or at each NAT that is named.",
+    ),
     optional(
         "mapped",
         &EXPECT_MAPPED,

@@ -101,11 +101,9 @@ impl Page {
             }
             Shape::Count { what, min, max } if *max == u64::MAX => format!("{what}, {min} or more"),
             Shape::Count { what, min, max } => format!("{what}, {min} to {max}"),
-            Shape::Word { kind, choices } => {
-                if self.words.iter().all(|(known, _)| known != kind) {
-                    self.words.push((kind, choices()));
-                }
-                format!("[{kind}](#{})", kind.to_lowercase().replace(' ', "-"))
+            Shape::Word { kind, choices } => self.word(kind, *choices),
+            Shape::ByWord { kind, choices, value } => {
+                format!("mapping from {} to {}", self.word(kind, *choices), self.value(value))
             }
             Shape::Object(_) => "mapping".to_owned(),
             Shape::Named(_) => "mapping from names".to_owned(),
@@ -113,6 +111,14 @@ impl Page {
             Shape::Either(scalar, mapping) => format!("{}, or {}", self.value(scalar), self.value(mapping)),
             Shape::Steps(_) => "list of steps".to_owned(),
         }
+    }
+
+    /// A closed list, told of below.
+    fn word(&mut self, kind: &'static str, choices: fn() -> Vec<Choice>) -> String {
+        if self.words.iter().all(|(known, _)| *known != kind) {
+            self.words.push((kind, choices()));
+        }
+        format!("[{kind}](#{})", kind.to_lowercase().replace(' ', "-"))
     }
 
     fn lists(&mut self) {

@@ -1,12 +1,13 @@
 //! The topology file, key by key: the one table that the checker, the readers and `natbox schema` share.
 
-use natbox_wire::Word;
+use natbox_wire::{DropReason, Word};
 
 use super::axes::AXES;
 use super::packets::{EXPECT_SEND, SEND};
 use super::shape::{Action, Choice, Field, Shape, words};
 use super::{places, units};
 use crate::words::{Family, Service, Switch};
+use natbox_probes::technique::Technique;
 use natbox_probes::{Path, discovery};
 
 /// The smallest MTU that IPv4 can have (RFC 791).
@@ -175,7 +176,7 @@ pub(crate) static ACTIONS: &[Action] = &[
     Action { key: "punch", doc: "Punches a UDP hole between two hosts.", shape: &PUNCH, expect: Some(&EXPECT_PATH) },
     Action {
         key: "connect",
-        doc: "Tries every technique that is allowed; the best path wins.",
+        doc: "Has two hosts come to talk, by everything that is allowed or by one technique.",
         shape: &CONNECT,
         expect: Some(&EXPECT_PATH),
     },
@@ -201,7 +202,7 @@ pub(crate) static ACTIONS: &[Action] = &[
     },
     Action {
         key: "count",
-        doc: "Counts the mappings that a NAT has, and the packets that it has dropped since the scenario began.",
+        doc: "Counts the mappings and sessions that a NAT has, and the packets that it has dropped since the scenario began.",
         shape: &NAME,
         expect: Some(&EXPECT_COUNT),
     },
@@ -275,11 +276,39 @@ static CONNECT: Shape = Shape::Object(&[
         "The hosts whose `stun`, `rendezvous` and `turn` are used. The only ones there are, if absent.",
     ),
     optional("family", &FAMILY, "Over which IP version, the relay's lent address included; `ipv4` if absent."),
+    optional("technique", &word::<Technique>(), "How they come to talk; `connect` if absent."),
+    optional("timeout", &POSITIVE, "How long all of it may take; 30s if absent."),
+    optional("keep_alive", &POSITIVE, "Time from one keep-alive to the next; 15s if absent."),
     optional("allow", &Shape::OneOrMany(&WAY), "The paths that may be tried; every one if absent."),
     optional(
         "relay_first",
         &SWITCH,
         "Whether talk begins over the relay and moves when a better path is found; `off` if absent.",
+    ),
+    optional(
+        "peer_reflexive",
+        &SWITCH,
+        "Whether a host also answers to endpoints that it first hears of by a packet from there; `on` if absent.",
+    ),
+    optional(
+        "low_ttl",
+        &Shape::Count { what: "a TTL", min: 1, max: 255 },
+        "TTL of the first packets, which are to cross a host's own NATs and to die before the other's; found out if absent.",
+    ),
+    optional(
+        "sockets",
+        &Shape::Count { what: "a whole number of sockets", min: 1, max: 4096 },
+        "How many sockets a host behind an unpredictable NAT opens; 256 if absent.",
+    ),
+    optional(
+        "probes",
+        &Shape::Count { what: "a whole number of probes", min: 1, max: 1_000_000 },
+        "How many probes a host sends at most; 2048 if absent.",
+    ),
+    optional(
+        "window",
+        &Shape::Count { what: "a whole number of ports", min: 0, max: 1024 },
+        "How many ports on either side of a predicted one are tried; 5 if absent.",
     ),
 ]);
 
@@ -330,9 +359,17 @@ static EXPECT_EXPIRE: Shape =
     Shape::Object(&[optional("after", &DURATIONS, "How long it lives, from the beginning of this step.")]);
 
 static HOW_MANY: Shape = Shape::Count { what: "a whole number", min: 0, max: 1_000_000_000 };
+static DROPS: Shape =
+    Shape::ByWord { kind: <DropReason as Word>::KIND, choices: words::<DropReason>, value: &HOW_MANY };
 static EXPECT_COUNT: Shape = Shape::Object(&[
     optional("mappings", &HOW_MANY, "How many mappings live."),
+    optional("sessions", &HOW_MANY, "How many sessions live: the traffic of one mapping with one remote each."),
     optional("dropped", &HOW_MANY, "How many packets have died at the NAT, for whatever reason."),
+    optional(
+        "drops",
+        &DROPS,
+        "How many of them for each of these reasons; of the reasons that are not named nothing is said.",
+    ),
 ]);
 
 static CABLE: Shape = Shape::Either(

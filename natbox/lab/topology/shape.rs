@@ -35,6 +35,15 @@ pub(crate) enum Shape {
     Object(&'static [Field]),
     /// A mapping from names to values of one form.
     Named(&'static Shape),
+    /// A mapping from words of a closed list to values of one form.
+    ByWord {
+        /// What kind of word.
+        kind: &'static str,
+        /// The words and what they mean.
+        choices: fn() -> Vec<Choice>,
+        /// What stands beside each.
+        value: &'static Shape,
+    },
     /// One value, or a list of at least one.
     OneOrMany(&'static Shape),
     /// The first form where a scalar stands, the second where a mapping stands.
@@ -93,6 +102,7 @@ pub(crate) fn check(node: &Node, shape: &'static Shape, mistakes: &mut Collector
         Shape::Word { kind, choices } => check_word(node, kind, &choices(), mistakes),
         Shape::Object(fields) => check_object(node, fields, mistakes),
         Shape::Named(inner) => check_named(node, inner, mistakes),
+        Shape::ByWord { kind, choices, value } => check_by_word(node, kind, &choices(), value, mistakes),
         Shape::OneOrMany(inner) => check_items(node, inner, mistakes),
         Shape::Either(scalar, mapping) => match node.value {
             Value::Scalar(_) => check(node, scalar, mistakes),
@@ -199,6 +209,20 @@ fn check_named(node: &Node, inner: &'static Shape, mistakes: &mut Collector<'_>)
     }
 }
 
+fn check_by_word(node: &Node, kind: &str, choices: &[Choice], value: &'static Shape, mistakes: &mut Collector<'_>) {
+    if node.entries().is_empty() {
+        return wrong(node, &format!("a mapping from at least one {kind}"), mistakes);
+    }
+    duplicates(node, mistakes);
+    let words = || choices.iter().map(|choice| choice.word);
+    for (key, inner) in node.entries() {
+        match words().any(|word| word == key.text) {
+            true => check(inner, value, mistakes),
+            false => unknown_key(key.place, &key.text, words, mistakes),
+        }
+    }
+}
+
 fn check_items(node: &Node, inner: &'static Shape, mistakes: &mut Collector<'_>) {
     match &node.value {
         Value::List(items) if items.is_empty() => wrong(node, &format!("at least one: {}", describe(inner)), mistakes),
@@ -293,6 +317,7 @@ fn describe(shape: &Shape) -> String {
         Shape::Word { kind, choices } => format!("a {kind}: {}", list_of(choices().iter().map(|choice| choice.word))),
         Shape::Object(fields) => format!("a mapping with {}", list_of(fields.iter().map(|field| field.key))),
         Shape::Named(_) => "a mapping from names".to_owned(),
+        Shape::ByWord { kind, value, .. } => format!("a mapping from each {kind} to {}", describe(value)),
         Shape::OneOrMany(inner) => format!("{}, or a list of such", describe(inner)),
         Shape::Either(scalar, mapping) => format!("{}, or {}", describe(scalar), describe(mapping)),
         Shape::Steps(_) => "a list of steps".to_owned(),

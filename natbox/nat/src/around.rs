@@ -12,19 +12,30 @@
 //! `outbound` rules: the box is a router there. Nothing in RFC 6888 asks for a filter, and whoever lists a
 //! destination trusts it; that the outside has a route to the inside is its business.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
 use natbox_wire::{Packet, Time};
 
 use crate::Nat;
 use crate::behavior::{Alias, Behavior};
-use crate::verdict::{Output, Side, Verdict};
+use crate::verdict::{HoldId, Output, Side, Verdict};
 
 /// The aliases of one box, both ways. Of two with one address the first counts.
 #[derive(Clone, Debug)]
 pub(crate) struct Aliases {
     by_inside: Vec<(IpAddr, IpAddr)>,
     by_outside: Vec<(IpAddr, IpAddr)>,
+    /// By which addresses the inside called an outside host, in packets that are held and were renamed: a host answers
+    /// to its own address too, so that the name cannot be told from what the packet has become.
+    called: BTreeMap<HoldId, Called>,
+}
+
+/// The addresses of a packet from inside that renaming may change.
+#[derive(Clone, Copy, Debug)]
+struct Called {
+    destination: IpAddr,
+    quoted: Option<IpAddr>,
 }
 
 impl Aliases {
@@ -38,7 +49,7 @@ impl Aliases {
         };
         let by_inside = sorted(aliases.iter().map(|one| (one.inside, one.outside)).collect());
         let by_outside = sorted(aliases.iter().map(|one| (one.outside, one.inside)).collect());
-        (!by_inside.is_empty()).then(|| Box::new(Aliases { by_inside, by_outside }))
+        (!by_inside.is_empty()).then(|| Box::new(Aliases { by_inside, by_outside, called: BTreeMap::new() }))
     }
 
     /// What an address is called on the other side.
@@ -73,21 +84,38 @@ impl Aliases {
 
     /// Names the outside hosts in what the NAT has kept or made itself, as the side wants it that it goes to, or that
     /// it came from and dies on.
-    pub(crate) fn translate_output(&self, output: &mut Output) {
+    pub(crate) fn translate_output(&mut self, output: &mut Output) {
+        let called = match output {
+            Output::Release { hold, .. } | Output::Discard { hold, .. } | Output::Joined { hold } => {
+                self.called.remove(hold)
+            }
+            Output::Send { .. } => None,
+        };
         match output {
             Output::Release { from: Side::Outside, packet, verdict: Verdict::Forward(_), .. }
             | Output::Send { to: Side::Inside, packet, .. } => self.translate(packet, Side::Outside),
-            Output::Discard { from: Side::Inside, packet, .. } => self.restore(packet),
+            Output::Discard { packet, .. } => called.into_iter().for_each(|called| called.restore(packet)),
             _ => {}
         }
     }
 
+    /// Forgets what is held.
+    pub(crate) fn forget(&mut self) {
+        self.called.clear();
+    }
+}
+
+impl Called {
+    fn of(packet: &Packet) -> Called {
+        Called { destination: packet.destination(), quoted: packet.quoted().map(|quoted| quoted.source.ip()) }
+    }
+
     /// Undoes the way out.
-    fn restore(&self, packet: &mut Packet) {
-        let back = |one: SocketAddr| SocketAddr::new(self.across(one.ip(), Side::Outside), one.port());
-        let quoted = packet.quoted();
-        packet.rewrite_destination(back(packet.destination_endpoint()));
-        quoted.inspect(|quoted| packet.rewrite_quoted_source(back(quoted.source)));
+    fn restore(self, packet: &mut Packet) {
+        let quoted = packet.quoted().zip(self.quoted);
+        packet.rewrite_destination(SocketAddr::new(self.destination, packet.destination_endpoint().port()));
+        quoted
+            .inspect(|(quoted, address)| packet.rewrite_quoted_source(SocketAddr::new(*address, quoted.source.port())));
     }
 }
 
@@ -103,6 +131,9 @@ impl Nat {
                 let before = packet.clone();
                 self.rename(packet, from);
                 let verdict = self.cross(from, packet, now);
+                if let (Verdict::Hold(hold), Some(aliases)) = (verdict, &mut self.aliases) {
+                    aliases.called.insert(hold, Called::of(&before));
+                }
                 if matches!(verdict, Verdict::Drop(_) | Verdict::Hold(_)) {
                     *packet = before;
                 }

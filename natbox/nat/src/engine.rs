@@ -20,7 +20,7 @@ use crate::realm::{Realm, Shared};
 use crate::short::STAGE;
 use crate::timers::{Side, Timers};
 use crate::uses::Uses;
-use crate::{Behavior, Ended, MappingEnd, MappingId, MappingView, Output, PortPlan, Refusal, Verdict};
+use crate::{Behavior, Ended, MappingEnd, MappingId, MappingView, Output, PortPlan, Refusal, SessionView, Verdict};
 
 /// A NAT.
 ///
@@ -41,8 +41,8 @@ pub struct Nat {
     inside: Box<[IpAddr]>,
     seed: u64,
     // Made when the first packet of the family needs them: an idle NAT is small.
-    v4: Option<Box<Realm<Ipv4Addr>>>,
-    v6: Option<Box<Realm<Ipv6Addr>>>,
+    pub(crate) v4: Option<Box<Realm<Ipv4Addr>>>,
+    pub(crate) v6: Option<Box<Realm<Ipv6Addr>>>,
     // Made when the first fragment comes.
     fragments: Option<Box<Fragments>>,
     // Made when the first packet comes that an ALG may look at.
@@ -56,7 +56,8 @@ impl Nat {
         let random = Pcg64Mcg::seed_from_u64(seed);
         let (ended, output) = (Vec::new(), VecDeque::new());
         let (next_id, next_hold, first) = (1, 0, Time::ZERO);
-        let shared = Shared { behavior, timers, uses, random, now: first, next_id, ended, output, next_hold };
+        let control = Vec::new();
+        let shared = Shared { behavior, timers, uses, random, now: first, next_id, ended, output, next_hold, control };
         let aliases = Aliases::of(&shared.behavior.aliases);
         let (external, inside) = (external.into(), Box::default());
         Nat { shared, external, aliases, inside, seed, v4: None, v6: None, fragments: None, algs: None }
@@ -254,6 +255,7 @@ impl Nat {
     /// Loses all state, as a power cut does, but for the ports that rest and those that must from now on (RFC 6888
     /// REQ-8). Mapping numbers go on. Held packets are lost without an output.
     pub fn reboot(&mut self, ended: &mut dyn FnMut(Ended)) {
+        let lasting = self.lose_explicit();
         let lost = self.mappings().into_iter().map(|mapping| Ended { mapping, why: MappingEnd::Rebooted });
         self.shared.ended.extend(lost);
         let resting = (
@@ -267,12 +269,17 @@ impl Nat {
             realm(&mut self.v6, &self.shared, [&self.external, &self.inside], self.seed).pool.rest(ports);
         }
         (self.fragments, self.algs) = (None, None);
+        if let Some(aliases) = &mut self.aliases {
+            aliases.forget();
+        }
         self.shared.output.clear();
+        self.map_again(lasting);
         self.tell(ended);
     }
 
     /// Replaces the external addresses; mappings on addresses that are gone end.
     pub fn readdress(&mut self, external: &[IpAddr], ended: &mut dyn FnMut(Ended)) {
+        let moving = self.explicit_to_move(external);
         self.external = external.into();
         if let Some(fragments) = &mut self.fragments {
             fragments.readdress(external);
@@ -283,6 +290,7 @@ impl Nat {
         if let Some(realm) = &mut self.v6 {
             realm.readdress(&mut self.shared, of_family(external));
         }
+        self.map_again(moving);
         self.tell(ended);
     }
 
@@ -314,16 +322,44 @@ impl Nat {
         all
     }
 
+    /// The live sessions, by the number of their mapping, then by remote.
+    pub fn sessions(&self) -> Vec<SessionView> {
+        let v4 = self.v4.iter().flat_map(|realm| realm.table.session_views());
+        let v6 = self.v6.iter().flat_map(|realm| realm.table.session_views());
+        let mut all: Vec<SessionView> = v4.chain(v6).collect();
+        all.sort_unstable_by_key(|session| (session.mapping, session.remote));
+        all
+    }
+
+    /// When a mapping ends, if nothing more comes: with the last of the sessions that keep it alive. A TCP connection may
+    /// get another chance then (`expiry_notify`). `None` if there is no such mapping.
+    pub fn deadline(&self, id: MappingId) -> Option<Time> {
+        let v4 = self.v4.as_ref().and_then(|realm| realm.table.deadline_of(id));
+        v4.or_else(|| self.v6.as_ref().and_then(|realm| realm.table.deadline_of(id)))
+    }
+
     /// What the NAT does of its own accord or with packets that it held, oldest first.
     pub fn poll_output(&mut self) -> Option<Output> {
         let mut output = self.shared.output.pop_front()?;
-        if let Some(aliases) = &self.aliases {
+        if let Some(aliases) = &mut self.aliases {
             aliases.translate_output(&mut output);
         }
         Some(output)
     }
 
-    fn tell(&mut self, ended: &mut dyn FnMut(Ended)) {
+    /// The realm of a family, made when it is first needed, and what both share.
+    pub(crate) fn realms_for(
+        &mut self,
+        ipv6: bool,
+    ) -> (Option<&mut Realm<Ipv4Addr>>, Option<&mut Realm<Ipv6Addr>>, &mut Shared) {
+        let own = [&*self.external, &*self.inside];
+        match ipv6 {
+            false => (Some(realm(&mut self.v4, &self.shared, own, self.seed)), None, &mut self.shared),
+            true => (None, Some(realm(&mut self.v6, &self.shared, own, self.seed)), &mut self.shared),
+        }
+    }
+
+    pub(crate) fn tell(&mut self, ended: &mut dyn FnMut(Ended)) {
         self.shared.ended.sort_unstable_by_key(|one| one.mapping.id);
         self.shared.ended.drain(..).for_each(ended);
         self.shared.ended.shrink_to(64);

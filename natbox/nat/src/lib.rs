@@ -11,6 +11,7 @@ mod classify;
 mod early;
 mod engine;
 mod expiry;
+mod explicit;
 mod filter;
 mod fragments;
 mod hairpin;
@@ -35,5 +36,5 @@ pub use behavior::Behavior;
 pub use engine::Nat;
 pub use ports::deterministic::PortPlan;
 pub use verdict::{
-    Answer, Ended, HoldId, MappingEnd, MappingId, MappingView, Output, Refusal, Side, Translation, Verdict,
+    Answer, Ended, HoldId, MappingEnd, MappingId, MappingView, Output, Refusal, SessionView, Side, Translation, Verdict,
 };

@@ -26,8 +26,9 @@ impl<A: Address> Realm<A> {
         if nat.timers.stages.is_some() && self.table.session(session).protocol == Protocol::Udp {
             self.datagrams.set(session, Datagrams::opened_from(side, now));
         }
-        if let Some(absolute) = nat.timers.absolute {
-            let end = self.table.created(self.table.mapping_of(session)) + absolute;
+        let mapping = self.table.mapping_of(session);
+        if let Some(absolute) = nat.timers.absolute.filter(|_| !self.explicit.is_on(mapping)) {
+            let end = self.table.created(mapping) + absolute;
             self.table.set_end(session, end);
         }
     }
@@ -72,8 +73,15 @@ impl<A: Address> Realm<A> {
     /// A session whose deadline has come ends; its mapping with all its sessions if that has reached its age.
     /// A connection may get another chance.
     pub(crate) fn end_due(&mut self, nat: &mut Shared, session: u32, now: Time) {
+        if self.end_due_hold(nat, session) {
+            return;
+        }
         let mapping = self.table.mapping_of(session);
-        let end = nat.timers.absolute.map(|absolute| self.table.created(mapping) + absolute);
+        let end = nat
+            .timers
+            .absolute
+            .filter(|_| !self.explicit.is_on(mapping))
+            .map(|absolute| self.table.created(mapping) + absolute);
         match end.is_some_and(|end| self.table.session(session).deadline >= end) {
             true => self.end_mapping(nat, mapping, MappingEnd::Aged),
             false if self.outlives(nat, session, now) => {}
@@ -117,9 +125,10 @@ impl<A: Address> Realm<A> {
         let sessions = self.counted_sessions(nat, mapping);
         let closed = self.table.close_session(index);
         self.discount_sessions(internal, if closed.is_some() { sessions } else { sessions.min(1) });
-        if let Some(mapping) = closed {
-            self.release(nat, &mapping, nat.now);
-            nat.ended.push(Ended { mapping: mapping.view(), why });
+        if let Some(closed) = closed {
+            self.release(nat, &closed, nat.now);
+            self.lose_holds(nat, mapping, &closed);
+            nat.ended.push(Ended { mapping: closed.view(), why });
         }
     }
 
@@ -129,6 +138,7 @@ impl<A: Address> Realm<A> {
         let mapping = self.table.close_mapping(index);
         self.discount_sessions(mapping.internal.address, sessions);
         self.release(nat, &mapping, nat.now);
+        self.lose_holds(nat, index, &mapping);
         nat.ended.push(Ended { mapping: mapping.view(), why });
     }
 }

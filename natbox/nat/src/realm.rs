@@ -13,13 +13,14 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use natbox_wire::{DropReason, Packet, Protocol, Side as End, Time};
+use natbox_wire::{ControlEvent, DropReason, ExplicitMapping, Packet, Protocol, Side as End, Time};
 use rand_pcg::Pcg64Mcg;
 
 use crate::Behavior;
 use crate::behavior::{Mapping as MappingRule, PortConflict, PortOverlap, SessionAffinity, TranslationKind};
 use crate::classify::{Class, Flow, classify};
 use crate::early::Early;
+use crate::explicit::Explicit;
 use crate::filter::{self, Permissions};
 use crate::hairpin::Masks;
 use crate::icmp;
@@ -52,6 +53,8 @@ pub(crate) struct Shared {
     pub(crate) output: VecDeque<Output>,
     /// The number of the next packet that is held.
     pub(crate) next_hold: u64,
+    /// What happened to explicit mappings that nobody has been told of yet.
+    pub(crate) control: Vec<(ExplicitMapping, ControlEvent)>,
 }
 
 impl Shared {
@@ -83,6 +86,8 @@ pub(crate) struct Realm<A> {
     pub(crate) masks: Masks<A>,
     /// The short way, where the behaviour has one.
     pub(crate) short: Option<Short>,
+    /// What was asked for.
+    pub(crate) explicit: Explicit<A>,
 }
 
 /// One half of a packet's way: the session that it takes.
@@ -122,8 +127,21 @@ impl<A: Address> Realm<A> {
         let pool = Pool::new(behavior, basic, external, hash.clone());
         let (datagrams, early, masks) = (Aside::default(), Early::new(hash.clone()), Masks::new(hash));
         let (short, syns) = (Short::of(behavior, translates), HeldSyns::default());
-        let (tracks, entries) = (Aside::default(), Aside::default());
-        Realm { translates, table, pool, syns, tracks, entries, short, datagrams, early, masks, identification }
+        let (tracks, entries, explicit) = (Aside::default(), Aside::default(), Explicit::default());
+        Realm {
+            translates,
+            table,
+            pool,
+            syns,
+            tracks,
+            entries,
+            short,
+            datagrams,
+            early,
+            masks,
+            identification,
+            explicit,
+        }
     }
 
     /// A packet from inside.
@@ -270,7 +288,9 @@ impl<A: Address> Realm<A> {
     ) -> u32 {
         let (protocol, internal) = (self.table.mapping(mapping).protocol, self.table.mapping(mapping).internal);
         let leads = match nat.behavior.session_affinity {
-            SessionAffinity::On => self.table.find_outbound(protocol, internal, remote).is_none(),
+            SessionAffinity::On => {
+                self.table.is_first(mapping, remote) || self.table.find_outbound(protocol, internal, remote).is_none()
+            }
             SessionAffinity::Off => self.leads(nat, mapping, remote),
         };
         let session = self.table.open_session(Opening {

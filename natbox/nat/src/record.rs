@@ -21,6 +21,8 @@ pub(crate) mod session {
     pub(crate) const HOLDS: u8 = 8;
     /// It has an absolute end.
     pub(crate) const ENDS: u8 = 16;
+    /// It is no packet's, and only keeps its mapping alive.
+    pub(crate) const HOLD: u8 = 32;
 }
 
 /// What is so of a mapping, a bit each.
@@ -139,6 +141,11 @@ impl<A: Address> Record<A> {
     #[inline(always)]
     pub(crate) fn permits(&self) -> bool {
         self.is(session::PERMITS)
+    }
+
+    /// It is no packet's, and only keeps its mapping alive.
+    pub(crate) fn is_hold(&self) -> bool {
+        self.is(session::HOLD)
     }
 
     /// Outbound packets to this remote use this session.

@@ -131,6 +131,21 @@ pub struct MappingView {
     pub created: Time,
 }
 
+/// One session, as reports show it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SessionView {
+    /// The mapping that it uses.
+    pub mapping: MappingId,
+    /// The other end outside; of ICMP queries with port 0.
+    pub remote: SocketAddr,
+    /// Whether a packet from inside has gone through: it is then a permission for its remote.
+    pub permits: bool,
+    /// Whether it keeps its mapping alive.
+    pub holds: bool,
+    /// When it ends, if nothing more comes.
+    pub deadline: Time,
+}
+
 /// Why a mapping ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MappingEnd {
@@ -150,6 +165,8 @@ pub enum MappingEnd {
     Closed,
     /// A packet from outside ended it: an ICMP error, or one that came too early.
     Killed,
+    /// Who had asked for it gave it up.
+    Unmapped,
 }
 
 /// A mapping that ended.

@@ -1,6 +1,6 @@
 //! RFC 6888 (common requirements for carrier-grade NATs), requirement by requirement.
 //!
-//! Not claimed here: REQ-1 (the other files), REQ-9 (port control), REQ-11C and REQ-12 (events and logs
+//! Not claimed here: REQ-1 (the other files), REQ-9 (`explicit.rs`), REQ-11C and REQ-12 (events and logs
 //! are the notes of whoever drives the NAT).
 
 mod common;

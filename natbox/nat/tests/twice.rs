@@ -4,7 +4,7 @@ mod common;
 
 use common::*;
 use natbox_nat::behavior::*;
-use natbox_nat::{Behavior, Verdict};
+use natbox_nat::{Behavior, Output, Verdict};
 use natbox_wire::{DropReason, Packet};
 
 /// The example of RFC 2663 section 4.3: 200.200.200.100 outside goes by 172.16.1.100 inside, where the same network is.
@@ -100,6 +100,22 @@ fn a_refused_packet_keeps_its_alias() {
     // `Rig::outbound` checks that a dropped packet is as it came.
     assert_eq!(nat.refusal(udp("200.200.200.1:5000", "172.16.1.100:53")), DropReason::OutboundBlocked);
     assert_eq!(nat.receive(udp("200.200.200.100:1", "198.51.100.1:9")), Err(DropReason::NoMapping));
+}
+
+#[test]
+fn a_fragment_that_was_held_in_vain_is_told_of_as_it_came() {
+    // The host answers to both of its addresses; what becomes of a packet must not say which one was used.
+    for called in ["172.16.1.100:53", "200.200.200.100:53"] {
+        let mut nat = twice();
+        let sent = pieces::datagram("200.200.200.1:5000", called, 7, 3000);
+        let later = pieces::cut(&sent, 1500).pop().expect("a last fragment");
+        assert!(matches!(nat.outbound(&mut later.clone()), Verdict::Hold(_)));
+        nat.wait_seconds(30);
+        match &nat.outputs()[..] {
+            [Output::Discard { packet, .. }] => assert_eq!(*packet, later, "sent to {called}"),
+            other => panic!("{other:?}"),
+        }
+    }
 }
 
 #[test]

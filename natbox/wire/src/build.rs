@@ -59,9 +59,37 @@ pub fn tcp(
     window: u16,
     payload: &[u8],
 ) -> Option<Packet> {
+    segment(source, destination, ip, Segment { flags, sequence, acknowledgement, window, options: &[] }, payload)
+}
+
+/// What a TCP header says beside its ports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Segment<'a> {
+    /// Flags.
+    pub flags: TcpFlags,
+    /// Sequence number.
+    pub sequence: u32,
+    /// Acknowledgement number.
+    pub acknowledgement: u32,
+    /// Window, unscaled.
+    pub window: u16,
+    /// Options as they stand in the header, at most 40 bytes; padded with zeros to whole words.
+    pub options: &'a [u8],
+}
+
+/// A TCP segment; `None` as for [`udp`], or if the options do not fit.
+pub fn segment(
+    source: SocketAddr,
+    destination: SocketAddr,
+    ip: IpFields,
+    segment: Segment<'_>,
+    payload: &[u8],
+) -> Option<Packet> {
+    let Segment { flags, sequence, acknowledgement, window, options } = segment;
     let mut header = TcpHeader::new(source.port(), destination.port(), sequence, window);
     header.acknowledgment_number = acknowledgement;
     TcpFlags { syn: header.syn, ack: header.ack, fin: header.fin, rst: header.rst, psh: header.psh } = flags;
+    header.set_options_raw(options).ok()?;
     let mut draft = Draft::new(source.ip(), destination.ip(), number::TCP, ip, 0, &[&header.to_bytes(), payload])?;
     let sum = draft.transport_checksum();
     draft.set_checksum(tcp::CHECKSUM, sum);

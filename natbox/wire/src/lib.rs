@@ -6,6 +6,7 @@
 pub mod address;
 pub mod build;
 pub mod checksum;
+pub mod control;
 mod field;
 mod fragment;
 pub mod icmp;
@@ -21,6 +22,7 @@ pub mod time;
 pub mod transport;
 pub mod word;
 
+pub use control::{ControlEvent, ExplicitMapping, MapRefusal, MapRequest, MappedBy, RemoteFilter, Traffic};
 pub use icmp::IcmpError;
 pub use packet::{Fragment, Malformed, Packet, Quoted};
 pub use plain::PlainUdp;

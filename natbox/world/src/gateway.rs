@@ -7,6 +7,7 @@
 //! that, whatever its TTL. ICMP errors that the gateway owes quote the packet as its sender knows it; where it has
 //! been rewritten already, its endpoints are put back first.
 
+pub(crate) mod machine;
 mod outputs;
 mod owed;
 mod realms;
@@ -18,6 +19,7 @@ use natbox_nat::behavior::{Ipv6, Switch, TooBig, TranslationKind, Ttl};
 use natbox_nat::{HoldId, Nat, Verdict};
 use natbox_wire::{DropReason, IcmpError, Packet, Time, Transport};
 
+use self::machine::Machine;
 pub(crate) use self::outputs::{Departure, Held};
 use self::owed::ErrorLimit;
 use crate::network::{Fabric, Hop};
@@ -32,6 +34,8 @@ pub(crate) struct Gateway {
     limit: ErrorLimit,
     /// The packets that the NAT holds. It bounds their number.
     pub(crate) held: BTreeMap<HoldId, Box<Held>>,
+    /// Its own programs run here, if it has any.
+    pub(crate) machine: Option<Box<Machine>>,
 }
 
 /// Why a packet goes no further, and what its sender is told of it.
@@ -39,7 +43,7 @@ type Trouble = (DropReason, Option<IcmpError>);
 
 impl Gateway {
     pub(crate) fn new(nat: Nat, inside: InterfaceId, outside: InterfaceId) -> Gateway {
-        Gateway { nat, inside, outside, limit: ErrorLimit::default(), held: BTreeMap::new() }
+        Gateway { nat, inside, outside, limit: ErrorLimit::default(), held: BTreeMap::new(), machine: None }
     }
 
     /// A packet that came through one of its interfaces.

@@ -3,6 +3,7 @@
 //! Every call borrows the world's state for itself alone and gives it back before it returns or waits. Knows sockets
 //! by their keys; what they do is the stack's business.
 
+pub(crate) mod control;
 mod tcp;
 mod udp;
 

@@ -20,6 +20,7 @@ mod world;
 
 pub use attach::{Attachment, InterfaceAddress, NetworkId};
 pub use executor::Stalled;
+pub use host::control::VirtualGateway;
 pub use host::{VirtualEcho, VirtualHost, VirtualListener, VirtualStream, VirtualUdp};
 pub use link::LinkConfig;
 pub use note::{InterfaceId, NodeId, Note, Observer, PacketId};

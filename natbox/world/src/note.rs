@@ -3,7 +3,7 @@
 //! A world without an observer builds no notes and pays nothing for them.
 
 use natbox_nat::{Ended, MappingId, Refusal, Translation};
-use natbox_wire::{DropReason, Time};
+use natbox_wire::{ControlEvent, DropReason, ExplicitMapping, Time};
 
 /// A node of the world: a host, a gateway, or the core router of a network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -92,6 +92,13 @@ pub enum Event<'a> {
     },
     /// A mapping of this gateway's NAT ended.
     MappingEnded(Ended),
+    /// Something happened to a mapping of this gateway's NAT that had been asked for.
+    Control {
+        /// The mapping.
+        mapping: &'a ExplicitMapping,
+        /// What happened to it.
+        what: ControlEvent,
+    },
     /// A gateway rebooted.
     Rebooted,
     /// A gateway has other external addresses.

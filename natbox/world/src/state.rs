@@ -5,6 +5,7 @@
 
 mod arrive;
 mod change;
+mod machine;
 mod outputs;
 mod pace;
 mod transmit;
@@ -115,6 +116,8 @@ enum Pending {
     Timer(NodeId),
     /// A gateway's NAT may want to let packets go.
     Departure(NodeId),
+    /// The timer of a gateway's own machine may be due.
+    Machine(NodeId),
     /// A program waits for this moment.
     Wake(Waker),
 }
@@ -238,6 +241,7 @@ impl State {
         match pending {
             Pending::Timer(node) => return self.timer(at, node),
             Pending::Departure(node) => return self.departure(at, node),
+            Pending::Machine(node) => return self.machine_timer(at, node),
             Pending::Wake(waker) => {
                 self.now = at;
                 self.woken = true;
@@ -289,6 +293,7 @@ impl State {
     /// A NAT ends its mappings when it next sees a packet; its timer is set only so that observers hear of it in time.
     fn set_timer(&mut self, node: NodeId) {
         self.set_wake(node);
+        self.set_machine_timer(node);
         let known = self.node(node);
         let (due, background) = match &known.body {
             Body::Host(host) => (host.stack.poll_timeout(), false),

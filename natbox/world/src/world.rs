@@ -14,13 +14,14 @@ use std::time::Duration;
 
 use futures::executor::LocalPool;
 use ipnet::IpNet;
-use natbox_nat::{Behavior, MappingView, Nat};
-use natbox_wire::Time;
+use natbox_nat::{Behavior, MappingId, MappingView, Nat, SessionView};
+use natbox_wire::{ExplicitMapping, MapRefusal, MapRequest, Time};
 
 use crate::attach::{Attachment, InterfaceAddress, NetworkId};
 use crate::executor::{self, Stalled};
 use crate::gateway::Gateway;
 use crate::host::VirtualHost;
+use crate::host::control::VirtualGateway;
 use crate::network::Kind;
 use crate::note::{InterfaceId, NodeId, Observer, PacketId};
 use crate::stack::{Stack, UplinkConfig};
@@ -143,6 +144,29 @@ impl World {
         VirtualHost::new(self.state.clone(), node)
     }
 
+    /// The machine that a gateway is itself, at its inside addresses: programs on it are reached from inside alone, and may
+    /// ask the NAT for mappings. A gateway whose machine nobody asks for has none, and costs nothing for it.
+    ///
+    /// # Errors
+    /// If the node is no gateway.
+    pub fn gateway_machine(&mut self, node: NodeId) -> Result<VirtualGateway, NotAGateway> {
+        self.state.borrow_mut().make_machine(node)?;
+        Ok(VirtualGateway::new(VirtualHost::new(self.state.clone(), node)))
+    }
+
+    /// The live mappings of a gateway's NAT that were asked for, in the order of their numbers; none for other nodes.
+    pub fn explicit(&self, node: NodeId) -> Vec<ExplicitMapping> {
+        self.state.borrow_mut().explicit(node)
+    }
+
+    /// Asks a gateway's NAT for a mapping, as its owner does.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub fn map(&mut self, node: NodeId, request: &MapRequest) -> Result<ExplicitMapping, MapRefusal> {
+        self.state.borrow_mut().map(node, request)
+    }
+
     /// Leads `prefix` to an interface of this network: what lies behind a gateway that does not translate.
     pub fn route(&mut self, network: NetworkId, prefix: IpNet, via: InterfaceId) {
         self.state.borrow_mut().fabric.add_route(network, prefix, via);
@@ -208,6 +232,16 @@ impl World {
     /// The live mappings of a gateway's NAT, by number; none for other nodes.
     pub fn mappings(&self, node: NodeId) -> Vec<MappingView> {
         self.state.borrow_mut().mappings(node)
+    }
+
+    /// The live sessions of a gateway's NAT, by the number of their mapping, then by remote; none for other nodes.
+    pub fn sessions(&self, node: NodeId) -> Vec<SessionView> {
+        self.state.borrow_mut().sessions(node)
+    }
+
+    /// When a mapping of a gateway's NAT ends, if nothing more comes: [`Nat::deadline`].
+    pub fn deadline(&self, node: NodeId, mapping: MappingId) -> Option<Time> {
+        self.state.borrow_mut().deadline(node, mapping)
     }
 
     /// All nodes, in the order of building.

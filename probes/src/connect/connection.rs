@@ -7,6 +7,7 @@ use std::time::Duration;
 use natbox_host::Host;
 use natbox_wire::Time;
 
+use crate::contact::{Contact, Datagram};
 use crate::path::Path;
 use crate::punch::{Attempt, Link, Step};
 
@@ -16,15 +17,6 @@ use crate::punch::{Attempt, Link, Step};
 pub struct Connection<H: Host> {
     link: Link<H>,
     elapsed: Duration,
-}
-
-/// A datagram that came over a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Datagram<'a> {
-    /// What the peer sent.
-    pub payload: &'a [u8],
-    /// When it arrived.
-    pub at: Time,
 }
 
 impl<H: Host> Connection<H> {
@@ -87,5 +79,11 @@ impl<H: Host> Connection<H> {
                 Step::Deadline => return Ok(None),
             }
         }
+    }
+}
+
+impl<H: Host> From<Connection<H>> for Contact<H> {
+    fn from(connection: Connection<H>) -> Contact<H> {
+        Contact::new(connection.link.host.clone(), connection.link, connection.elapsed)
     }
 }

@@ -6,14 +6,15 @@ use std::time::Duration;
 use natbox_host::{Host, UdpSocket};
 use natbox_wire::Time;
 
-use super::message::{Body, ErrorKind, Message, RequestId};
+use super::message::{Body, ErrorKind, LONGEST_MESSAGE_BYTES, Message, RequestId};
 use super::{Candidate, Peer, Token};
 use crate::ProbeError;
 use crate::path::Paths;
 use crate::stun::client::Retransmission;
 use crate::wait::receive;
 
-const LONGEST_MESSAGE_BYTES: usize = 1024;
+/// What every request expects.
+pub(crate) const EXPECTED: &str = "an answer of the directory";
 
 /// What the directory answered to a registration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,7 +120,6 @@ async fn ask<H: Host>(
     plan: &Retransmission,
 ) -> Result<Body, ProbeError> {
     use rand_core::Rng;
-    const EXPECTED: &str = "an answer of the directory";
     let id = RequestId(host.random().next_u64());
     let request = Message { id, body }.encode();
     let began = host.now();
@@ -127,20 +127,24 @@ async fn ask<H: Host>(
         socket.send_to(&request, directory).await.map_err(ProbeError::io("send to the directory"))?;
         let deadline = host.now() + plan.wait_after(sent);
         match answer(host, socket, directory, id, deadline).await? {
-            Some(Body::Error { code }) => {
-                let reason = match code {
-                    ErrorKind::UnknownName => "nobody is registered under that name",
-                    ErrorKind::Full => "the directory is full",
-                };
-                let (code, reason) = (code as u16 + 1, reason.to_owned());
-                return Err(ProbeError::Refused { expected: EXPECTED, from: directory, code, reason });
-            }
+            Some(Body::Error { code }) => return Err(refused(code, directory)),
             Some(body) => return Ok(body),
             None => {}
         }
     }
     let waited = host.now().since(began);
     Err(ProbeError::Silence { expected: EXPECTED, from: directory, waited, sent: plan.sends })
+}
+
+/// What an error of the directory means.
+pub(crate) fn refused(code: ErrorKind, directory: SocketAddr) -> ProbeError {
+    let reason = match code {
+        ErrorKind::UnknownName => "nobody is registered under that name",
+        ErrorKind::Full => "the directory is full",
+        ErrorKind::UnknownSession => "the directory does not know the session",
+    };
+    let (code, reason) = (code as u16 + 1, reason.to_owned());
+    ProbeError::Refused { expected: EXPECTED, from: directory, code, reason }
 }
 
 async fn answer<H: Host>(
@@ -162,6 +166,6 @@ async fn answer<H: Host>(
     }
 }
 
-fn unexpected(expected: &'static str, from: SocketAddr, came: Body) -> ProbeError {
+pub(crate) fn unexpected(expected: &'static str, from: SocketAddr, came: Body) -> ProbeError {
     ProbeError::Unexpected { expected, from, came: format!("{came:?}") }
 }

@@ -1,18 +1,19 @@
 //! The directory's tables: datagrams and times go in, datagrams come out. Knows no socket and no clock.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use natbox_wire::Time;
 use rand_core::Rng;
 
 use super::message::{Body, ErrorKind, Message, RequestId};
-use super::{Candidate, Peer, Token};
+use super::{Candidate, Peer, Token, Way};
 use crate::path::Paths;
 
 /// How long the directory remembers an introduction: as long as a request can be repeated (RFC 8489 section 6.3.1).
 const INTRODUCTION_LIFETIME: Duration = Duration::from_secs(40);
+/// How long signals are forwarded between two hosts after the last that came from either.
+const SIGNALLING_LIFETIME: Duration = Duration::from_secs(120);
 /// The first wait for an accepted invitation; the next are twice as long each.
 const FIRST_WAIT: Duration = Duration::from_millis(500);
 /// How often an invitation is sent.
@@ -23,7 +24,7 @@ const INVITATIONS: u32 = 5;
 pub struct Limits {
     /// Registered names.
     pub names: usize,
-    /// Introductions of the last 40 seconds.
+    /// Introductions of the last 40 seconds; and pairs of hosts that signal to each other.
     pub introductions: usize,
     /// The longest lifetime of a registration.
     pub lifetime: Duration,
@@ -35,11 +36,11 @@ impl Default for Limits {
     }
 }
 
-/// A datagram to send.
+/// A message to send.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Transmit {
     /// Where to.
-    pub to: SocketAddr,
+    pub to: Way,
     /// What.
     pub datagram: Vec<u8>,
 }
@@ -52,7 +53,9 @@ pub struct Transmit {
 pub struct Directory {
     limits: Limits,
     names: BTreeMap<String, Registration>,
-    introductions: BTreeMap<(SocketAddr, RequestId), Introduction>,
+    /// By the caller's name and the number of its request, which may come by another way when it is repeated.
+    introductions: BTreeMap<(String, RequestId), Introduction>,
+    signalling: BTreeMap<Token, Signalling>,
     /// Invitations that have not been accepted, by when they are due again.
     pending: BTreeMap<(Time, RequestId), Invitation>,
     out: Vec<Transmit>,
@@ -60,14 +63,23 @@ pub struct Directory {
 
 #[derive(Debug)]
 struct Registration {
-    endpoint: SocketAddr,
+    way: Way,
     candidates: Vec<Candidate>,
     expires: Time,
 }
 
 #[derive(Debug)]
 struct Introduction {
-    answer: Vec<u8>,
+    wanted: String,
+    token: Token,
+    callee: Peer,
+    expires: Time,
+}
+
+/// Two hosts that signal to each other: the caller, and the callee.
+#[derive(Debug)]
+struct Signalling {
+    ways: [Way; 2],
     expires: Time,
 }
 
@@ -80,12 +92,12 @@ struct Invitation {
 impl Directory {
     /// An empty directory.
     pub fn new(limits: Limits) -> Directory {
-        let (names, introductions, pending) = Default::default();
-        Directory { limits, names, introductions, pending, out: Vec::new() }
+        let (names, introductions, signalling, pending) = Default::default();
+        Directory { limits, names, introductions, signalling, pending, out: Vec::new() }
     }
 
-    /// Takes a datagram that came from `source`. What is malformed, or no request, is ignored.
-    pub fn handle(&mut self, datagram: &[u8], source: SocketAddr, random: &mut impl Rng, now: Time) {
+    /// Takes a message that came from `source`. What is malformed, or nothing for a directory, is ignored.
+    pub fn handle(&mut self, datagram: &[u8], source: Way, random: &mut impl Rng, now: Time) {
         let Some(Message { id, body }) = Message::decode(datagram) else { return };
         let answer = match body {
             Body::Register { name, lifetime, candidates } => self.register(name, lifetime, candidates, source, now),
@@ -94,10 +106,16 @@ impl Directory {
                 None => Body::Error { code: ErrorKind::UnknownName },
             },
             Body::Introduce { own, wanted, paths, candidates } => {
-                let caller = Peer { name: own, reflexive: source, candidates };
-                return self.introduce(id, caller, &wanted, paths, random, now);
+                let caller = Peer { name: own, reflexive: source.endpoint, candidates };
+                return self.introduce((source, id), caller, &wanted, paths, random, now);
             }
             Body::Accepted => return self.accepted(id, source),
+            Body::Signal { token, callee, .. } | Body::Heard { token, callee, .. } => {
+                match self.forward(token, callee, source, now) {
+                    Some(to) => return self.send(to, datagram.to_vec()),
+                    None => Body::Error { code: ErrorKind::UnknownSession },
+                }
+            }
             _ => return,
         };
         self.send(source, Message { id, body: answer }.encode());
@@ -127,7 +145,7 @@ impl Directory {
         self.out.drain(..)
     }
 
-    fn send(&mut self, to: SocketAddr, datagram: Vec<u8>) {
+    fn send(&mut self, to: Way, datagram: Vec<u8>) {
         self.out.push(Transmit { to, datagram });
     }
 
@@ -136,13 +154,14 @@ impl Directory {
         name: String,
         lifetime: Duration,
         candidates: Vec<Candidate>,
-        source: SocketAddr,
+        source: Way,
         now: Time,
     ) -> Body {
+        let seen = source.endpoint;
         let lifetime = lifetime.min(self.limits.lifetime);
         if lifetime.is_zero() {
             self.names.remove(&name);
-            return Body::Registered { seen: source, lifetime };
+            return Body::Registered { seen, lifetime };
         }
         if !self.names.contains_key(&name) && self.names.len() >= self.limits.names {
             self.names.retain(|_, registration| registration.expires > now);
@@ -150,55 +169,93 @@ impl Directory {
                 return Body::Error { code: ErrorKind::Full };
             }
         }
-        self.names.insert(name, Registration { endpoint: source, candidates, expires: now + lifetime });
-        Body::Registered { seen: source, lifetime }
+        self.names.insert(name, Registration { way: source, candidates, expires: now + lifetime });
+        Body::Registered { seen, lifetime }
+    }
+
+    fn registered(&self, name: &str, now: Time) -> Option<&Registration> {
+        self.names.get(name).filter(|registration| registration.expires > now)
     }
 
     fn find(&self, name: &str, now: Time) -> Option<Peer> {
-        let registration = self.names.get(name).filter(|registration| registration.expires > now)?;
-        Some(Peer {
-            name: name.to_owned(),
-            reflexive: registration.endpoint,
-            candidates: registration.candidates.clone(),
-        })
+        self.registered(name, now).map(|registration| registration.peer(name))
     }
 
-    fn introduce(&mut self, id: RequestId, caller: Peer, wanted: &str, paths: Paths, random: &mut impl Rng, now: Time) {
-        let source = caller.reflexive;
-        if let Some(known) = self.introductions.get(&(source, id)).filter(|known| known.expires > now) {
-            let answer = known.answer.clone();
-            return self.send(source, answer);
+    fn introduce(
+        &mut self,
+        (source, id): (Way, RequestId),
+        caller: Peer,
+        wanted: &str,
+        paths: Paths,
+        random: &mut impl Rng,
+        now: Time,
+    ) {
+        let asked = (caller.name.clone(), id);
+        let known = self.introductions.get(&asked).filter(|known| known.expires > now && known.wanted == wanted);
+        if let Some(Introduction { token, callee, .. }) = known {
+            let (token, peer) = (*token, callee.clone());
+            // The caller may have given up the way on which it asked first.
+            self.forward(token, false, source, now);
+            let body = Body::Introduced { token, seen: source.endpoint, peer };
+            return self.send(source, Message { id, body }.encode());
         }
-        if self.introductions.len() >= self.limits.introductions {
-            self.introductions.retain(|_, introduction| introduction.expires > now);
-        }
-        let full = self.introductions.len() >= self.limits.introductions;
-        let callee = if full { Err(ErrorKind::Full) } else { self.find(wanted, now).ok_or(ErrorKind::UnknownName) };
-        let callee = match callee {
+        let callee = match self.registered(wanted, now) {
+            Some(callee) => Ok((callee.way, callee.peer(wanted))),
+            None => Err(ErrorKind::UnknownName),
+        };
+        let found = if self.has_room(now) { callee } else { Err(ErrorKind::Full) };
+        let (way, callee) = match found {
             Ok(callee) => callee,
             Err(code) => return self.send(source, Message { id, body: Body::Error { code } }.encode()),
         };
         let mut token = Token([0; 16]);
         random.fill_bytes(&mut token.0);
-        self.invite(
-            RequestId(random.next_u64()),
-            callee.reflexive,
-            Body::Invitation { token, paths, peer: caller },
-            now,
-        );
-        let answer = Message { id, body: Body::Introduced { token, seen: source, peer: callee } }.encode();
-        let expires = now + INTRODUCTION_LIFETIME;
-        self.introductions.insert((source, id), Introduction { answer: answer.clone(), expires });
-        self.send(source, answer);
+        self.invite(RequestId(random.next_u64()), way, Body::Invitation { token, paths, peer: caller }, now);
+        let introduction = Introduction {
+            wanted: wanted.to_owned(),
+            token,
+            callee: callee.clone(),
+            expires: now + INTRODUCTION_LIFETIME,
+        };
+        self.introductions.insert(asked, introduction);
+        self.signalling.insert(token, Signalling { ways: [source, way], expires: now + SIGNALLING_LIFETIME });
+        let body = Body::Introduced { token, seen: source.endpoint, peer: callee };
+        self.send(source, Message { id, body }.encode());
     }
 
-    fn invite(&mut self, id: RequestId, to: SocketAddr, body: Body, now: Time) {
+    /// Whether one more introduction can be remembered.
+    fn has_room(&mut self, now: Time) -> bool {
+        let most = self.limits.introductions;
+        if self.introductions.len() >= most {
+            self.introductions.retain(|_, introduction| introduction.expires > now);
+        }
+        if self.signalling.len() >= most {
+            self.signalling.retain(|_, signalling| signalling.expires > now);
+        }
+        self.introductions.len() < most && self.signalling.len() < most
+    }
+
+    /// The way to the other side of whoever signals from `source`, which may have moved.
+    fn forward(&mut self, token: Token, callee: bool, source: Way, now: Time) -> Option<Way> {
+        let signalling = self.signalling.get_mut(&token).filter(|signalling| signalling.expires > now)?;
+        signalling.expires = now + SIGNALLING_LIFETIME;
+        signalling.ways[usize::from(callee)] = source;
+        Some(signalling.ways[usize::from(!callee)])
+    }
+
+    fn invite(&mut self, id: RequestId, to: Way, body: Body, now: Time) {
         let transmit = Transmit { to, datagram: Message { id, body }.encode() };
         self.out.push(transmit.clone());
         self.pending.insert((now + FIRST_WAIT, id), Invitation { transmit, sent: 1 });
     }
 
-    fn accepted(&mut self, id: RequestId, source: SocketAddr) {
+    fn accepted(&mut self, id: RequestId, source: Way) {
         self.pending.retain(|(_, pending), invitation| *pending != id || invitation.transmit.to != source);
+    }
+}
+
+impl Registration {
+    fn peer(&self, name: &str) -> Peer {
+        Peer { name: name.to_owned(), reflexive: self.way.endpoint, candidates: self.candidates.clone() }
     }
 }

@@ -10,6 +10,10 @@ const MAGIC: [u8; 2] = [0xD1, 0x52];
 const VERSION: u8 = 1;
 const LONGEST_NAME_BYTES: usize = 64;
 const MOST_CANDIDATES: usize = 16;
+/// The longest payload of a signal.
+pub const MOST_SIGNAL_BYTES: usize = 1200;
+/// The longest message: a signal. Two names, 17 IPv6 endpoints and a token are shorter.
+pub(crate) const LONGEST_MESSAGE_BYTES: usize = 1280;
 
 /// The number of a request; its answer carries the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -44,6 +48,10 @@ pub enum Body {
     Invitation { token: Token, paths: Paths, peer: Peer },
     /// The invitation has arrived.
     Accepted,
+    /// Tell the other side of this session. `callee`: whether the callee says it.
+    Signal { token: Token, callee: bool, sequence: u32, payload: Vec<u8> },
+    /// Every signal before this sequence number has come. `callee`: whether the callee says it.
+    Heard { token: Token, callee: bool, next: u32 },
     /// The request cannot be fulfilled.
     Error { code: ErrorKind },
 }
@@ -55,10 +63,12 @@ pub enum ErrorKind {
     UnknownName,
     /// The directory's tables are full.
     Full,
+    /// No two hosts signal to each other with this token.
+    UnknownSession,
 }
 
 impl Message {
-    /// The bytes. A name is cut at 64 bytes, a list at 16 candidates.
+    /// The bytes. A name is cut at 64 bytes, a list at 16 candidates, a signal at 1,200 bytes.
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(96);
         out.extend(MAGIC);
@@ -94,6 +104,8 @@ impl Body {
             Body::Invitation { .. } => 7,
             Body::Accepted => 8,
             Body::Error { .. } => 9,
+            Body::Signal { .. } => 10,
+            Body::Heard { .. } => 11,
         }
     }
 
@@ -128,6 +140,13 @@ impl Body {
             }
             Body::Accepted => {}
             Body::Error { code } => out.push(*code as u8 + 1),
+            Body::Signal { token, callee, sequence, payload } => {
+                put_turn(out, token, *callee, *sequence);
+                let payload = &payload[..payload.len().min(MOST_SIGNAL_BYTES)];
+                out.extend((payload.len() as u16).to_be_bytes());
+                out.extend(payload);
+            }
+            Body::Heard { token, callee, next } => put_turn(out, token, *callee, *next),
         }
     }
 
@@ -151,6 +170,14 @@ impl Body {
             },
             8 => Body::Accepted,
             9 => Body::Error { code: input.error()? },
+            10 => {
+                let (token, callee, sequence) = input.turn()?;
+                Body::Signal { token, callee, sequence, payload: input.payload()? }
+            }
+            11 => {
+                let (token, callee, next) = input.turn()?;
+                Body::Heard { token, callee, next }
+            }
             _ => return None,
         })
     }
@@ -173,6 +200,13 @@ fn put_endpoint(out: &mut Vec<u8>, endpoint: SocketAddr) {
         IpAddr::V4(address) => out.extend(address.octets()),
         IpAddr::V6(address) => out.extend(address.octets()),
     }
+}
+
+/// Who speaks in which session, and where in it.
+fn put_turn(out: &mut Vec<u8>, token: &Token, callee: bool, sequence: u32) {
+    out.extend(token.0);
+    out.push(u8::from(callee));
+    out.extend(sequence.to_be_bytes());
 }
 
 fn put_candidates(out: &mut Vec<u8>, candidates: &[Candidate]) {
@@ -251,10 +285,28 @@ impl Input<'_> {
         Some(Peer { name: self.name()?, reflexive: self.endpoint()?, candidates: self.candidates()? })
     }
 
+    fn turn(&mut self) -> Option<(Token, bool, u32)> {
+        let token = Token(self.array()?);
+        let callee = match self.byte()? {
+            0 => false,
+            1 => true,
+            _ => return None,
+        };
+        Some((token, callee, u32::from_be_bytes(self.array()?)))
+    }
+
+    fn payload(&mut self) -> Option<Vec<u8>> {
+        let length = usize::from(u16::from_be_bytes(self.array()?));
+        let (taken, rest) = self.0.split_at_checked(length)?;
+        self.0 = rest;
+        (length <= MOST_SIGNAL_BYTES).then(|| taken.to_vec())
+    }
+
     fn error(&mut self) -> Option<ErrorKind> {
         match self.byte()? {
             1 => Some(ErrorKind::UnknownName),
             2 => Some(ErrorKind::Full),
+            3 => Some(ErrorKind::UnknownSession),
             _ => None,
         }
     }

@@ -28,7 +28,7 @@ impl Bench {
 
     fn say(&mut self, from: &str, id: u64, body: Body, millis: u64) -> Vec<(SocketAddr, Message)> {
         let datagram = Message { id: RequestId(id), body }.encode();
-        self.directory.handle(&datagram, from.parse().unwrap(), &mut self.random, at(millis));
+        self.directory.handle(&datagram, Way::udp(from.parse().unwrap()), &mut self.random, at(millis));
         self.sent()
     }
 
@@ -38,7 +38,7 @@ impl Bench {
     }
 
     fn sent(&mut self) -> Vec<(SocketAddr, Message)> {
-        self.directory.drain().map(|sent| (sent.to, Message::decode(&sent.datagram).unwrap())).collect()
+        self.directory.drain().map(|sent| (sent.to.endpoint, Message::decode(&sent.datagram).unwrap())).collect()
     }
 }
 
@@ -198,7 +198,7 @@ proptest! {
         let mut datagram = vec![0xD1, 0x52, 1, kind % 11];
         datagram.extend(&tail);
         for datagram in [&datagram, &tail] {
-            bench.directory.handle(datagram, ALICE.parse().unwrap(), &mut bench.random, at(0));
+            bench.directory.handle(datagram, Way::udp(ALICE.parse().unwrap()), &mut bench.random, at(0));
         }
     }
 }

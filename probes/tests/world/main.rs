@@ -6,3 +6,4 @@ mod discovery;
 mod lab;
 mod punching;
 mod reaching;
+mod signalling;

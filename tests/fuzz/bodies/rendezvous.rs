@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use natbox::probes::Paths;
-use natbox::probes::rendezvous::{Body, Candidate, CandidateKind, Directory, Limits, Message, RequestId};
+use natbox::probes::rendezvous::{Body, Candidate, CandidateKind, Directory, Limits, Message, RequestId, Way};
 use natbox::wire::{Time, Word};
 use rand_pcg::Pcg64Mcg;
 use rand_pcg::rand_core::SeedableRng;
@@ -24,7 +24,7 @@ pub fn run(data: &[u8]) {
     let mut last = Vec::new();
     while !input.is_empty() {
         let kind = input.byte();
-        let source: SocketAddr = ([192, 0, 2, kind >> 6], 4000 + u16::from(kind >> 5 & 1)).into();
+        let source = Way::udp(([192, 0, 2, kind >> 6], 4000 + u16::from(kind >> 5 & 1)).into());
         let datagram = match kind & 7 {
             0..=3 => request(&mut input).encode(),
             4 => input.bytes().to_vec(),

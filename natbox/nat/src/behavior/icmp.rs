@@ -34,7 +34,7 @@ words! {
         Permit = "permit", "echo, timestamp and address mask requests open sessions; information requests do not (REQ-10c)";
         All = "all", "information requests do too, as in netfilter";
         EchoOnly = "echo-only", "echo requests alone do";
-        Deny = "deny", "none does: ICMP administratively prohibited (REQ-8)";
+        Deny = "deny", "none is translated, nor turned round inside: ICMP administratively prohibited (REQ-8)";
     }
 }
 

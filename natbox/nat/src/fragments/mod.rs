@@ -204,7 +204,8 @@ fn join(road: &mut impl Road, coming: &Coming<'_>, held: Vec<(HoldId, Packet)>, 
     let verdict = match joined(&held, coming.place, packet) {
         Some(mut whole) => {
             let verdict = road.travel(coming.key.from, &mut whole, coming.now);
-            if !matches!(verdict, Verdict::Drop(_)) {
+            // One that is held is held whole: the fragment is part of it, and stays as it came.
+            if !matches!(verdict, Verdict::Drop(_) | Verdict::Hold(_)) {
                 *packet = whole;
             }
             verdict
@@ -256,6 +257,8 @@ fn march(road: &mut impl Road, coming: &Coming<'_>, mut held: Vec<(HoldId, Packe
     let verdict = road.travel(coming.key.from, &mut after, coming.now);
     let output = match verdict {
         Verdict::Drop(refusal) => discard(coming.key.from, (first, before), refusal),
+        // Somebody else holds it under a number of its own.
+        Verdict::Hold(_) => Output::Joined { hold: first },
         _ => Output::Release { hold: first, from: coming.key.from, packet: after.clone(), verdict },
     };
     road.output().push_back(output);

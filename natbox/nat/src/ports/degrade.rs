@@ -40,12 +40,18 @@ impl<A: Address> Realm<A> {
     /// Whether the rule would lead a host's packets to this remote to this mapping.
     pub(crate) fn leads(&self, nat: &Shared, mapping: u32, remote: Endpoint<A>) -> bool {
         let record = self.table.mapping(mapping);
+        if let Some(explicit) = self.explicit.leaving(record.protocol, record.internal) {
+            return explicit == mapping;
+        }
         let towards = self.towards(nat, record.protocol, record.internal.address, remote);
         towards.unwrap_or(Endpoint::unspecified()) == record.towards()
     }
 
     /// Whether a remote may send through a mapping, by its host's filter.
     pub(super) fn admits_itself(&self, nat: &Shared, mapping: u32, remote: Endpoint<A>) -> bool {
+        if let Some(admitted) = self.explicit.admits(mapping, remote) {
+            return admitted;
+        }
         let record = self.table.mapping(mapping);
         match self.degraded(nat, record.internal.address) {
             None => filter::admits(&self.table, &nat.behavior, mapping, remote),

@@ -7,6 +7,7 @@
 //!     pool          external addresses, and who is on which
 //!     take          an endpoint of them
 //!       hosts         internal addresses: what each has
+//!     asked         an endpoint of them that is named
 //!       choose        which free port, by the rules of RFC 4787, RFC 6056 and Linux
 //!         candidates    which ports may be given to an internal one: range, class, parity
 //!         set           which are taken
@@ -19,6 +20,7 @@
 //!       giveway       which of them gives way
 //! ```
 
+mod asked;
 mod blocks;
 mod candidates;
 mod choose;

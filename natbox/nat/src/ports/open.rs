@@ -2,11 +2,11 @@
 //!
 //! Limits are those of an internal address (RFC 6888 REQ-4 and REQ-5), and count where addresses are translated. A packet
 //! for which nothing is left dies, and its sender is told as `exhausted` says, or somebody else's mapping ends: the one
-//! that would end first of those whose end helps. New mappings a second are a rate, which nobody's end makes room in.
+//! that would end first of those whose end helps. Where the table itself is full, `table_full` says whose session ends. New mappings a second are a rate, which nobody's end makes room in.
 
 use natbox_wire::{DropReason, IcmpError, Protocol, Time};
 
-use crate::behavior::{Exhausted, PortAllocation};
+use crate::behavior::{Exhausted, PortAllocation, TableFull};
 use crate::classify::Flow;
 use crate::key::{Address, Endpoint};
 use crate::ports::evict::Candidate;
@@ -23,6 +23,7 @@ use crate::verdict::{Answer, MappingEnd, MappingId, Refusal, Side};
 struct Known<'a, A> {
     table: &'a Table<A>,
     early: &'a crate::early::Early<A>,
+    explicit: &'a crate::explicit::Explicit<A>,
     protocol: Protocol,
     remote: Endpoint<A>,
     now: Time,
@@ -30,7 +31,8 @@ struct Known<'a, A> {
 
 impl<A: Address> InUse<A> for Known<'_, A> {
     fn is_mapped(&self, external: Endpoint<A>) -> bool {
-        self.table.find_endpoint(self.protocol, external).is_some()
+        // What was asked for nobody shares or takes over: to those who would, it is a port that is only kept.
+        self.table.find_endpoint(self.protocol, external).is_some_and(|mapping| !self.explicit.is_on(mapping))
     }
 
     fn is_anothers(&self, external: Endpoint<A>, internal: A) -> bool {
@@ -74,7 +76,7 @@ impl<A: Address> Realm<A> {
             Side::Inside => Self::exhausted(nat, reason),
             Side::Outside => refuse(reason),
         };
-        if self.table.is_full() && !(side == Side::Inside && self.make_room_in_table(nat)) {
+        if self.table.is_full(nat.behavior.table_size) && !(side == Side::Inside && self.make_room_in_table(nat)) {
             return Err(refusal(nat, DropReason::SessionsExhausted));
         }
         let Some(most) = nat.behavior.quota.sessions.filter(|_| self.translates) else { return Ok(()) };
@@ -88,8 +90,12 @@ impl<A: Address> Realm<A> {
 
     /// The mapping that the rule names for a packet from inside, of those that may be used towards its remote.
     pub(crate) fn find_usable(&self, flow: &Flow<A>, towards: Endpoint<A>, now: Time) -> Option<u32> {
+        if let Some(mapping) = self.explicit.leaving(flow.protocol, flow.source) {
+            return Some(mapping);
+        }
         let remote = flow.destination.as_remote(flow.protocol);
-        let known = Known { table: &self.table, early: &self.early, protocol: flow.protocol, remote, now };
+        let (table, early, explicit) = (&self.table, &self.early, &self.explicit);
+        let known = Known { table, early, explicit, protocol: flow.protocol, remote, now };
         let mut named = self.table.find_rules(flow.protocol, flow.source, towards);
         match self.pool.by_destination() {
             // The newest first, as Linux looks for them (`find_appropriate_src`): C.7 (b) of the ledger.
@@ -133,12 +139,13 @@ impl<A: Address> Realm<A> {
 
     fn ask(&mut self, nat: &mut Shared, ask: &Ask<A>) -> Result<Grant<A>, Miss> {
         let (protocol, remote, now) = (ask.protocol, ask.remote, ask.now);
-        let known = Known { table: &self.table, early: &self.early, protocol, remote, now };
+        let (table, early, explicit) = (&self.table, &self.early, &self.explicit);
+        let known = Known { table, early, explicit, protocol, remote, now };
         self.pool.take(ask, &nat.behavior, &mut nat.random, &known)
     }
 
     /// Whether an internal address may have one mapping more.
-    fn admit_mapping(&mut self, nat: &mut Shared, internal: A, now: Time) -> Result<(), Refusal> {
+    pub(crate) fn admit_mapping(&mut self, nat: &mut Shared, internal: A, now: Time) -> Result<(), Refusal> {
         let quota = nat.behavior.quota;
         if let Some(most) = quota.ports {
             let is_full = |realm: &Realm<A>| realm.pool.hosts.find(internal).is_some_and(|host| host.mappings >= most);
@@ -223,7 +230,9 @@ impl<A: Address> Realm<A> {
         for index in gone.map(|(index, _)| index).collect::<Vec<u32>>() {
             self.end_mapping(nat, index, MappingEnd::Readdressed);
         }
-        for (index, mapping) in self.table.mappings() {
+        let mut stays: Vec<_> = self.table.mappings().collect();
+        stays.sort_by_key(|(_, mapping)| mapping.id);
+        for (index, mapping) in stays {
             let sessions = self.counted_sessions(nat, index);
             self.pool.keep(mapping.protocol, mapping.internal.address, mapping.external, sessions);
         }
@@ -231,22 +240,25 @@ impl<A: Address> Realm<A> {
 
     /// What outlives a reboot: the ports that rest.
     pub(crate) fn resting(self, nat: &Shared) -> Vec<Waiting<A>> {
-        let Realm { table, pool, translates, .. } = self;
-        let mapped = table.mappings().filter(|_| translates).map(|(_, mapping)| (mapping.protocol, mapping.external));
-        pool.into_resting(&nat.behavior, mapped)
+        let Realm { table, pool, translates, explicit, .. } = self;
+        let lost = table.mappings().filter(|(index, _)| translates && !explicit.is_static(*index));
+        let mut mapped: Vec<_> = lost.map(|(_, mapping)| mapping).collect();
+        mapped.sort_by_key(|mapping| mapping.id);
+        pool.into_resting(&nat.behavior, mapped.into_iter().map(|mapping| (mapping.protocol, mapping.external)))
     }
 
     /// Ends a session so that another may take its place in the table.
     fn make_room_in_table(&mut self, nat: &mut Shared) -> bool {
-        let evicts = |realm: &Realm<A>, session| match nat.behavior.exhausted {
-            Exhausted::EvictLru => true,
-            Exhausted::EvictUnassured => realm.is_unassured(session),
-            Exhausted::DropIcmp13 | Exhausted::DropIcmp1 | Exhausted::DropSilent => false,
+        let gives_way = |realm: &Realm<A>, session| match nat.behavior.table_full {
+            _ if realm.table.session(session).is_hold() => false,
+            TableFull::Drop => false,
+            TableFull::EvictLru => true,
+            TableFull::EvictUnassured => realm.is_unassured(session),
         };
-        if !self.pool.evicts() {
+        if nat.behavior.table_full == TableFull::Drop {
             return false;
         }
-        let Some(session) = self.table.soonest().filter(|session| evicts(self, *session)) else { return false };
+        let Some(session) = self.table.soonest().filter(|session| gives_way(self, *session)) else { return false };
         self.end_session(nat, session, MappingEnd::Evicted);
         true
     }
@@ -259,7 +271,7 @@ impl<A: Address> Realm<A> {
         }
         let any = nat.behavior.exhausted == Exhausted::EvictLru;
         let of_host = matches!(nat.behavior.ports.allocation, PortAllocation::Block | PortAllocation::Deterministic);
-        let (table, datagrams) = (&self.table, &self.datagrams);
+        let (table, datagrams, explicit) = (&self.table, &self.datagrams, &self.explicit);
         let judge = |suits: &dyn Fn(u16) -> bool, index: u32| {
             let mapping = table.mapping(index);
             let until = table.sessions_of(index).map(|session| table.session(session).deadline).max();
@@ -270,7 +282,7 @@ impl<A: Address> Realm<A> {
                 }
                 Lack::Host(_) => true,
             };
-            Candidate { until: until.unwrap_or(Time::ZERO), fits: gives_way && helps }
+            Candidate { until: until.unwrap_or(Time::ZERO), fits: gives_way && helps && !explicit.is_on(index) }
         };
         let found = match lack {
             Lack::Port(protocol, internal) => self.pool.oldest_on(&nat.behavior, protocol, internal, &judge),

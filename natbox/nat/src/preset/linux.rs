@@ -11,7 +11,7 @@ use crate::Behavior;
 use crate::behavior::{
     EarlyInbound, Exhausted, Filtering, FragmentMode, FragmentRules, Hairpin, IcmpIdentifier, IcmpQuery,
     InvalidOutbound, IpId, Mapping, PerProtocol, Pooling, PortAllocation, PortClass, PortOverlap, Ports, Refresh,
-    Switch, TcpEstablishedOn, TcpMachine, TcpNoState, TcpWindow, Timeouts, UnsolicitedSyn, UnsolicitedUdp,
+    Switch, TableFull, TcpEstablishedOn, TcpMachine, TcpNoState, TcpWindow, Timeouts, UnsolicitedSyn, UnsolicitedUdp,
 };
 
 const KERNEL: &str = "Linux 6.18, nftables, in network namespaces";
@@ -50,6 +50,8 @@ pub(super) fn netfilter() -> Behavior {
         },
         pooling: Pooling::HashSourceDestination,
         exhausted: Exhausted::DropSilent,
+        // nf_conntrack_core.c, `early_drop`. How many there may be (nf_conntrack_max) goes by the machine's memory.
+        table_full: TableFull::EvictUnassured,
         hairpin: Hairpin::Off.into(),
         refresh: Refresh::Both,
         timeouts: timeouts(),

@@ -6,7 +6,7 @@ use crate::behavior::Mapping as Rule;
 use crate::key::{Address, Endpoint};
 use crate::record::{NONE, Record, mapping as of_mapping, session as of_session};
 use crate::table::Table;
-use crate::verdict::{MappingId, MappingView};
+use crate::verdict::{MappingId, MappingView, SessionView};
 
 impl<A: Address> Table<A> {
     /// What the mapping rule sees of a remote; `None` if it looks at no remote.
@@ -131,7 +131,19 @@ impl<A: Address> Table<A> {
         internal: Endpoint<A>,
         towards: Endpoint<A>,
     ) -> Option<u32> {
-        self.by_rule.find(self.hash.two(protocol, internal, towards), |index| {
+        self.find_rule_hashed(self.hash.two(protocol, internal, towards), protocol, internal, towards)
+    }
+
+    /// The same, where the key's hash is known.
+    #[inline]
+    pub(super) fn find_rule_hashed(
+        &self,
+        hash: u64,
+        protocol: Protocol,
+        internal: Endpoint<A>,
+        towards: Endpoint<A>,
+    ) -> Option<u32> {
+        self.by_rule.find(hash, |index| {
             let record = self.mapping(index);
             record.internal == internal && record.protocol == protocol && record.towards() == towards
         })
@@ -185,7 +197,8 @@ impl<A: Address> Table<A> {
     pub(crate) fn sessions_of(&self, mapping: u32) -> impl Iterator<Item = u32> {
         let own = Some(mapping).filter(|index| self.session(*index).is(of_session::LIVE));
         let link = |index: u32| Some(self.session(index).next).filter(|next| *next != NONE);
-        own.into_iter().chain(std::iter::successors(link(mapping), move |index| link(*index)))
+        let all = own.into_iter().chain(std::iter::successors(link(mapping), move |index| link(*index)));
+        all.filter(|index| !self.session(*index).is_hold())
     }
 
     /// A live mapping by its number: at once if one of the last two packets used it, else by searching.
@@ -223,5 +236,24 @@ impl<A: Address> Table<A> {
     /// The live mappings, as reports show them, in no order that means anything.
     pub(crate) fn views(&self) -> impl Iterator<Item = MappingView> {
         self.mappings().map(|(index, _)| self.view_of(index))
+    }
+
+    /// The live sessions, as reports show them, in no order that means anything.
+    pub(crate) fn session_views(&self) -> impl Iterator<Item = SessionView> {
+        let sessions = self.records.iter().map(|(_, record)| record);
+        sessions.filter(|record| record.is(of_session::LIVE) && !record.is_hold()).map(|record| SessionView {
+            mapping: record.id,
+            remote: record.remote.to_socket(),
+            permits: record.permits(),
+            holds: record.is(of_session::HOLDS),
+            deadline: record.deadline,
+        })
+    }
+
+    /// When a mapping ends, if nothing more comes.
+    pub(crate) fn deadline_of(&self, id: MappingId) -> Option<Time> {
+        let holders = self.records.iter().map(|(_, record)| record);
+        let holders = holders.filter(|record| record.id == id && record.is(of_session::LIVE | of_session::HOLDS));
+        holders.map(|record| record.deadline).max()
     }
 }

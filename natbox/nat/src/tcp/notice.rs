@@ -27,12 +27,17 @@ impl<A: Address> Realm<A> {
             _ if session.protocol != Protocol::Tcp || !open => false,
             ExpiryNotify::None => false,
             ExpiryNotify::RstBoth => {
-                self.reset(nat, index, Side::Inside);
-                self.reset(nat, index, Side::Outside);
+                self.reset_both(nat, index);
                 false
             }
             ExpiryNotify::KeepaliveProbe => self.probe(nat, index, now),
         }
+    }
+
+    /// Resets both ends, where their numbers are known.
+    pub(crate) fn reset_both(&mut self, nat: &mut Shared, index: u32) {
+        self.reset(nat, index, Side::Inside);
+        self.reset(nat, index, Side::Outside);
     }
 
     /// Sends an empty ACK inside, numbered 0, which a living end answers with what it expects. Until then the session

@@ -61,6 +61,9 @@ impl State {
 
     fn gateway_receives(&mut self, arrival: Arrival, mut packet: Packet) {
         self.expire(arrival.node, self.now);
+        if self.is_for_machine(arrival.node, arrival.through, &packet) {
+            return self.delivered_to(arrival, 0, packet);
+        }
         self.keep(&packet);
         let Body::Gateway(gateway) = &mut self.nodes[arrival.node.0 as usize].body else { return };
         let step = gateway.receive(&self.fabric, arrival.through, &mut packet, self.now);
@@ -97,9 +100,15 @@ impl State {
     }
 
     fn host_receives(&mut self, arrival: Arrival, packet: Packet) {
+        let uplink = arrival.through.0 - self.node(arrival.node).first_interface;
+        self.delivered_to(arrival, uplink as usize, packet);
+    }
+
+    /// A packet for the sockets of a host or of a gateway's own machine.
+    fn delivered_to(&mut self, arrival: Arrival, uplink: usize, packet: Packet) {
         self.keep(&packet);
-        let (now, uplink) = (self.now, arrival.through.0 - self.node(arrival.node).first_interface);
-        let outcome = self.host(arrival.node).stack.receive(uplink as usize, packet, arrival.id, now);
+        let now = self.now;
+        let outcome = self.host(arrival.node).stack.receive(uplink, packet, arrival.id, now);
         self.note_kept(arrival, outcome);
         self.flush(arrival.node);
     }

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::net::IpAddr;
 
 use futures::task::LocalSpawnExt;
-use natbox_nat::{Ended, MappingView};
+use natbox_nat::{Ended, MappingId, MappingView, SessionView};
 use natbox_wire::Time;
 
 use super::{Body, Node, State};
@@ -50,6 +50,7 @@ impl State {
         self.change(node, |gateway, ended| gateway.nat.reboot(ended))?;
         self.lose_held(node);
         self.note(node, Event::Rebooted);
+        self.tell_machine(node, true);
         Ok(())
     }
 
@@ -64,11 +65,12 @@ impl State {
         self.change(node, |gateway, ended| gateway.nat.readdress(&external, ended))?;
         self.fabric.readdress(first, addresses);
         self.note(node, Event::Readdressed);
+        self.tell_machine(node, false);
         Ok(())
     }
 
     /// Changes a gateway, telling the observer of the mappings that end by it.
-    fn change(
+    pub(super) fn change(
         &mut self,
         node: NodeId,
         change: impl FnOnce(&mut Gateway, &mut dyn FnMut(Ended)),
@@ -78,6 +80,7 @@ impl State {
             return Err(NotAGateway { name: known.name.to_string() });
         };
         change(gateway, &mut tell(&mut self.observer, node, now));
+        self.tell_control(node);
         self.set_timer(node);
         Ok(())
     }
@@ -89,6 +92,7 @@ impl State {
             gateway.nat.handle_timeout(now, &mut tell(&mut self.observer, node, now));
             self.depart(node);
         }
+        self.tell_control(node);
     }
 
     pub(crate) fn mappings(&mut self, node: NodeId) -> Vec<MappingView> {
@@ -96,6 +100,22 @@ impl State {
         match &self.node(node).body {
             Body::Gateway(gateway) => gateway.nat.mappings(),
             Body::Core | Body::Host(_) => Vec::new(),
+        }
+    }
+
+    pub(crate) fn sessions(&mut self, node: NodeId) -> Vec<SessionView> {
+        self.expire(node, self.now);
+        match &self.node(node).body {
+            Body::Gateway(gateway) => gateway.nat.sessions(),
+            Body::Core | Body::Host(_) => Vec::new(),
+        }
+    }
+
+    pub(crate) fn deadline(&mut self, node: NodeId, mapping: MappingId) -> Option<Time> {
+        self.expire(node, self.now);
+        match &self.node(node).body {
+            Body::Gateway(gateway) => gateway.nat.deadline(mapping),
+            Body::Core | Body::Host(_) => None,
         }
     }
 

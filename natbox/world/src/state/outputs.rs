@@ -73,6 +73,10 @@ impl State {
         due
     }
 
+    pub(crate) fn gateway_of(&mut self, node: NodeId) -> Option<&mut Gateway> {
+        self.gateway(node)
+    }
+
     pub(super) fn gateway(&mut self, node: NodeId) -> Option<&mut Gateway> {
         match &mut self.nodes[node.0 as usize].body {
             Body::Gateway(gateway) => Some(gateway),

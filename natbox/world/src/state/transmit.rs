@@ -13,9 +13,7 @@ impl State {
     pub(super) fn flush(&mut self, node: NodeId) {
         while let Some(outgoing) = self.host(node).stack.outbox() {
             let id = self.new_packet();
-            let known = self.node(node);
-            let uplink = (outgoing.uplink as u32).min(known.interfaces.saturating_sub(1));
-            let through = InterfaceId(known.first_interface + uplink);
+            let through = self.uplink_of(node, outgoing.uplink as u32);
             self.transmit(node, through, id, outgoing.cause, outgoing.packet);
         }
         while let Some((packet, id, reason)) = self.host(node).stack.drops() {
@@ -172,6 +170,7 @@ impl State {
     pub(super) fn host(&mut self, node: NodeId) -> &mut super::Host {
         match &mut self.node_mut(node).body {
             Body::Host(host) => host,
+            Body::Gateway(gateway) if gateway.machine.is_some() => gateway.machine_host(),
             _ => panic!("{node:?} is no host"),
         }
     }

@@ -7,6 +7,7 @@ mod determinism;
 mod fragments;
 mod gateways;
 mod links;
+mod machines;
 mod malformed;
 mod mtu;
 mod owed;

@@ -10,7 +10,7 @@ use natbox_host::Host;
 use natbox_nat::Behavior;
 use natbox_nat::behavior::Filtering;
 use natbox_wire::build::{self, IpFields};
-use natbox_wire::{DropReason, Packet, Time};
+use natbox_wire::{ControlEvent, DropReason, ExplicitMapping, Packet, Time};
 use natbox_world::note::{Event, LinkFate, Outcome};
 use natbox_world::{
     Attachment, InterfaceAddress, InterfaceId, LinkConfig, NetworkId, NodeId, Note, Observer, PacketId, VirtualHost,
@@ -52,6 +52,7 @@ pub(crate) enum Seen {
         bytes: Vec<u8>,
         outcome: Outcome,
     },
+    Control(ExplicitMapping, ControlEvent),
     Other(Time, NodeId, String),
 }
 
@@ -74,6 +75,7 @@ impl Observer for Notes {
                 Seen::Released { at, node, id: packet.id, bytes: packet.bytes.to_vec(), outcome }
             }
             Event::Dropped { packet, reason } => Seen::Dropped { at, node, id: packet.id, reason },
+            Event::Control { mapping, what } => Seen::Control(mapping.clone(), what),
             other => Seen::Other(at, node, format!("{other:?}")),
         });
     }
@@ -132,6 +134,15 @@ impl Notes {
     pub(crate) fn releases_of(&self, wanted: PacketId) -> Vec<(Time, NodeId, Vec<u8>, Outcome)> {
         let of = |seen| match seen {
             Seen::Released { at, node, id, bytes, outcome } if id == wanted => Some((at, node, bytes, outcome)),
+            _ => None,
+        };
+        self.all().into_iter().filter_map(of).collect()
+    }
+
+    /// What happened to mappings that were asked for, in order.
+    pub(crate) fn control(&self) -> Vec<(ExplicitMapping, ControlEvent)> {
+        let of = |seen| match seen {
+            Seen::Control(mapping, what) => Some((mapping, what)),
             _ => None,
         };
         self.all().into_iter().filter_map(of).collect()

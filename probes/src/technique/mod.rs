@@ -1,0 +1,120 @@
+//! Every way to come to talk, by name: the caller runs [`call`], the other side [`answer`] with the same technique.
+//!
+//! A technique has succeeded when an authenticated message went both ways over the path. Every wait is bounded by
+//! [`Options::timeout`], and a [`Failure`] says what was tried and why it ended.
+//!
+//! To add one: a module of its own with `call` and `answer`, one row in [`Technique`], one arm in each of the functions
+//! below.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::time::Duration;
+
+use futures::{FutureExt, select_biased};
+use natbox_host::Host;
+use natbox_wire::words;
+
+pub use crate::contact::{Channel, Contact, Datagram, Fact, Facts, Failure, OPTIONS, Options, Relay, Setting};
+use crate::{ProbeError, connect, direct, hairpin, local, low_ttl, punch, relay_first, relayed, reversal};
+
+words! {
+    /// A way to come to talk.
+    pub enum Technique: "technique" {
+        Direct = "direct", "the caller sends to the callee's own addresses";
+        Reversal = "reversal", "the callee calls back to the caller's own addresses";
+        Local = "local", "both try each other's own addresses on their network";
+        Hairpin = "hairpin", "both meet at the external endpoints of the NAT that they share";
+        Punch = "punch", "UDP hole punching";
+        PunchLowTtl = "punch-low-ttl", "UDP hole punching whose first packets die between the NATs";
+        Turn = "turn", "through a relay, over UDP";
+        RelayFirst = "relay-first", "a relay at once, then the best path, and back when that dies";
+        Connect = "connect", "everything that is allowed; the best path wins";
+    }
+}
+
+impl Technique {
+    /// The options that it reads, by their names in [`Options`] and in topology files.
+    pub fn reads(self) -> &'static [&'static str] {
+        match self {
+            Technique::Direct
+            | Technique::Reversal
+            | Technique::Local
+            | Technique::Hairpin
+            | Technique::Turn
+            | Technique::RelayFirst => &["timeout", "keep_alive"],
+            Technique::Punch => &["timeout", "keep_alive", "peer_reflexive"],
+            Technique::PunchLowTtl => &["timeout", "keep_alive", "peer_reflexive", "low_ttl"],
+            Technique::Connect => &["timeout", "keep_alive", "allow", "relay_first"],
+        }
+    }
+
+    /// Whether the caller cannot do without a relay.
+    pub fn needs_relay(self) -> bool {
+        matches!(self, Technique::Turn | Technique::RelayFirst)
+    }
+}
+
+/// Comes to talk to `peer`, who is registered and waits in [`answer`].
+///
+/// # Errors
+/// [`Failure`]: what was tried, and why it ended.
+pub async fn call<H: Host>(
+    host: &H,
+    technique: Technique,
+    setting: &Setting,
+    peer: &str,
+) -> Result<Contact<H>, Failure> {
+    let called: Attempt<'_, H> = match technique {
+        Technique::Direct => Box::pin(direct::call(host, setting, peer)),
+        Technique::Reversal => Box::pin(reversal::call(host, setting, peer)),
+        Technique::Local => Box::pin(local::call(host, setting, peer)),
+        Technique::Hairpin => Box::pin(hairpin::call(host, setting, peer)),
+        Technique::Punch => Box::pin(punch::technique::call(host, setting, peer)),
+        Technique::PunchLowTtl => Box::pin(low_ttl::call(host, setting, peer)),
+        Technique::Turn => Box::pin(relayed::call(host, setting, peer)),
+        Technique::RelayFirst => Box::pin(relay_first::call(host, setting, peer)),
+        Technique::Connect => Box::pin(connect::technique::call(host, setting, peer)),
+    };
+    within(host, setting.options.timeout, setting.directory, called).await
+}
+
+/// Registers, waits for the first that calls, and comes to talk to it: one session.
+///
+/// # Errors
+/// [`Failure`]: nobody called, or what was tried and why it ended.
+pub async fn answer<H: Host>(host: &H, technique: Technique, setting: &Setting) -> Result<Contact<H>, Failure> {
+    let answered: Attempt<'_, H> = match technique {
+        Technique::Direct => Box::pin(direct::answer(host, setting)),
+        Technique::Reversal => Box::pin(reversal::answer(host, setting)),
+        Technique::Local => Box::pin(local::answer(host, setting)),
+        Technique::Hairpin => Box::pin(hairpin::answer(host, setting)),
+        Technique::Punch => Box::pin(punch::technique::answer(host, setting)),
+        Technique::PunchLowTtl => Box::pin(low_ttl::answer(host, setting)),
+        Technique::Turn => Box::pin(relayed::answer(host, setting)),
+        Technique::RelayFirst => Box::pin(relay_first::answer(host, setting)),
+        Technique::Connect => Box::pin(connect::technique::answer(host, setting)),
+    };
+    // Once somebody has called, it takes as long as it may.
+    within(host, setting.options.timeout.saturating_mul(2), setting.directory, answered).await
+}
+
+type Attempt<'a, H> = Pin<Box<dyn Future<Output = Result<Contact<H>, Failure>> + 'a>>;
+
+/// What comes of it, unless it takes longer than this: the last resort, as every technique keeps to its own budgets.
+async fn within<H: Host>(
+    host: &H,
+    limit: Duration,
+    from: SocketAddr,
+    attempt: Attempt<'_, H>,
+) -> Result<Contact<H>, Failure> {
+    let mut attempt = attempt.fuse();
+    let mut end = pin!(host.sleep(limit).fuse());
+    select_biased! {
+        output = attempt => output,
+        () = end => {
+            let silence = ProbeError::Silence { expected: "a path to the peer", from, waited: limit, sent: 1 };
+            Err(Failure::early(silence, limit))
+        }
+    }
+}
