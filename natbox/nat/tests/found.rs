@@ -162,3 +162,30 @@ fn what_falls_due_while_nobody_looks_ends_in_the_order_of_deadlines() {
     rig.now = seconds(1000);
     assert_eq!(rig.send(udp("10.0.0.4:1", Y1)).port(), 5001, "the port of the first, which ended last, rests");
 }
+
+#[test]
+fn a_range_too_small_for_a_port_each_leaves_the_dynamic_ones() {
+    let mut behavior = Behavior::default();
+    (behavior.ports.allocation, behavior.ports.range) = (PortAllocation::Deterministic, (5000..=5002).into());
+    behavior.ports.deterministic.first = Some([10, 0, 0, 2].into());
+    behavior.ports.deterministic.algorithm = DeterministicAlgorithm::Random;
+    behavior.ports.deterministic.max_ports = Some(1);
+    let mut rig = Rig::new(behavior);
+    assert!((5000..=5002).contains(&rig.send(udp(X1, Y1)).port()));
+}
+
+#[test]
+fn a_connection_that_was_closed_gives_way_before_one_that_would_end_later() {
+    let (quota, exhausted) = (Quota { ports: Some(2), ..Quota::default() }, Exhausted::EvictLru);
+    let mut rig = Rig::new(Behavior { quota, exhausted, ..Behavior::default() });
+    let external = rig.send(tcp(X1, Y1, SYN));
+    rig.receive(tcp(Y1, external, SYN_ACK)).expect("an answer");
+    rig.send(udp(X1, Y1));
+    // Whoever looks for one to give way now, sees a connection that lives for hours.
+    rig.send(udp("10.0.0.2:5001", Y1));
+    rig.send(tcp(X1, Y1, FIN));
+    rig.receive(tcp(Y1, external, FIN)).expect("its end");
+    rig.wait_seconds(1);
+    rig.send(udp("10.0.0.2:5002", Y1));
+    assert!(rig.nat.mappings().iter().all(|one| one.protocol == Protocol::Udp), "{:?}", rig.nat.mappings());
+}

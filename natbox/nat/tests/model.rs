@@ -4,7 +4,7 @@
 //! the NAT's own making, and every endpoint that is given out; only where a rule draws, the engine draws, and the
 //! model says whether it may.
 //!
-//! `NATBOX_MODEL_CASES=N` runs N cases. What ever failed is kept, shrunk, in `proptest-regressions`.
+//! `NATBOX_MODEL_CASES=N` runs N cases, `NATBOX_MODEL_SEED=N` others. What ever failed is kept, shrunk, in `proptest-regressions`.
 //!
 //! What the model does not know, and what is held to account for it instead:
 //!
@@ -40,7 +40,7 @@ use natbox_nat::{Behavior, Ended, HoldId, Nat, Output, Side, Verdict};
 use natbox_wire::build::{self, IpFields};
 use natbox_wire::{IcmpError, Packet, Protocol, TcpFlags, Time};
 use proptest::prelude::*;
-use proptest::test_runner::FileFailurePersistence;
+use proptest::test_runner::{FileFailurePersistence, RngSeed};
 use reference::Model;
 
 /// A packet of a session; of a query both ports are the identifier, and `query` is its ICMP type.
@@ -513,7 +513,10 @@ fn cases() -> ProptestConfig {
     let cases = std::env::var("NATBOX_MODEL_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(1000);
     let kept =
         FileFailurePersistence::Direct(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/proptest-regressions/model.txt"));
-    ProptestConfig { failure_persistence: Some(Box::new(kept)), ..ProptestConfig::with_cases(cases) }
+    // The same cases in every run, unless somebody asks for others.
+    let seed = std::env::var("NATBOX_MODEL_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1);
+    let rng_seed = RngSeed::Fixed(seed);
+    ProptestConfig { failure_persistence: Some(Box::new(kept)), rng_seed, ..ProptestConfig::with_cases(cases) }
 }
 
 proptest! {

@@ -179,6 +179,23 @@ impl<A: Address> Realm<A> {
         }
     }
 
+    /// The deadline of a session has moved, perhaps nearer: its mapping's place among those that may give way.
+    #[inline]
+    pub(crate) fn moved(&mut self, session: u32) {
+        if self.pool.evicts() && self.translates {
+            self.stamp(self.table.mapping_of(session));
+        }
+    }
+
+    #[cold]
+    fn stamp(&mut self, mapping: u32) {
+        let until = self.table.sessions_of(mapping).map(|session| self.table.session(session).deadline).max();
+        let record = self.table.mapping(mapping);
+        let (protocol, internal, external, id) = (record.protocol, record.internal.address, record.external, record.id);
+        self.pool.strike(protocol, internal, external, id);
+        self.pool.enlist(protocol, internal, external, id, mapping, until.unwrap_or(Time::ZERO));
+    }
+
     /// A session has been opened.
     #[inline]
     pub(crate) fn count_session(&mut self, nat: &Shared, session: u32) {
