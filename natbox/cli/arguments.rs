@@ -322,7 +322,7 @@ Examples:
   natbox conform rfc4787 --format markdown
 
 A requirement is met, violated (with what was observed), or not applicable (with the reason): it asks nothing of this NAT,
-is a choice (MAY) that it does not make, or is about something that natbox has not.
+is a choice (MAY) that it does not make, or is about port control, which this command does not speak.
 
 Exit codes: 0 every MUST is met or not applicable, 1 some are violated, 2 there is no such NAT.")]
 pub(crate) struct Conform {

@@ -85,10 +85,13 @@ words! {
 }
 
 words! {
-    /// An echo message.
-    pub enum EchoKind: "echo message" {
+    /// An ICMP query or a reply to one.
+    pub enum EchoKind: "ICMP query" {
         Request = "echo", "an echo request";
         Reply = "echo-reply", "an echo reply";
+        Timestamp = "timestamp", "a timestamp request (RFC 792; IPv4)";
+        Information = "information", "an information request (RFC 792, deprecated by RFC 6918; IPv4)";
+        AddressMask = "address-mask", "an address mask request (RFC 950, deprecated by RFC 6918; IPv4)";
     }
 }
 

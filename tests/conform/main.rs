@@ -199,8 +199,8 @@ contradict each other (RFC 5508 REQ-8 and RFC 6888 REQ-11b name two codes for on
 
 RFC 6888 REQ-13 to REQ-15 compete, too: each is judged for itself.
 
-Not applicable is what asks nothing of the NAT, a choice (MAY) that it does not make, or what natbox has not: port control
-(RFC 6888 REQ-9, RFC 7857 section 8). What an RFC wants to be configurable is configured otherwise and looked at again; a log
+Not applicable is what asks nothing of the NAT, a choice (MAY) that it does not make, or what this command does not speak: port
+control (RFC 6888 REQ-9, RFC 7857 section 8). What an RFC wants to be configurable is configured otherwise and looked at again; a log
 is judged by what the list of mappings holds. RFC 7857 section 2 asks for a state machine: ten probes tell whether it is that one.
 
 Some rows no configuration of natbox violates; they are listed last, with the reason. For every other MUST and SHOULD a test

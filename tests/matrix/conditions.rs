@@ -68,8 +68,13 @@ fn links_and_the_two_open_choices_are_set_for_every_nat_and_reported() {
     }
     let own = matrix(&lab(), &["lab.yaml", "--nats", "home"]);
     assert_eq!(own["semantics"]["link"], serde_json::json!({}));
-    let mixed = ["--nats", "linux-masquerade,full-cone"];
-    assert_eq!(matrix(&lab(), &mixed)["semantics"]["filter_scope"], "per-nat");
+    let lab = lab();
+    lab.write("mixed.yaml", "nats: { one: { filter_scope: endpoint }, other: { filter_scope: mapping } }\n");
+    let mixed = matrix(&lab, &["mixed.yaml"]);
+    assert_eq!(
+        (&mixed["semantics"]["filter_scope"], &mixed["semantics"]["session_affinity"]),
+        (&"per-nat".into(), &"on".into())
+    );
 }
 
 #[test]

@@ -47,9 +47,9 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
     row("RFC6888 REQ-8 (options)", Must, "for how long, and how many, can be configured", UDP, configurable_rest)
         .inherent(configured::OPTION),
     row("RFC6888 REQ-9", Must, "subscribers can ask for mappings (PCP)", UDP, |_| {
-        not_applicable("natbox has no port control protocol")
+        not_applicable("port control is a protocol of its own, which this command does not speak")
     })
-    .inherent("no NAT of natbox has a port control protocol"),
+    .inherent("this command does not speak port control"),
     row("RFC6888 REQ-10", Should, "it can be managed: its mappings can be listed", UDP, listed)
         .inherent("every NAT of natbox shows its mappings"),
     row("RFC6888 REQ-11a", Must, "a flow too many is dropped", UDP, dropped),

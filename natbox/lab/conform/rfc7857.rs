@@ -67,9 +67,9 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         .inherent("a RST of the inside answers nobody, and opens nothing, in every machine of natbox"),
     row("RFC7857 8", May, "port parity can be left alone", UDP, ports::parity_ignored),
     row("RFC7857 8 (request)", Should, "whoever needs parity can ask for it (PCP)", UDP, |_| {
-        not_applicable("natbox has no port control protocol, by which it would be asked for")
+        not_applicable("port control is a protocol of its own, which this command does not speak")
     })
-    .inherent("no NAT of natbox has a port control protocol"),
+    .inherent("this command does not speak port control"),
     row("RFC7857 9", Should, "external ports are preserved or cannot be guessed", UDP, ports::random),
     row("RFC7857 10", Should, "identifications of two hosts never clash", UDP, identification),
     row("RFC7857 10 (fragments)", Must, "the fragments of one datagram have one identification", UDP, |it| {

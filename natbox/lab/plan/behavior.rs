@@ -65,6 +65,7 @@ fn connections(entry: &Node, behavior: &mut Behavior) {
     set(&mut behavior.tcp_simopen, word(entry, "tcp_simopen"));
     set(&mut behavior.tcp_window, word(entry, "tcp_window"));
     set(&mut behavior.tcp_reopen, word(entry, "tcp_reopen"));
+    set(&mut behavior.invalid_outbound, word(entry, "invalid_outbound"));
     set(&mut behavior.expiry_notify, word(entry, "expiry_notify"));
     if let Some(outbound) = entry.get("outbound") {
         set(&mut behavior.outbound.udp, reach(outbound, "udp"));

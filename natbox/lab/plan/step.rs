@@ -44,6 +44,8 @@ pub enum Action {
     Call(Call),
     /// Asks a gateway for a mapping.
     Map(Map),
+    /// Talks over a connection that was kept.
+    Talk(Talk),
     /// Lets time pass.
     Wait(Duration),
     /// Makes the NAT of this name lose its state.
@@ -76,6 +78,7 @@ impl Action {
             Action::Connect(_) => "connect",
             Action::Call(_) => "call",
             Action::Map(_) => "map",
+            Action::Talk(_) => "talk",
             Action::Wait(_) => "wait",
             Action::Reboot(_) => "reboot",
             Action::Readdress { .. } => "readdress",
@@ -301,6 +304,8 @@ pub struct Connect {
     pub technique: Technique,
     /// What that may spend, and what it is to try; those that it reads.
     pub options: Options,
+    /// The name under which the connection is kept for later steps.
+    pub label: Option<String>,
     /// What is expected.
     pub expect: Option<ExpectPath>,
 }
@@ -312,6 +317,30 @@ pub struct ExpectPath {
     pub path: Option<Path>,
     /// How soon, at most.
     pub within: Option<Duration>,
+}
+
+/// Messages over a connection that was kept, and their echoes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Talk {
+    /// The connection.
+    pub label: String,
+    /// How long messages are sent.
+    pub length: Duration,
+    /// From one message to the next.
+    pub interval: Duration,
+    /// What is expected.
+    pub expect: Option<ExpectTalk>,
+}
+
+/// What is expected of a connection that was kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct ExpectTalk {
+    /// The path in the end.
+    pub path: Option<Path>,
+    /// The share of messages without an echo.
+    pub loss: Option<Allowed<f64>>,
+    /// The longest time without an echo.
+    pub outage: Option<Allowed<Duration>>,
 }
 
 /// A call.

@@ -12,7 +12,7 @@ use super::describe::Shown;
 use super::message::{self, Message};
 use super::step::{
     Action, Cable, Call, Connect, Discover, EndpointPattern, ExpectCall, ExpectCount, ExpectDiscover, ExpectMapped,
-    ExpectPath, ExpectPing, ExpectSend, Ping, Place, Punch, Send, Step, Via,
+    ExpectPath, ExpectPing, ExpectSend, ExpectTalk, Ping, Place, Punch, Send, Step, Talk, Via,
 };
 use crate::topology::Allowed;
 use crate::topology::units::{show_duration, show_percent};
@@ -43,6 +43,7 @@ fn action(action: &Action) -> (Shown, Option<Entries>) {
         Action::Map(map) => {
             (control::show_map(map), map.expect.as_ref().map(|expect| control::show_expected(expect, pattern)))
         }
+        Action::Talk(talk) => (self::talk(talk), talk.expect.as_ref().map(expect_talk)),
         Action::Wait(duration) => (time(duration), None),
         Action::Reboot(nat) => (Shown::word(nat), None),
         Action::Readdress { nat, addresses } => {
@@ -76,6 +77,7 @@ impl fmt::Display for Action {
             Action::Map(map) => {
                 write!(f, "map {} port {} of {} by {}", map.protocol, map.port, map.from, map.by)
             }
+            Action::Talk(talk) => write!(f, "talk over {} for {}", talk.label, show_duration(&talk.length)),
             Action::Wait(duration) => write!(f, "wait {}", show_duration(duration)),
             Action::Reboot(nat) => write!(f, "reboot {nat}"),
             Action::Readdress { nat, addresses } => {
@@ -282,6 +284,7 @@ fn connect(connect: &Connect) -> Entries {
         ("family", Shown::word(connect.via.family)),
         ("technique", Shown::word(connect.technique)),
     ];
+    entries.extend(connect.label.as_ref().map(|label| ("as", Shown::word(label))));
     entries.extend(connect.technique.reads().iter().filter_map(|key| Some((*key, option(connect, key)?))));
     entries
 }
@@ -321,6 +324,18 @@ fn call(call: &Call) -> Shown {
     entries.push(("interval", time(&call.interval)));
     entries.push(("size", Shown::Count(call.size_bytes as u64)));
     Shown::Map(entries)
+}
+
+fn talk(talk: &Talk) -> Shown {
+    Shown::Map(vec![("on", Shown::word(&talk.label)), ("for", time(&talk.length)), ("interval", time(&talk.interval))])
+}
+
+fn expect_talk(expect: &ExpectTalk) -> Entries {
+    let mut entries = Vec::new();
+    entries.extend(expect.path.map(|path| ("path", Shown::word(path))));
+    entries.extend(expect.loss.as_ref().map(|loss| ("loss", shares(loss))));
+    entries.extend(expect.outage.as_ref().map(|outage| ("outage", times(outage))));
+    entries
 }
 
 fn expect_call(expect: &ExpectCall) -> Entries {

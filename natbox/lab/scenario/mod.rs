@@ -6,6 +6,7 @@
 mod control;
 mod craft;
 mod expire;
+mod held;
 mod look;
 mod reasons;
 mod send;
@@ -123,6 +124,7 @@ struct Runner<'a> {
     /// The identification of the last packet made by hand.
     identification: u16,
     answering: talk::Answering,
+    held: held::Connections,
     trouble: servers::Trouble,
 }
 
@@ -177,8 +179,8 @@ impl<'a> Runner<'a> {
         built.world.run_for(Duration::ZERO).map_err(stuck)?;
         let sockets = Sockets::open(plan, &mut built).map_err(stuck)?;
         let (labels, seen) = (BTreeMap::new(), BTreeMap::new());
-        let answering = Default::default();
-        Ok(Runner { plan, built, tap, recorder, sockets, labels, seen, identification: 0, answering, trouble })
+        let (answering, held) = Default::default();
+        Ok(Runner { plan, built, tap, recorder, sockets, labels, seen, identification: 0, answering, held, trouble })
     }
 
     fn steps(&mut self) -> Result<Vec<StepResult>, Stuck> {
@@ -232,6 +234,7 @@ impl Runner<'_> {
             Action::Connect(connect) => self.connect(connect),
             Action::Call(call) => self.call(call),
             Action::Map(map) => self.map(map),
+            Action::Talk(talk) => self.talk_over(talk),
             Action::Wait(duration) => {
                 self.built.world.run_for(*duration)?;
                 Ok(Report::new("waited"))

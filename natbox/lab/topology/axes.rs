@@ -4,10 +4,11 @@
 
 use natbox_nat::behavior::{
     DeterministicAlgorithm, EarlyInbound, Exhausted, ExpiryNotify, FilterScope, Filtering, FragmentMode, GenericAlg,
-    Hairpin, HairpinFilter, IcmpErrors, IcmpIdentifier, IcmpQuery, IpId, Ipv6, Mapping, OverlappingRealms,
-    PoolExhausted, Pooling, PortAllocation, PortClass, PortConflict, PortContiguity, PortCounter, PortOverlap,
-    PortParity, ProtocolSharing, Refresh, SessionAffinity, Switch, TableFull, TcpEstablishedOn, TcpMachine, TcpNoState,
-    TcpReopen, TcpSimultaneousOpen, TcpWindow, TooBig, TranslationKind, Ttl, UnsolicitedSyn, UnsolicitedUdp,
+    Hairpin, HairpinFilter, IcmpErrors, IcmpIdentifier, IcmpQuery, InvalidOutbound, IpId, Ipv6, Mapping,
+    OverlappingRealms, PoolExhausted, Pooling, PortAllocation, PortClass, PortConflict, PortContiguity, PortCounter,
+    PortOverlap, PortParity, ProtocolSharing, Refresh, SessionAffinity, Switch, TableFull, TcpEstablishedOn,
+    TcpMachine, TcpNoState, TcpReopen, TcpSimultaneousOpen, TcpWindow, TooBig, TranslationKind, Ttl, UnsolicitedSyn,
+    UnsolicitedUdp,
 };
 
 use super::schema::{optional, word};
@@ -136,6 +137,11 @@ pub(crate) const AXES: &[Field] = &[
     ),
     optional("tcp_window", &word::<TcpWindow>(), "Whether sequence numbers are looked at."),
     optional("tcp_reopen", &word::<TcpReopen>(), "Whether a SYN on a closed connection's endpoints begins anew."),
+    optional(
+        "invalid_outbound",
+        &word::<InvalidOutbound>(),
+        "Packets from inside that belong to no session and open none.",
+    ),
     optional("expiry_notify", &word::<ExpiryNotify>(), "Whom the box tells that a connection has expired."),
     optional("icmp_error", &ICMP_ERROR, "ICMP errors about sessions (RFC 5508 REQ-3 to REQ-5)."),
     optional("icmp_verify", &SWITCH, "Whether errors with a wrong checksum are dropped (RFC 5508 REQ-3)."),

@@ -199,6 +199,12 @@ pub(crate) static ACTIONS: &[Action] = &[
         shape: &MAP,
         expect: Some(&EXPECT_MAP),
     },
+    Action {
+        key: "talk",
+        doc: "Sends messages over a connection that was kept, and waits for their echoes.",
+        shape: &TALK,
+        expect: Some(&EXPECT_TALK),
+    },
     Action { key: "wait", doc: "Lets time pass.", shape: &DURATION, expect: None },
     Action { key: "reboot", doc: "Makes a NAT lose all its state.", shape: &NAME, expect: None },
     Action {
@@ -290,6 +296,11 @@ static CONNECT: Shape = Shape::Object(&[
     ),
     optional("family", &FAMILY, "Over which IP version, the relay's lent address included; `ipv4` if absent."),
     optional("technique", &word::<Technique>(), "How they come to talk; `connect` if absent."),
+    optional(
+        "as",
+        &NAME,
+        "The name under which the connection is kept for later `talk` steps. It ends with the step if absent.",
+    ),
     optional("timeout", &POSITIVE, "How long all of it may take; 30s if absent."),
     optional("keep_alive", &POSITIVE, "Time from one keep-alive to the next; 15s if absent."),
     optional("allow", &Shape::OneOrMany(&WAY), "The paths that may be tried; every one if absent."),
@@ -332,6 +343,21 @@ static EXPECT_PATH: Shape = Shape::Either(
         optional("within", &POSITIVE, "How soon, at most."),
     ]),
 );
+
+static TALK: Shape = Shape::Either(
+    &NAME,
+    &Shape::Object(&[
+        required("on", &NAME, "The connection, by the name that its `connect` gave it."),
+        optional("for", &POSITIVE, "How long messages are sent; 1s if absent."),
+        optional("interval", &POSITIVE, "Time from one message to the next; 100ms if absent."),
+    ]),
+);
+
+static EXPECT_TALK: Shape = Shape::Object(&[
+    optional("path", &PATH, "The path in the end."),
+    optional("loss", &PERCENTS, "Share of messages without an echo."),
+    optional("outage", &DURATIONS, "The longest time without an echo."),
+]);
 
 static CALL: Shape = Shape::Object(&[
     required("from", &NAME, "The host that calls."),

@@ -4,7 +4,8 @@
 //! `cargo run --release -p natbox-nat --example axes`
 //!
 //! The plain road is what a NAT comes to that knows endpoint-independent mapping, filtering by the session, one timer and
-//! nothing else. It needs the inside of the crate, so the crate's modules are compiled into this program.
+//! nothing else. It needs the inside of the crate, so the crate's modules are compiled into this program: a module that `lib.rs`
+//! gets must be named here too.
 
 #![allow(
     dead_code,
@@ -28,6 +29,7 @@ mod inside {
     pub(crate) mod early;
     pub(crate) mod engine;
     pub(crate) mod expiry;
+    pub(crate) mod explicit;
     pub(crate) mod filter;
     pub(crate) mod fragments;
     pub(crate) mod hairpin;
@@ -61,7 +63,7 @@ pub use behavior::Behavior;
 pub use engine::Nat;
 pub use ports::deterministic::PortPlan;
 pub use verdict::{
-    Answer, Ended, HoldId, MappingEnd, MappingId, MappingView, Output, Refusal, Side, Translation, Verdict,
+    Answer, Ended, HoldId, MappingEnd, MappingId, MappingView, Output, Refusal, SessionView, Side, Translation, Verdict,
 };
 
 /// Rounds measured for each figure, which is their median.

@@ -130,6 +130,7 @@ impl Behavior {
         rows.word("tcp_simopen", self.tcp_simopen);
         rows.word("tcp_window", self.tcp_window);
         rows.word("tcp_reopen", self.tcp_reopen);
+        rows.word("invalid_outbound", self.invalid_outbound);
         rows.word("expiry_notify", self.expiry_notify);
     }
 

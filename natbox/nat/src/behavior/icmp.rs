@@ -79,6 +79,7 @@ words! {
     pub enum FragmentMode: "fragment behaviour" {
         OutOfOrder = "out-of-order", "those that come before the first are held until it comes";
         Reassemble = "reassemble", "held until the datagram is whole, which goes on in one piece or anew in fragments";
+        Collect = "collect", "held until the datagram is whole, which goes on in the fragments that it came in, the first first (Linux)";
         InOrder = "in-order", "those that come before the first are dropped";
         None = "none", "every fragment is dropped";
     }

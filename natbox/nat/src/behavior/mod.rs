@@ -177,6 +177,8 @@ pub struct Behavior {
     pub tcp_window: TcpWindow,
     /// Whether a closed connection's endpoints may be used again at once.
     pub tcp_reopen: TcpReopen,
+    /// What becomes of packets from inside that belong to no session and open none.
+    pub invalid_outbound: InvalidOutbound,
     /// Whom the box tells that a connection has expired.
     pub expiry_notify: ExpiryNotify,
     /// ICMP errors about sessions.
@@ -254,6 +256,7 @@ impl Default for Behavior {
             tcp_simopen: TcpSimultaneousOpen::Ok,
             tcp_window: TcpWindow::Off,
             tcp_reopen: TcpReopen::On,
+            invalid_outbound: InvalidOutbound::Drop,
             expiry_notify: ExpiryNotify::None,
             icmp_error: IcmpErrors::Translate.into(),
             icmp_verify: Switch::On,
