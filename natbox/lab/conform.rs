@@ -2,18 +2,31 @@
 //!
 //! A judge sends packets through a NAT, lets virtual time pass, and looks at what comes out. It does not look at the
 //! `Behavior` that the NAT was made from, but for what the test bed needs: whether one-to-one translation wants an external
-//! address for each host, and which destinations are configured to bypass it. One file for each RFC; `bench` is what they
-//! share.
+//! address for each host, and how many ports it takes to fill it. What an RFC wants to be configurable is configured
+//! otherwise, and looked at again.
 //!
-//! Left out: requirements on links and their MTU (RFC 4787 REQ-13, RFC 5508 REQ-10) and on overlapping realms (RFC 4787
-//! REQ-7), which are the gateway's: they are listed as not applicable here.
+//! One file for each RFC with its rows, and others by theme with the judges that several share. `bench` is a NAT alone;
+//! `rig` is a gateway in a world, for what no NAT decides: links, the time to live, ICMP errors, overlapping realms.
+//!
+//! Left out: RFC 5382 and RFC 4787 over IPv6, which they do not speak of, and DCCP (RFC 5597), which natbox has not.
 
 mod bench;
+mod configured;
+mod errors;
+mod exhaustion;
+mod fragments;
+mod hairpin;
+mod lifetimes;
+mod originated;
+mod packets;
+mod ports;
 mod rfc4787;
 mod rfc5382;
 mod rfc5508;
 mod rfc6888;
 mod rfc7857;
+mod rig;
+mod tcp;
 
 use std::sync::Arc;
 
@@ -21,7 +34,7 @@ use natbox_nat::Behavior;
 use natbox_wire::Protocol;
 use serde::Serialize;
 
-/// How binding a requirement is (RFC 2119). A MUST NOT is a MUST, a SHOULD NOT a SHOULD.
+/// How binding a requirement is (RFC 2119). A MUST NOT is a MUST, a SHOULD NOT a SHOULD; RECOMMENDED binds as SHOULD does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Level {
@@ -29,7 +42,9 @@ pub enum Level {
     Must,
     /// To be met unless there are reasons.
     Should,
-    /// A choice.
+    /// The same in other words, kept where the RFC uses them.
+    Recommended,
+    /// A choice: it can be made or left, and not be violated.
     May,
 }
 
@@ -39,6 +54,7 @@ impl Level {
         match self {
             Level::Must => "MUST",
             Level::Should => "SHOULD",
+            Level::Recommended => "RECOMMENDED",
             Level::May => "MAY",
         }
     }
@@ -51,14 +67,16 @@ pub enum Finding {
     Met,
     /// It is not; what was observed, in a sentence.
     Violated(String),
-    /// It asks nothing of this NAT, or this command cannot judge it; why.
+    /// It asks nothing of this NAT, or is a choice that it does not make, or no packet can show it; why.
     NotApplicable(String),
 }
 
 /// A requirement and what was found out about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Judgement {
-    /// `RFC4787 REQ-1`; for RFC 7857, which numbers none, the section: `RFC7857 2.2`.
+    /// The RFC whose it is.
+    pub rfc: Rfc,
+    /// `RFC4787 REQ-1`; for RFC 7857, which numbers none, the section: `RFC7857 2.2`. In brackets which part of it.
     pub id: &'static str,
     /// How binding it is.
     pub level: Level,
@@ -66,6 +84,8 @@ pub struct Judgement {
     pub asks: &'static str,
     /// What was found out.
     pub finding: Finding,
+    /// Why no configuration of natbox violates it, where none does.
+    pub inherent: Option<&'static str>,
 }
 
 impl Judgement {
@@ -112,6 +132,17 @@ impl Rfc {
         }
     }
 
+    /// What it is about, in a few words.
+    pub fn title(self) -> &'static str {
+        match self {
+            Rfc::Rfc4787 => "UDP",
+            Rfc::Rfc5382 => "TCP",
+            Rfc::Rfc5508 => "ICMP",
+            Rfc::Rfc7857 => "updates of these, by section",
+            Rfc::Rfc6888 => "carrier-grade NATs",
+        }
+    }
+
     fn requirements(self) -> &'static [Requirement] {
         match self {
             Rfc::Rfc4787 => rfc4787::REQUIREMENTS,
@@ -125,7 +156,8 @@ impl Rfc {
 
 /// Judges a behaviour by the requirements of these RFCs, in their order.
 pub fn judge(behavior: &Arc<Behavior>, rfcs: &[Rfc]) -> Vec<Judgement> {
-    rfcs.iter().flat_map(|rfc| rfc.requirements()).map(|requirement| requirement.of(behavior)).collect()
+    let rows = rfcs.iter().flat_map(|rfc| rfc.requirements().iter().map(|row| (*rfc, row)));
+    rows.map(|(rfc, row)| row.judgement(rfc, behavior)).collect()
 }
 
 /// Why a requirement is not met.
@@ -157,6 +189,15 @@ fn require(holds: bool, otherwise: impl FnOnce() -> String) -> Outcome {
     if holds { Ok(()) } else { violated(otherwise()) }
 }
 
+/// The same NAT, configured otherwise.
+fn with(behavior: &Arc<Behavior>, change: impl FnOnce(&mut Behavior)) -> Arc<Behavior> {
+    let mut other = Behavior::clone(behavior);
+    change(&mut other);
+    Arc::new(other)
+}
+
+type Judge = fn(&Arc<Behavior>) -> Outcome;
+
 /// One row of the ledger.
 struct Requirement {
     id: &'static str,
@@ -164,31 +205,30 @@ struct Requirement {
     asks: &'static str,
     /// The transport that its judge needs to be let out.
     protocol: Protocol,
-    judge: fn(&Arc<Behavior>) -> Outcome,
+    judge: Judge,
+    inherent: Option<&'static str>,
 }
 
 impl Requirement {
-    fn of(&self, behavior: &Arc<Behavior>) -> Judgement {
+    /// A row that no configuration violates; why.
+    const fn inherent(self, why: &'static str) -> Requirement {
+        Requirement { inherent: Some(why), ..self }
+    }
+
+    fn judgement(&self, rfc: Rfc, behavior: &Arc<Behavior>) -> Judgement {
         let finding = match bench::translates(behavior, self.protocol).and_then(|()| (self.judge)(behavior)) {
             Ok(()) => Finding::Met,
-            // A choice cannot be violated.
             Err(Shortfall::Violated(observed)) if self.level == Level::May => {
                 Finding::NotApplicable(format!("a choice that it does not make: {observed}"))
             }
             Err(Shortfall::Violated(observed)) => Finding::Violated(observed),
             Err(Shortfall::NotApplicable(why)) => Finding::NotApplicable(why),
         };
-        Judgement { id: self.id, level: self.level, asks: self.asks, finding }
+        Judgement { rfc, id: self.id, level: self.level, asks: self.asks, finding, inherent: self.inherent }
     }
 }
 
 /// A row: `row(id, level, asks, protocol, judge)`.
-const fn row(
-    id: &'static str,
-    level: Level,
-    asks: &'static str,
-    protocol: Protocol,
-    judge: fn(&Arc<Behavior>) -> Outcome,
-) -> Requirement {
-    Requirement { id, level, asks, protocol, judge }
+const fn row(id: &'static str, level: Level, asks: &'static str, protocol: Protocol, judge: Judge) -> Requirement {
+    Requirement { id, level, asks, protocol, judge, inherent: None }
 }

@@ -83,6 +83,9 @@ pub enum What {
     Mended(InterfaceId),
 }
 
+/// A mapping that had been asked for, and what happened to it.
+pub type Asked = (ExplicitMapping, ControlEvent);
+
 /// A packet, seen at a node.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sighting {
@@ -101,7 +104,7 @@ pub struct Sighting {
     /// For a packet that the node's NAT has just made: the mapping on whose account.
     pub made_for: Option<MappingId>,
     /// For the answer to a request for a mapping: what the request did.
-    pub control: Option<Box<(ExplicitMapping, ControlEvent)>>,
+    pub control: Option<Box<Asked>>,
     /// What had happened before that explains a drop.
     pub history: Option<History>,
     /// Its bytes, from the IP header on, if they were kept.

@@ -156,6 +156,8 @@ fn every_expectation_of_a_crafted_packet_can_fail() {
         ("rejected: rst", "not rejected with rst"),
         ("mapped: { class: dynamic }", "mapped to port 1000"),
         ("mapped: { parity: odd }", "mapped to port 1000"),
+        ("expires: 241s", "another lifetime: 240000ms"),
+        ("expires: { home: ..239s }", "another lifetime: 240000ms"),
     ] {
         let steps = steps_with(
             "full-cone",
@@ -191,6 +193,94 @@ fn what_contradicts_itself_is_a_mistake() {
 }
 
 #[test]
+fn what_cannot_be_sent_or_answered_is_a_mistake_of_the_file() {
+    for (step, mistake) in [
+        ("send: { from: 'alice:1', to: 'bob:2', size: 99, fragments: { mtu: 68, order: [4] } }", "it comes in 3"),
+        ("send: { from: 'alice:1', to: 'bob:2', fragments: { mtu: 68 } }", "34 bytes: it fits, and is not cut"),
+        ("send: { from: 'alice:1', to: '[2001:db8::9]:2', dont_fragment: on }", "no IPv6 address"),
+        ("send: { from: 'alice:1', to: '127.0.0.1:2' }", "no link leads to 127.0.0.1"),
+        ("send: { from: 'alice:1', to: 'alice:2', tcp: syn }", "for its own sender"),
+        ("send: { from: 'alice:1', to: 'bob:2', tcp: syn, size: 65507 }", "no IP packet can be so large"),
+        ("send: { from: 'alice:1', to: 'bob:2', payload: '', size: 5 }", "a size of an empty payload"),
+        ("send: { from: 'alice:1', to: 'bob:2', tcp: ack, mss: 1400 }", "an option that only a SYN has"),
+        ("send: { from: 'alice:1', to: 'bob:2', window_scale: 3 }", "does not have"),
+        ("{ send: { from: 'alice:1', to: 'bob:2' }, expect: { rejected: rst } }", "a RST answers TCP"),
+        ("{ send: { from: 'alice:1', to: 'bob:2', tcp: rst }, expect: { rejected: rst } }", "a RST with a RST"),
+        ("{ send: { from: 'alice:1', to: 'bob:2' }, expect: { rejected: packet-too-big } }", "dont_fragment: on"),
+        ("{ send: { from: 'alice:1', to: 'bob:2' }, expect: { rejected: reassembly-time-exceeded } }", "is not cut"),
+        (
+            "{ send: { from: bob, icmp: { error: port-unreachable, about: p } }, expect: { rejected: port-unreachable } }",
+            "nobody answers an ICMP error",
+        ),
+        ("{ send: { from: 'alice:1', to: 'bob:2' }, expect: { held: bob } }", "never holds such a packet"),
+        ("{ send: { from: 'alice:1', to: 'bob:2', tcp: syn }, expect: { held: internet } }", "never holds"),
+        ("{ send: { from: 'alice:1', to: 'bob:2' }, expect: { after: 61s.. } }", "followed for 1min at most"),
+        ("{ send: { from: 'alice:1', to: 'bob:2' }, expect: { expires: 30s } }", "a lab without a NAT"),
+    ] {
+        let told = mistakes(step);
+        assert!(told.contains(mistake), "{step}: {told}");
+    }
+    for (lab, mistake) in [
+        ("send: { from: 'alice:1', to: '[2001:db8::9]:2', dont_fragment: on }", "nobody but the sender fragments"),
+        ("send: { from: '198.18.9.9:1', to: '[2001:db8::9]:2' }", "two IP versions"),
+        ("send: { from: 'bob:7', to: 'alice:1' }", "`echo` on `bob` has UDP port 7"),
+        ("{ send: { from: 'alice:1', to: 'bob:2' }, expect: { expires: { bob: 30s } } }", "`bob` is a host"),
+        ("{ count: home, expect: { drops: { filterd: 1 } } }", "did you mean `filtered`"),
+    ] {
+        let text = format!(
+            "internet: {{ prefix6: '2001:db8::/32' }}\nnats: {{ home: {{}} }}\nhosts: {{ alice: {{ behind: home }}, bob: {{ services: echo, address: 198.18.9.9 }} }}\nscenario:\n  - {lab}\n"
+        );
+        let told = Lab::from_yaml(&text).map(|_| ()).expect_err(lab).to_string();
+        assert!(told.contains(mistake), "{lab}: {told}");
+    }
+}
+
+#[test]
+fn a_lifetime_is_read_off_every_nat_on_the_way_without_waiting() {
+    let outcome = Lab::from_yaml(
+        "
+nats:
+  carrier: { timeouts: { udp: 200s } }
+  home: { behind: carrier, timeouts: { udp: 100s } }
+hosts: { alice: { behind: home }, server: {} }
+scenario:
+  - send: { from: 'alice:1', to: 'server:2', as: p }
+    expect: { expires: { home: 100s, carrier: 200s } }
+  - wait: 50s
+  - send: { from: 'server:2', to: p.mapped }
+    expect: { delivered: alice, expires: 49.96s }
+  - send: { from: 'alice:1', to: 'server:2' }
+    expect: { expires: 200s }
+  - wait: 100s
+  - send: { from: 'server:2', to: p.mapped }
+    expect: { dropped: no-mapping, at: home, expires: { carrier: 99.96s } }
+",
+    )
+    .unwrap()
+    .run()
+    .unwrap();
+    assert!(outcome.ok, "{:#?}", outcome.steps);
+}
+
+#[test]
+fn a_syn_carries_the_options_that_it_is_given() {
+    // A window scale multiplies what fits into a window: without one, the same segment is beyond it.
+    for (options, expect) in [(", window_scale: 7, mss: 1400", "delivered: server"), ("", "dropped: out-of-window")] {
+        let scenario = format!(
+            "
+- send: {{ from: 'alice:1000', to: 'server:80', tcp: syn, seq: 100{options}, as: syn }}
+- send: {{ from: 'server:80', to: syn.mapped, tcp: syn-ack, seq: 300, ack: 101, window: 1000{options} }}
+- send: {{ from: 'alice:1000', to: 'server:80', tcp: ack, seq: 101, ack: 301 }}
+- send: {{ from: 'server:80', to: syn.mapped, tcp: ack, seq: 301, ack: 101, window: 1000 }}
+- send: {{ from: 'alice:1000', to: 'server:80', tcp: ack, seq: 50101, ack: 301, size: 100 }}
+  expect: {{ {expect} }}
+"
+        );
+        hold("{ tcp_window: strict }", &scenario);
+    }
+}
+
+#[test]
 fn mappings_and_drops_of_a_nat_are_counted() {
     let scenario = "
 - count: home
@@ -200,7 +290,7 @@ fn mappings_and_drops_of_a_nat_are_counted() {
 - send: { from: alice, to: server, icmp: echo }
 - send: { from: 'other:1', to: syn.mapped, tcp: ack }
 - count: home
-  expect: { mappings: 3, dropped: 1 }
+  expect: { mappings: 3, sessions: 3, dropped: 1, drops: { no-session: 1, filtered: 0 } }
 - wait: 61s
 - count: home
   expect: { mappings: 2 }
@@ -208,6 +298,12 @@ fn mappings_and_drops_of_a_nat_are_counted() {
     hold("{ timeouts: { icmp: 60s } }", scenario);
     let steps = steps_with("{}", "- count: home\n  expect: { mappings: 1, dropped: 2 }");
     assert_eq!(steps[0].got, "mappings 0, sessions 0, dropped 0 (not 1 mappings; not 2 dropped)");
+    let steps = steps_with(
+        "symmetric",
+        "- send: { from: 'other:1', to: 'home:9' }\n- count: home\n  expect: { sessions: 1, drops: { no-mapping: 2, filtered: 1 } }",
+    );
+    let got = "mappings 0, sessions 0, dropped 1: 1 no-mapping (not 1 sessions; not 2 no-mapping; not 1 filtered)";
+    assert_eq!(steps[1].got, got);
 }
 
 #[test]

@@ -1,46 +1,64 @@
 //! RFC 4787 (UDP).
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use natbox_nat::{Behavior, Output, Verdict};
+use natbox_nat::Behavior;
+use natbox_nat::behavior::{Filtering, Timeouts};
+use natbox_wire::Protocol;
 use natbox_wire::build::{self, IpFields};
-use natbox_wire::{Packet, Protocol};
 
-use super::bench::{
-    Bench, ROUTER, X1, X2, Y1, Y1_OTHER_PORT, Y2, endpoint, error, host, lifetime_seconds, opener, udp,
+use super::Level::{May, Must, Recommended, Should};
+use super::bench::Bench;
+use super::lifetimes::{lifetime_seconds, lifetime_towards, prolongs};
+use super::packets::{X1, X2, Y1, Y1_OTHER_PORT, Y2, answer, endpoint, host, opener, udp};
+use super::{
+    Outcome, Requirement, configured, errors, fragments, hairpin, not_applicable, originated, ports, require, row,
+    violated, with,
 };
-use super::{Level, Outcome, Requirement, not_applicable, require, row, violated};
 
 const UDP: Protocol = Protocol::Udp;
 
 pub(super) const REQUIREMENTS: &[Requirement] = &[
-    row("RFC4787 REQ-1", Level::Must, "endpoint-independent mapping", UDP, |it| mapping(it, UDP)),
-    row("RFC4787 REQ-2", Level::Should, "paired address pooling", UDP, pooling),
-    row("RFC4787 REQ-3", Level::Must, "no port overloading", UDP, |it| overloading(it, UDP)),
-    row("RFC4787 REQ-3a", Level::Should, "system ports for system ports, others for others", UDP, class),
-    row("RFC4787 REQ-4", Level::May, "port parity is preserved (optional since RFC 7857 section 8)", UDP, parity),
-    row("RFC4787 REQ-5", Level::Must, "mappings outlive two minutes of silence", UDP, |it| silence(it, 119_900)),
-    row("RFC4787 REQ-5c", Level::Should, "mappings live for five minutes by default", UDP, |it| silence(it, 299_900)),
-    row("RFC4787 REQ-6", Level::Must, "outbound packets refresh mappings", UDP, refresh),
-    row("RFC4787 REQ-7", Level::Must, "overlapping realms", UDP, gateway),
-    row("RFC4787 REQ-8", Level::Should, "who has been sent to may answer", UDP, |it| filtering(it, UDP)),
-    row("RFC4787 REQ-9", Level::Must, "hairpinning", UDP, |it| hairpin(it, UDP, false)),
-    row("RFC4787 REQ-9a", Level::Must, "hairpinned packets show their external source", UDP, |it| {
-        hairpin(it, UDP, true)
+    row("RFC4787 REQ-1", Must, "endpoint-independent mapping", UDP, |it| mapping(it, UDP)),
+    row("RFC4787 REQ-2", Recommended, "paired address pooling", UDP, ports::pooling),
+    row("RFC4787 REQ-3", Must, "no port overloading", UDP, |it| overloading(it, UDP)),
+    row("RFC4787 REQ-3a", Recommended, "system ports for system ports, others for others", UDP, ports::class),
+    // RFC 7857 section 8 turns the recommendation into a choice.
+    row("RFC4787 REQ-4", May, "port parity is preserved (a choice since RFC 7857 section 8)", UDP, ports::parity),
+    row("RFC4787 REQ-5", Must, "mappings outlive two minutes of silence", UDP, |it| silence(it, 119_900)),
+    row("RFC4787 REQ-5a", May, "shorter timers for destination ports 0-1023", UDP, shorter_for_known_ports),
+    row("RFC4787 REQ-5b", May, "the timer can be configured", UDP, configurable_timer).inherent(configured::OPTION),
+    row("RFC4787 REQ-5c", Recommended, "mappings live for five minutes by default", UDP, |it| silence(it, 299_900)),
+    row("RFC4787 REQ-6", Must, "outbound packets refresh mappings", UDP, refresh),
+    row("RFC4787 REQ-6a", May, "inbound packets refresh mappings, too", UDP, inbound_refresh),
+    row("RFC4787 REQ-7", Must, "an inside and an outside of one prefix both work", UDP, originated::overlapping_realms),
+    row("RFC4787 REQ-8", Recommended, "endpoint-independent or address-dependent filtering", UDP, |it| {
+        filtering(it, UDP)
     }),
-    row("RFC4787 REQ-10", Level::Should, "ALGs are off", UDP, payload),
-    row("RFC4787 REQ-11", Level::Must, "deterministic behaviour", UDP, deterministic),
-    row("RFC4787 REQ-12", Level::Must, "ICMP errors end no mapping", UDP, |it| survives_errors(it, UDP)),
-    row("RFC4787 REQ-12a", Level::Should, "ICMP errors of any source pass", UDP, errors_pass),
-    row("RFC4787 REQ-13", Level::Must, "packets too big are reported", UDP, gateway),
-    row("RFC4787 REQ-14", Level::Must, "fragments pass in any order", UDP, fragments),
-    row("RFC4787 REQ-14a", Level::Must, "a flood of fragments hurts no other traffic", UDP, flood),
+    row("RFC4787 REQ-8a", May, "filtering can be configured", UDP, |it| configured::filtering(it, UDP))
+        .inherent(configured::OPTION),
+    row("RFC4787 REQ-9", Must, "hairpinning", UDP, |it| hairpin::packets(it, UDP, false)),
+    row("RFC4787 REQ-9a", Must, "hairpinned packets show their external source", UDP, |it| {
+        hairpin::packets(it, UDP, true)
+    }),
+    row("RFC4787 REQ-10", Should, "ALGs are off", UDP, payload),
+    row("RFC4787 REQ-10a", Recommended, "each ALG can be switched alone", UDP, configured::algs)
+        .inherent(configured::OPTION),
+    row("RFC4787 REQ-11", Must, "deterministic behaviour", UDP, deterministic),
+    row("RFC4787 REQ-12", Must, "ICMP errors end no mapping", UDP, |it| errors::survived(it, UDP)),
+    row("RFC4787 REQ-12a", Should, "ICMP errors of any source pass", UDP, errors::of_any_source),
+    row("RFC4787 REQ-12b", Recommended, "ICMP destination unreachable passes", UDP, errors::unreachable),
+    row("RFC4787 REQ-13", Must, "packets too big, DF set, are dropped and reported", UDP, originated::too_big),
+    row("RFC4787 REQ-13a", Must, "packets too big, DF not set, are fragmented", UDP, |it| fragments::cut(it, false))
+        .inherent("every gateway of natbox cuts what may be cut"),
+    row("RFC4787 REQ-13a (order)", Should, "and their fragments are sent in order", UDP, |it| fragments::cut(it, true))
+        .inherent("every gateway of natbox sends them in order"),
+    row("RFC4787 REQ-14", Must, "fragments pass in any order", UDP, fragments::any_order),
+    row("RFC4787 REQ-14a", Must, "a flood of fragments hurts no other traffic", UDP, fragments::flood)
+        .inherent("fragments without a first displace one another alone, whatever the limits"),
 ];
-
-pub(super) fn gateway(_: &Arc<Behavior>) -> Outcome {
-    not_applicable("it is the gateway's and its links', and not judged by this command")
-}
 
 /// One external endpoint towards three remotes.
 pub(super) fn mapping(behavior: &Arc<Behavior>, protocol: Protocol) -> Outcome {
@@ -58,17 +76,6 @@ pub(super) fn mapping(behavior: &Arc<Behavior>, protocol: Protocol) -> Outcome {
     Ok(())
 }
 
-fn pooling(behavior: &Arc<Behavior>) -> Outcome {
-    let mut bench = Bench::pool(behavior);
-    let first = bench.send(udp(host(1, 5000), Y1))?.ip();
-    for (turn, port) in (5001..5020).enumerate() {
-        let remote = endpoint([192, 0, 2, 1 + turn as u8], 443);
-        let other = bench.send(udp(host(1, port), remote))?.ip();
-        require(other == first, || format!("one host had the external addresses {first} and {other}"))?;
-    }
-    Ok(())
-}
-
 /// Two hosts on one port towards one remote have two endpoints, and each gets its own answers.
 pub(super) fn overloading(behavior: &Arc<Behavior>, protocol: Protocol) -> Outcome {
     let mut bench = Bench::new(behavior);
@@ -76,42 +83,9 @@ pub(super) fn overloading(behavior: &Arc<Behavior>, protocol: Protocol) -> Outco
     // Whom it refuses has no port to share.
     let Ok(second) = bench.send(opener(protocol, X2, Y1)) else { return Ok(()) };
     require(first != second, || format!("{X1} and {X2} both were {first} towards {Y1}"))?;
-    bench.reaches(super::bench::answer(protocol, Y1, first), X1)?;
-    bench.reaches(super::bench::answer(protocol, Y1, second), X2)?;
+    bench.reaches(answer(protocol, Y1, first), X1)?;
+    bench.reaches(answer(protocol, Y1, second), X2)?;
     Ok(())
-}
-
-fn class(behavior: &Arc<Behavior>) -> Outcome {
-    let mut bench = Bench::new(behavior);
-    for number in 2..22 {
-        for port in [500, 5000] {
-            // One-to-one translation has no more addresses.
-            let Ok(external) = bench.send(udp(host(number, port), Y1)) else { continue };
-            let kept = (port < 1024) == (external.port() < 1024);
-            require(kept, || format!("internal port {port} had external port {}", external.port()))?;
-        }
-    }
-    Ok(())
-}
-
-fn parity(behavior: &Arc<Behavior>) -> Outcome {
-    let mut bench = Bench::new(behavior);
-    for port in 5000..5040 {
-        let external = bench.send(udp(host(1, port), Y1))?.port();
-        require(port % 2 == external % 2, || format!("internal port {port} had external port {external}"))?;
-    }
-    Ok(())
-}
-
-/// A permitted packet comes in after this silence.
-fn silence(behavior: &Arc<Behavior>, milliseconds: u64) -> Outcome {
-    let mut bench = Bench::new(behavior);
-    let external = bench.send(udp(X1, Y1))?;
-    bench.wait(Duration::from_millis(milliseconds));
-    bench.reaches(udp(Y1, external), X1).or_else(|_| {
-        let lived = lifetime_seconds(behavior, UDP, milliseconds / 1000 + 1);
-        violated(format!("a mapping whose host was silent had gone after about {} s", lived + 1))
-    })
 }
 
 /// A packet every half lifetime, for five lifetimes; after each of them, in a run of its own, three quarters of a lifetime
@@ -136,41 +110,16 @@ fn refresh(behavior: &Arc<Behavior>) -> Outcome {
     Ok(())
 }
 
-/// RFC 4787 recommends endpoint-independent or address-dependent filtering; address and port-dependent filtering complies.
-pub(super) fn filtering(behavior: &Arc<Behavior>, protocol: Protocol) -> Outcome {
-    let mut bench = Bench::new(behavior);
-    let external = bench.send(opener(protocol, X1, Y1))?;
-    Ok(bench.reaches(super::bench::answer(protocol, Y1, external), X1)?)
-}
-
-/// A packet from inside to an external endpoint comes back in; and as `source` asks, from its sender's external endpoint.
-pub(super) fn hairpin(behavior: &Arc<Behavior>, protocol: Protocol, source: bool) -> Outcome {
-    let mut bench = Bench::new(behavior);
-    let (first, second) = (bench.send(opener(protocol, X1, Y1))?, bench.send(opener(protocol, X2, Y1))?);
-    // The first packet one way may be filtered, as from outside, and opens the way back; each NAT has a second chance.
-    let mut tried = [(X1, first, X2, second), (X2, second, X1, first)].into_iter().map(|(from, own, to, external)| {
-        bench.turn(opener(protocol, from, external)).map(|came| (from, own, to, came))
-    });
-    let came = tried.by_ref().find_map(Result::ok);
-    let Some((from, own, to, packet)) = came else {
-        let last = bench.turn(opener(protocol, X1, second)).err().unwrap_or_default();
-        return if source { not_applicable("nothing hairpins") } else { violated(last) };
-    };
-    let (showed, got) = (packet.source_endpoint(), packet.destination_endpoint());
-    require(got == to, || format!("a packet to {to} by its external endpoint reached {got}"))?;
-    // Endpoint-independent mapping or not: the external address at least is what the outside sees.
-    let hidden = showed == own || (showed.ip() == own.ip() && showed != from);
-    require(!source || hidden, || format!("a hairpinned packet of {from} showed the source {showed}, not {own}"))
-}
+/// A request that names its sender in text.
+pub(super) const SIP: &[u8] =
+    b"REGISTER sip:192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/UDP 10.0.0.2:5060;branch=z9hG4bK1\r\nMax-Forwards: 70\r\n\
+      From: <sip:a@192.0.2.1>;tag=1\r\nTo: <sip:a@192.0.2.1>\r\nCall-ID: 1@10.0.0.2\r\nCSeq: 1 REGISTER\r\n\
+      Contact: <sip:a@10.0.0.2:5060>\r\nContent-Length: 0\r\n\r\n";
 
 /// Payloads that hold the sender's address in text and in network order.
 fn payload(behavior: &Arc<Behavior>) -> Outcome {
-    let sip =
-        b"REGISTER sip:192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/UDP 10.0.0.2:5060;branch=z9hG4bK1\r\nMax-Forwards: 70\r\n\
-                From: <sip:a@192.0.2.1>;tag=1\r\nTo: <sip:a@192.0.2.1>\r\nCall-ID: 1@10.0.0.2\r\nCSeq: 1 REGISTER\r\n\
-                Contact: <sip:a@10.0.0.2:5060>\r\nContent-Length: 0\r\n\r\n";
     let binary = b"c=IN IP4 10.0.0.2\r\n\x0a\x00\x00\x02\x13\x88";
-    for (port, remote, text) in [(5060, 5060, &sip[..]), (5000, 443, &binary[..]), (5000, 3478, &binary[..])] {
+    for (port, remote, text) in [(5060, 5060, SIP), (5000, 443, &binary[..]), (5000, 3478, &binary[..])] {
         let (from, to) = (endpoint([10, 0, 0, 2], port), endpoint([192, 0, 2, 1], remote));
         let packet = build::udp(from, to, IpFields::default(), text).expect("one version");
         // What policy does not let out is not rewritten.
@@ -182,7 +131,7 @@ fn payload(behavior: &Arc<Behavior>) -> Outcome {
 
 /// Mapping and filtering of one host as it sees them: whether its endpoint is the same towards another remote, and whether
 /// that and a stranger's port get in.
-fn class_of(bench: &mut Bench, from: std::net::SocketAddr) -> Result<[bool; 3], String> {
+fn class_of(bench: &mut Bench, from: SocketAddr) -> Result<[bool; 3], String> {
     let external = bench.send(udp(from, Y1))?;
     let strangers = [Y2, endpoint([192, 0, 2, 1], 81)].map(|remote| bench.reaches(udp(remote, external), from).is_ok());
     let other = bench.send(udp(from, endpoint([192, 0, 2, 3], 443)))?;
@@ -206,82 +155,78 @@ fn deterministic(behavior: &Arc<Behavior>) -> Outcome {
     Ok(())
 }
 
-/// An ICMP error about a flow, and then the flow goes on.
-pub(super) fn survives_errors(behavior: &Arc<Behavior>, protocol: Protocol) -> Outcome {
-    let mut bench = Bench::new(behavior);
-    let sent = bench.out(opener(protocol, X1, Y1))?;
-    let external = sent.source_endpoint();
-    for from in [Y1.ip(), ROUTER] {
-        bench.verdict_in(&mut error(from, &sent));
-    }
-    let went = bench.reaches(super::bench::answer(protocol, Y1, external), X1);
-    went.or_else(|observed| violated(format!("after an ICMP error about the flow, {observed}")))
+/// Where a flow's timer is asked for: towards ports of no known application, or where policy lets none out, a known one.
+fn remotes(behavior: &Arc<Behavior>) -> Vec<SocketAddr> {
+    let unknown = [40_000, 1024, 3478, 5060].map(|port| SocketAddr::new(Y1.ip(), port));
+    let out = unknown.into_iter().filter(|to| Bench::new(behavior).send(udp(X1, *to)).is_ok()).collect::<Vec<_>>();
+    if out.is_empty() { vec![Y1] } else { out }
 }
 
-fn errors_pass(behavior: &Arc<Behavior>) -> Outcome {
-    let mut bench = Bench::new(behavior);
-    let sent = bench.out(udp(X1, Y1))?;
-    if bench.deliver(error(Y1.ip(), &sent)).is_err() {
-        return not_applicable("no ICMP error passes at all");
-    }
-    bench.deliver(error(ROUTER, &sent))?;
-    Ok(())
-}
-
-/// A datagram of this many bytes, in three fragments for 3,000.
-fn pieces(to: std::net::SocketAddr, from: std::net::SocketAddr, identification: u16, length: usize) -> Vec<Packet> {
-    let fields = IpFields { identification, ..IpFields::default() };
-    let whole = build::udp(from, to, fields, &vec![7; length]).expect("one version");
-    build::fragments(whole, 1500.min(length / 2 + 300), u32::from(identification)).expect("it may be cut")
-}
-
-/// How many bytes behind the IP header came in, of these fragments.
-fn arrived(bench: &mut Bench, pieces: impl IntoIterator<Item = Packet>) -> usize {
-    let length = |packet: &Packet| packet.ip_payload().len();
-    let mut bytes = 0;
-    for mut piece in pieces {
-        if matches!(bench.verdict_in(&mut piece), Verdict::Forward(_)) {
-            bytes += length(&piece);
-        }
-        for later in bench.later() {
-            if let Output::Release { packet, .. } = &later.output {
-                bytes += length(packet);
-            }
-        }
-    }
-    bytes
-}
-
-fn fragments(behavior: &Arc<Behavior>) -> Outcome {
-    for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
+/// A permitted packet comes in after this silence.
+fn silence(behavior: &Arc<Behavior>, milliseconds: u64) -> Outcome {
+    for to in remotes(behavior) {
         let mut bench = Bench::new(behavior);
-        let external = bench.send(udp(X1, Y1))?;
-        let pieces = pieces(external, Y1, 7, 3000);
-        let bytes = arrived(&mut bench, order.map(|index| pieces[index].clone()));
-        require(bytes >= 3008, || {
-            format!("of a datagram whose fragments came in the order {order:?}, {bytes} of 3008 bytes passed")
-        })?;
+        let external = bench.send(udp(X1, to))?;
+        bench.wait(Duration::from_millis(milliseconds));
+        if bench.reaches(udp(to, external), X1).is_err() {
+            let lived = lifetime_towards(behavior, UDP, to, milliseconds / 1000 + 1);
+            let port = to.port();
+            return violated(format!("a mapping towards port {port} had gone after about {} s of silence", lived + 1));
+        }
     }
     Ok(())
 }
 
-/// Later fragments of 5,000 datagrams, none with a first.
-fn flood(behavior: &Arc<Behavior>) -> Outcome {
-    let mut bench = Bench::new(behavior);
-    let external = bench.send(udp(X1, Y1))?;
-    bench.send(udp(X1, Y2))?;
-    for identification in 0..5000 {
-        let last = pieces(external, Y2, identification, 1400).pop().expect("a fragment");
-        arrived(&mut bench, [last]);
+fn shorter_for_known_ports(behavior: &Arc<Behavior>) -> Outcome {
+    const LIMIT: u64 = 600;
+    let Some(to) = remotes(behavior).into_iter().find(|to| to.port() >= 1024) else {
+        return not_applicable("its policy lets no datagrams out but to known ports");
+    };
+    let general = lifetime_towards(behavior, UDP, to, LIMIT);
+    let known = [7, 53, 67, 69, 80, 123, 161, 443, 500, 514].map(|port| SocketAddr::new(Y1.ip(), port));
+    let shorter = known.into_iter().any(|to| {
+        let out = Bench::new(behavior).send(udp(X1, to)).is_ok();
+        out && lifetime_towards(behavior, UDP, to, LIMIT) < general
+    });
+    require(shorter, || "ten known ports have the timer of the others".to_owned())
+}
+
+fn configurable_timer(behavior: &Arc<Behavior>) -> Outcome {
+    for seconds in [130, 400] {
+        let timeouts = Timeouts { udp: Duration::from_secs(seconds), ..Timeouts::default() };
+        let lived = lifetime_seconds(&with(behavior, |it| it.timeouts = timeouts), UDP, 1000);
+        require(lived.abs_diff(seconds) <= 1, || format!("set to {seconds} s, the timer ran for {lived} s"))?;
     }
-    bench.reaches(udp(Y1, external), X1).map_err(|observed| format!("under a flood of fragments, {observed}"))?;
-    if arrived(&mut bench, pieces(external, Y1, 9000, 3000)) >= 3008 {
-        return Ok(());
-    }
-    let mut calm = Bench::new(behavior);
-    let external = calm.send(udp(X1, Y1))?;
-    match arrived(&mut calm, pieces(external, Y1, 1, 3000)) {
-        3008.. => violated("under a flood of fragments, fragments in order did not pass"),
-        _ => not_applicable("no fragments pass, flood or none"),
-    }
+    Ok(())
+}
+
+fn inbound_refresh(behavior: &Arc<Behavior>) -> Outcome {
+    let (prolonged, gone) = prolongs(behavior, &mut |bench, _, external| {
+        bench.deliver(udp(Y1, external)).ok();
+    })?;
+    require(prolonged, || format!("a mapping that only inbound packets used had gone after {gone} s"))
+}
+
+/// Whose packets get in, once Y1 has been sent to: of that endpoint, of its address, of anybody.
+pub(super) fn filtering_of(behavior: &Arc<Behavior>, protocol: Protocol) -> Result<Filtering, String> {
+    let enters = |from| -> Result<bool, String> {
+        let mut bench = Bench::new(behavior);
+        let external = bench.send(opener(protocol, X1, Y1))?;
+        // The SYN of a stranger is one, and so is the reply of one that was not asked.
+        let packet =
+            if protocol == Protocol::Tcp { opener(protocol, from, external) } else { answer(protocol, from, external) };
+        Ok(bench.reaches(packet, X1).is_ok())
+    };
+    Ok(match (enters(Y2)?, enters(Y1_OTHER_PORT)?) {
+        (true, _) => Filtering::EndpointIndependent,
+        (false, true) => Filtering::AddressDependent,
+        (false, false) => Filtering::AddressAndPortDependent,
+    })
+}
+
+/// What is not recommended is what tells ports apart.
+pub(super) fn filtering(behavior: &Arc<Behavior>, protocol: Protocol) -> Outcome {
+    let found = filtering_of(behavior, protocol)?;
+    let recommended = found != Filtering::AddressAndPortDependent;
+    require(recommended, || format!("from another port of an address that was sent to, nothing got in: {found}"))
 }

@@ -1,32 +1,82 @@
 //! RFC 5508 (ICMP).
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use natbox_nat::{Answer, Behavior};
-use natbox_wire::build::{self, IpFields};
-use natbox_wire::{IcmpError, Packet, Protocol, checksum};
+use natbox_wire::{IcmpError, Protocol};
 
-use super::bench::{Bench, ROUTER, X1, X2, Y1, Y2, error, fill, lifetime_seconds, ping, pong, udp};
-use super::rfc4787::{gateway, mapping};
-use super::{Level, Outcome, Requirement, not_applicable, require, row, violated};
+use super::Level::{May, Must, Recommended, Should};
+use super::bench::Bench;
+use super::exhaustion::fill;
+use super::lifetimes::lifetime_seconds;
+use super::packets::{X1, Y1, error, icmp, ping, pong};
+use super::rfc4787::mapping;
+use super::{
+    Outcome, Requirement, configured, errors, hairpin, not_applicable, originated, require, row, violated, with,
+};
 
 const ICMP: Protocol = Protocol::Icmp;
 const UDP: Protocol = Protocol::Udp;
 
 pub(super) const REQUIREMENTS: &[Requirement] = &[
-    row("RFC5508 REQ-1", Level::Must, "echo queries pass, and their replies", UDP, echo),
-    row("RFC5508 REQ-1a", Level::Should, "endpoint-independent mapping of queries", ICMP, |it| mapping(it, ICMP)),
-    row("RFC5508 REQ-2", Level::Must, "query sessions live for 60 seconds", ICMP, lifetime),
-    row("RFC5508 REQ-3", Level::Should, "errors with wrong checksums are dropped", UDP, checksums),
-    row("RFC5508 REQ-3b", Level::Must, "IP options in quoted packets are passed over", UDP, options),
-    row("RFC5508 REQ-4", Level::Should, "inbound errors about no session are dropped", UDP, strays),
-    row("RFC5508 REQ-4a", Level::Must, "inbound errors are translated, inside and out", UDP, inbound),
-    row("RFC5508 REQ-5", Level::Must, "outbound errors are translated, inside and out", UDP, outbound),
-    row("RFC5508 REQ-6", Level::Must, "errors neither refresh nor end query sessions", ICMP, refresh),
-    row("RFC5508 REQ-7", Level::Must, "hairpinned errors pass", UDP, hairpinned),
-    row("RFC5508 REQ-8", Level::Should, "flows too many are prohibited by ICMP", UDP, exhausted),
-    row("RFC5508 REQ-8 (live)", Level::Must, "no live session is stolen", UDP, stolen),
-    row("RFC5508 REQ-10a", Level::Must, "unreachable and time exceeded are originated", UDP, gateway),
+    row("RFC5508 REQ-1", Must, "echo queries pass, and their replies", UDP, echo),
+    row("RFC5508 REQ-1a", Should, "endpoint-independent mapping of queries", ICMP, |it| mapping(it, ICMP)),
+    row("RFC5508 REQ-2", Must, "query sessions live for 60 seconds", ICMP, lifetime),
+    row("RFC5508 REQ-2a", Recommended, "their timer can be configured", ICMP, configurable_timer)
+        .inherent(configured::OPTION),
+    row("RFC5508 REQ-3", Should, "errors with a wrong checksum are dropped", UDP, errors::wrong_checksum),
+    row("RFC5508 REQ-3a", Should, "so are errors that quote a packet with a wrong IP checksum", UDP, |it| {
+        errors::wrong_quoted_checksum(it)
+    }),
+    row("RFC5508 REQ-3b", Must, "IP options in quoted packets are passed over", UDP, errors::options),
+    row("RFC5508 REQ-3c", Should, "no quoted transport checksum is verified", UDP, errors::quoted_transport_checksum)
+        .inherent("no option makes a NAT of natbox look at it"),
+    row("RFC5508 REQ-3d", Must, "ICMP extensions are no part of the quoted packet", UDP, errors::extensions),
+    row("RFC5508 REQ-4", Should, "inbound errors about no session are dropped", UDP, errors::inbound_strays)
+        .inherent("an error of natbox's is translated by its session, or not at all"),
+    row("RFC5508 REQ-4a", Must, "in inbound errors the quoted packet is translated back", UDP, errors::inbound),
+    row("RFC5508 REQ-4b", Must, "their type and code are kept", UDP, errors::inbound_meaning),
+    row("RFC5508 REQ-4c", Must, "they go to the sender of the quoted packet", UDP, errors::inbound_receiver),
+    row("RFC5508 REQ-5", Should, "outbound errors about no session are dropped", UDP, errors::outbound_strays)
+        .inherent("an error of natbox's is translated by its session, or not at all"),
+    row("RFC5508 REQ-5a", Must, "in outbound errors the quoted packet is translated back", UDP, errors::outbound),
+    row("RFC5508 REQ-5b", Must, "their type and code are kept", UDP, errors::outbound_meaning),
+    row("RFC5508 REQ-5c", Must, "they show an external address as their source", UDP, errors::outbound_sender),
+    row("RFC5508 REQ-6", Must, "errors neither refresh nor end query sessions", ICMP, refresh),
+    row("RFC5508 REQ-7 (queries)", Must, "Basic NAT turns hairpinned queries round", ICMP, hairpin::queries),
+    row("RFC5508 REQ-7 (errors)", Must, "hairpinned errors pass", UDP, hairpin::errors),
+    row("RFC5508 REQ-7a", Must, "they go to the sender of the quoted packet", UDP, hairpin::errors_arrive),
+    row("RFC5508 REQ-8", Should, "flows too many are prohibited by ICMP", UDP, exhausted),
+    row("RFC5508 REQ-9", May, "ICMP errors of its own can be switched off", UDP, originated::silenced)
+        .inherent(configured::OPTION),
+    row("RFC5508 REQ-10a (1)", Must, "destination unreachable tells the next link's MTU", UDP, originated::next_mtu),
+    row("RFC5508 REQ-10a (2)", Must, "time exceeded is sent, either way", UDP, originated::time_exceeded),
+    row("RFC5508 REQ-10a (3)", Must, "echo passes as REQ-1 asks", UDP, echo),
+    row("RFC5508 REQ-10b", May, "timestamp queries pass", ICMP, |it| other_query(it, 13, 12)),
+    row("RFC5508 REQ-10c (1)", Should, "source quench does not pass", UDP, errors::source_quench)
+        .inherent("no option lets it through"),
+    row("RFC5508 REQ-10c (2)", Should, "information requests do not pass", ICMP, |it| {
+        let passed = other_query(it, 15, 0).is_ok();
+        require(!passed, || "an information request was forwarded".to_owned())
+    }),
+    row("RFC5508 REQ-10d", Recommended, "errors of its own have the DS field of what they are about", UDP, |it| {
+        originated::ds_field(it)
+    })
+    .inherent("every ICMP error of natbox takes it from the offender"),
+    row("RFC5508 REQ-10e", Recommended, "no errors about errors and later fragments", UDP, originated::unreported)
+        .inherent("no packet of natbox's is made that must not be sent"),
+    row("RFC5508 REQ-10f", Recommended, "the rate of its errors is limited", UDP, originated::limited)
+        .inherent("every gateway has the limit of Linux"),
+    row("RFC5508 REQ-11", May, "ICMP that is neither query nor error may be dropped", UDP, |it| {
+        let passed = other_query(it, 40, 4).is_ok();
+        require(!passed, || "it was forwarded".to_owned())
+    }),
+    row("RFC5508 7.3", Should, "no ICMP that asks for source routing passes, nor quotes it", UDP, |it| {
+        errors::quoted_source_route(it)?;
+        originated::source_route(it)
+    })
+    .inherent("nothing in natbox grants source routing"),
 ];
 
 fn echo(behavior: &Arc<Behavior>) -> Outcome {
@@ -40,81 +90,23 @@ fn lifetime(behavior: &Arc<Behavior>) -> Outcome {
     require(lived >= 59, || format!("the reply to a query was let in for {lived} s and not for longer"))
 }
 
-/// A translated error shows its receiver what it sent.
-fn shows(came: &Packet, sent: &Packet) -> Outcome {
-    let quote = came.quoted().map(|quote| (quote.source, quote.destination));
-    let right = Some((sent.source_endpoint(), sent.destination_endpoint()));
-    require(quote == right, || match quote {
-        Some((from, to)) => format!("an error quoted a packet from {from} to {to}, which its receiver had not sent"),
-        None => "an error arrived without a quote".to_owned(),
-    })?;
-    let sound = came.transport_checksum_ok() && came.quoted_ip_checksum_ok();
-    require(sound, || "a translated error had a wrong checksum".to_owned())
-}
-
-fn inbound(behavior: &Arc<Behavior>) -> Outcome {
-    let mut bench = Bench::new(behavior);
-    let sent = udp(X1, Y1);
-    let outside = bench.out(sent.clone())?;
-    let came = bench.deliver(error(Y1.ip(), &outside))?;
-    shows(&came, &sent)?;
-    let to = came.destination();
-    require(to == X1.ip(), || format!("an error about a packet of {X1} went to {to}"))
-}
-
-fn outbound(behavior: &Arc<Behavior>) -> Outcome {
-    let mut bench = Bench::new(behavior);
-    let external = bench.send(udp(X1, Y1))?;
-    let answer = udp(Y1, external);
-    let inside = bench.deliver(answer.clone())?;
-    let left = bench.out(error(X1.ip(), &inside))?;
-    shows(&left, &answer)?;
-    let from = left.source();
-    require(from == external.ip(), || format!("an outbound error showed the source {from}, not {}", external.ip()))
-}
-
-/// An error that quotes these bytes.
-fn quoting(to: &Packet, quote: &[u8]) -> Packet {
-    let mut message = [&[3, 3, 0, 0, 0, 0, 0, 0], quote].concat();
-    let sum = checksum::checksum(&message);
-    message[2..4].copy_from_slice(&sum.to_be_bytes());
-    build::ip(Y1.ip(), to.source(), 1, IpFields::default(), &message).expect("one version")
-}
-
-fn checksums(behavior: &Arc<Behavior>) -> Outcome {
-    let mut bench = Bench::new(behavior);
-    let sent = bench.out(udp(X1, Y1))?;
-    let mut inner = sent.bytes().to_vec();
-    inner[10] ^= 0xFF;
-    let mut outer = error(Y1.ip(), &sent).into_bytes();
-    *outer.last_mut().expect("bytes") ^= 1;
-    let outer = Packet::parse(outer).map_err(|_| "no packet".to_owned())?;
-    for (whose, spoilt) in [("ICMP", outer), ("quoted IP", quoting(&sent, &inner))] {
-        let passed = bench.deliver(spoilt).is_ok();
-        require(!passed, || format!("an error with a wrong {whose} checksum was forwarded"))?;
+fn configurable_timer(behavior: &Arc<Behavior>) -> Outcome {
+    for seconds in [61, 200] {
+        let lived = lifetime_seconds(
+            &with(behavior, |it| (it.timeouts.icmp, it.timeouts.absolute) = (Duration::from_secs(seconds), None)),
+            ICMP,
+            600,
+        );
+        require(lived.abs_diff(seconds) <= 1, || format!("set to {seconds} s, the timer ran for {lived} s"))?;
     }
     Ok(())
 }
 
-fn options(behavior: &Arc<Behavior>) -> Outcome {
-    let mut bench = Bench::new(behavior);
-    let sent = bench.out(udp(X1, Y1))?;
-    let mut quote = sent.bytes().to_vec();
-    quote.splice(20..20, [1; 4]);
-    (quote[0], quote[3]) = (0x46, quote[3] + 4);
-    quote[10..12].fill(0);
-    let sum = checksum::checksum(&quote[..24]);
-    quote[10..12].copy_from_slice(&sum.to_be_bytes());
-    let came = bench.deliver(quoting(&sent, &quote))?;
-    let source = came.quoted().map(|quote| quote.source);
-    require(source == Some(X1), || "the ports behind IP options of a quoted packet were not translated".to_owned())
-}
-
-fn strays(behavior: &Arc<Behavior>) -> Outcome {
-    let mut bench = Bench::new(behavior);
-    let external = bench.send(udp(X1, Y1))?;
-    let passed = bench.deliver(error(ROUTER, &udp(external, Y2))).is_ok();
-    require(!passed, || "an error about a packet that nobody had sent was forwarded".to_owned())
+/// A message of this type goes out.
+fn other_query(behavior: &Arc<Behavior>, kind: u8, length: usize) -> Outcome {
+    let rest = [&[0x12, 0x34, 0, 1], &vec![0; length][..]].concat();
+    Bench::new(behavior).out(icmp(X1.ip(), Y1.ip(), kind, 0, &rest))?;
+    Ok(())
 }
 
 /// An error at two thirds of a query session's life, which ends when it would have ended without.
@@ -135,21 +127,6 @@ fn refresh(behavior: &Arc<Behavior>) -> Outcome {
     Ok(())
 }
 
-fn hairpinned(behavior: &Arc<Behavior>) -> Outcome {
-    let mut bench = Bench::new(behavior);
-    let (first, second) = (bench.send(udp(X1, Y1))?, bench.send(udp(X2, Y1))?);
-    // Both have sent to the other: no filter is in the way of the second packet.
-    bench.turn(udp(X2, first)).ok();
-    let sent = udp(X1, second);
-    let Ok(came) = bench.turn(sent.clone()) else { return not_applicable("datagrams do not hairpin") };
-    if came.source() == X1.ip() {
-        return not_applicable("hairpinned packets show their internal source: errors about them go there directly");
-    }
-    let back = bench.turn(error(X2.ip(), &came))?;
-    require(back.destination() == X1.ip(), || format!("a hairpinned error went to {}", back.destination()))?;
-    shows(&back, &sent)
-}
-
 fn exhausted(behavior: &Arc<Behavior>) -> Outcome {
     let Some(refusal) = fill(behavior)?.refusal else { return not_applicable("no new flow was refused") };
     match refusal.answer {
@@ -157,9 +134,4 @@ fn exhausted(behavior: &Arc<Behavior>) -> Outcome {
         Some(_) => violated("a flow that got no port was answered otherwise than by ICMP type 3 code 13"),
         None => violated("a flow that got no port was dropped in silence"),
     }
-}
-
-pub(super) fn stolen(behavior: &Arc<Behavior>) -> Outcome {
-    let lost = fill(behavior)?.lost;
-    require(lost == 0, || format!("{lost} of 1000 live sessions lost their external endpoint to others"))
 }

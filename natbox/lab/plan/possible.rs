@@ -57,6 +57,10 @@ impl Reader<'_, '_> {
             Goal::Mapped(label) => SocketAddr::new(about(label)?.source(), 1),
             Goal::Offender(label) => about(label)?.source_endpoint(),
         };
+        if to.ip().is_loopback() || to.ip().is_unspecified() {
+            self.mistakes.at(node.get("to")?.place, format!("no link leads to {}", to.ip()));
+            return None;
+        }
         let owner = self.layout.hosts.iter().find(|host| host.name == send.host)?;
         let family = if to.is_ipv6() { Family::Ipv6 } else { Family::Ipv4 };
         let own = send.address.or_else(|| owner.addresses().find(|address| family.has(address)));

@@ -74,6 +74,7 @@ impl Reader<'_, '_> {
             "connect" => Action::Connect(self.connect(node, expect)?),
             "call" => Action::Call(self.call(node, expect)?),
             "talk" => Action::Talk(self.talk(node, expect)?),
+            "map" => Action::Map(self.map(node, expect)?),
             "wait" => Action::Wait(node.text().and_then(|text| units::duration(text).ok())?),
             "reboot" => Action::Reboot(self.nat(node)?.name.clone()),
             "readdress" => self.readdress(node)?,
@@ -85,6 +86,7 @@ impl Reader<'_, '_> {
                 nat: self.nat(node)?.name.clone(),
                 expect: expect.map(|expect| ExpectCount {
                     mappings: number(expect, "mappings"),
+                    explicit: number(expect, "explicit"),
                     sessions: number(expect, "sessions"),
                     dropped: number(expect, "dropped"),
                     drops: drops(expect),
@@ -279,7 +281,7 @@ impl Reader<'_, '_> {
         expect
     }
 
-    fn pattern(&mut self, node: &Node) -> Option<EndpointPattern> {
+    pub(super) fn pattern(&mut self, node: &Node) -> Option<EndpointPattern> {
         let (spot, port) = places::seen(node.text()?).ok()?;
         let place = match spot {
             Spot::Address(address) => Place::Address(address),

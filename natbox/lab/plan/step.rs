@@ -8,6 +8,7 @@ use natbox_probes::discovery::{Classic, Filtering, Hairpin, Mapping};
 use natbox_probes::technique::{Options, Technique};
 use natbox_wire::DropReason;
 
+use super::control::Map;
 use super::message::{Craft, Message};
 use crate::topology::Allowed;
 use crate::words::{Family, Parity, PortClass, Rejection, Switch};
@@ -43,6 +44,8 @@ pub enum Action {
     Call(Call),
     /// Talks over a connection that was kept.
     Talk(Talk),
+    /// Asks a gateway for a mapping.
+    Map(Map),
     /// Lets time pass.
     Wait(Duration),
     /// Makes the NAT of this name lose its state.
@@ -75,6 +78,7 @@ impl Action {
             Action::Connect(_) => "connect",
             Action::Call(_) => "call",
             Action::Talk(_) => "talk",
+            Action::Map(_) => "map",
             Action::Wait(_) => "wait",
             Action::Reboot(_) => "reboot",
             Action::Readdress { .. } => "readdress",
@@ -399,6 +403,8 @@ pub struct Count {
 pub struct ExpectCount {
     /// Mappings that live.
     pub mappings: Option<usize>,
+    /// Mappings that somebody asked for.
+    pub explicit: Option<usize>,
     /// Sessions that live.
     pub sessions: Option<usize>,
     /// Packets that died there.

@@ -7,6 +7,7 @@ use natbox_probes::Path;
 use natbox_probes::technique::Technique;
 use natbox_wire::Word;
 
+use super::control;
 use super::describe::Shown;
 use super::message::{self, Message};
 use super::step::{
@@ -40,6 +41,9 @@ fn action(action: &Action) -> (Shown, Option<Entries>) {
         Action::Connect(connect) => (Shown::Map(self::connect(connect)), connect.expect.as_ref().map(expect_path)),
         Action::Call(call) => (self::call(call), call.expect.as_ref().map(expect_call)),
         Action::Talk(talk) => (self::talk(talk), talk.expect.as_ref().map(expect_talk)),
+        Action::Map(map) => {
+            (control::show_map(map), map.expect.as_ref().map(|expect| control::show_expected(expect, pattern)))
+        }
         Action::Wait(duration) => (time(duration), None),
         Action::Reboot(nat) => (Shown::word(nat), None),
         Action::Readdress { nat, addresses } => {
@@ -71,6 +75,9 @@ impl fmt::Display for Action {
                 write!(f, "call {} from {} for {length}{}", connect.to, connect.from, over(connect.via.family))
             }
             Action::Talk(talk) => write!(f, "talk over {} for {}", talk.label, show_duration(&talk.length)),
+            Action::Map(map) => {
+                write!(f, "map {} port {} of {} by {}", map.protocol, map.port, map.from, map.by)
+            }
             Action::Wait(duration) => write!(f, "wait {}", show_duration(duration)),
             Action::Reboot(nat) => write!(f, "reboot {nat}"),
             Action::Readdress { nat, addresses } => {
@@ -342,6 +349,7 @@ fn expect_call(expect: &ExpectCall) -> Entries {
 fn expect_count(expect: &ExpectCount) -> Entries {
     let mut entries = Vec::new();
     entries.extend(expect.mappings.map(|mappings| ("mappings", Shown::Count(mappings as u64))));
+    entries.extend(expect.explicit.map(|explicit| ("explicit", Shown::Count(explicit as u64))));
     entries.extend(expect.sessions.map(|sessions| ("sessions", Shown::Count(sessions as u64))));
     entries.extend(expect.dropped.map(|dropped| ("dropped", Shown::Count(dropped as u64))));
     let drops = expect.drops.iter().map(|(reason, count)| (reason.as_str(), Shown::Count(*count as u64)));

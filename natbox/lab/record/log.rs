@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use natbox_nat::{Ended, MappingId};
-use natbox_wire::{ControlEvent, DropReason, ExplicitMapping, Protocol, Time};
+use natbox_wire::{DropReason, Protocol, Time};
 use natbox_world::note::{Event, InterfaceId, NodeId, Note, Outcome, PacketId, PacketRef};
 
-use super::{Beyond, Drop, Facts, History, Limits, Missed, Record, Sighting, Step, What};
+use super::{Asked, Beyond, Drop, Facts, History, Limits, Missed, Record, Sighting, Step, What};
 
 /// The records of a run, in order.
 #[derive(Debug)]
@@ -23,7 +23,7 @@ pub struct Log {
     ended: BTreeMap<(NodeId, Protocol, SocketAddr), History>,
     contacted: BTreeMap<(NodeId, MappingId, SocketAddr), Time>,
     /// What was asked of a NAT last, and not told of with a packet yet.
-    asked: Option<(Time, NodeId, Box<(ExplicitMapping, ControlEvent)>)>,
+    asked: Option<(Time, NodeId, Box<Asked>)>,
     kept_bytes: usize,
     missed: Missed,
 }

@@ -28,11 +28,15 @@ pub fn text(nat: &str, judgements: &[Judgement], failures: bool, paint: Paint) -
     if !failures {
         writeln!(text, "{}", paint.strong(nat)).ok();
     }
+    let mut rfc = None;
     for one in judgements {
         let (word, why) = words(&one.finding);
         let violated = matches!(one.finding, Finding::Violated(_));
         if failures && !violated {
             continue;
+        }
+        if rfc.replace(one.rfc) != Some(one.rfc) {
+            writeln!(text, "{}", paint.strong(format!("RFC {} ({})", one.rfc.number(), one.rfc.title()))).ok();
         }
         let padded = format!("{word:<14}");
         let painted = match one.finding {
@@ -40,13 +44,14 @@ pub fn text(nat: &str, judgements: &[Judgement], failures: bool, paint: Paint) -
             Finding::Violated(_) => paint.bad(padded),
             Finding::NotApplicable(_) => paint.faint(padded),
         };
-        writeln!(text, "  {painted}  {:<20}  {:<6}  {}", one.id, one.level.word(), one.asks).ok();
+        writeln!(text, "  {painted}  {:<26}  {:<11}  {}", one.id, one.level.word(), one.asks).ok();
         if !why.is_empty() {
             writeln!(text, "  {:16}{}", "", paint.faint(why)).ok();
         }
     }
     let [met, violated, not_applicable, musts] = counts(judgements);
-    let sum = format!("{nat}: {met} met, {violated} violated ({musts} of them MUSTs), {not_applicable} not applicable");
+    let of_musts = if musts == 1 { "1 of them a MUST".to_owned() } else { format!("{musts} of them MUSTs") };
+    let sum = format!("{nat}: {met} met, {violated} violated ({of_musts}), {not_applicable} not applicable");
     writeln!(text, "{}", if musts == 0 { paint.good(sum) } else { paint.bad(sum) }).ok();
     text
 }
@@ -57,11 +62,15 @@ pub fn json(nat: &str, judgements: &[Judgement]) -> String {
         .iter()
         .map(|one| {
             let (word, why) = words(&one.finding);
-            let mut row = json!({ "id": one.id, "level": one.level, "asks": one.asks, "verdict": word });
+            let mut row =
+                json!({ "rfc": one.rfc.number(), "id": one.id, "level": one.level, "asks": one.asks, "verdict": word });
             match one.finding {
                 Finding::Met => {}
                 Finding::Violated(_) => row["observed"] = why.into(),
                 Finding::NotApplicable(_) => row["why"] = why.into(),
+            }
+            if let Some(inherent) = one.inherent {
+                row["inherent"] = inherent.into();
             }
             row
         })

@@ -3,6 +3,7 @@
 //! Straight-line: a step ends before the next begins. Everything that hosts do is done by programs on virtual hosts; the
 //! runner itself only reads notes, and turns the knobs that a scenario may turn (reboot, readdress, cut, mend).
 
+mod control;
 mod craft;
 mod expire;
 mod held;
@@ -233,6 +234,7 @@ impl Runner<'_> {
             Action::Connect(connect) => self.connect(connect),
             Action::Call(call) => self.call(call),
             Action::Talk(talk) => self.talk_over(talk),
+            Action::Map(map) => self.map(map),
             Action::Wait(duration) => {
                 self.built.world.run_for(*duration)?;
                 Ok(Report::new("waited"))
@@ -258,7 +260,12 @@ impl Runner<'_> {
             let reasons: Vec<String> = drops.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
             report.got.push_str(&format!(": {}", reasons.join(", ")));
         }
+        let explicit = self.built.world.explicit(node).len();
+        if explicit > 0 {
+            report.got = report.got.replacen(", sessions", &format!(" ({explicit} explicit), sessions"), 1);
+        }
         report.fact("mappings", mappings);
+        report.fact("explicit", explicit);
         report.fact("sessions", sessions);
         report.fact("dropped", dropped);
         report.fact(
@@ -271,6 +278,9 @@ impl Runner<'_> {
         }
         if let Some(wanted) = expect.sessions {
             report.demand(sessions == wanted, || format!("not {wanted} sessions"));
+        }
+        if let Some(wanted) = expect.explicit {
+            report.demand(explicit == wanted, || format!("not {wanted} explicit"));
         }
         for (reason, wanted) in expect.drops {
             let count = drops.get(&reason).copied().unwrap_or(0);
@@ -347,6 +357,8 @@ impl Runner<'_> {
         let mut mappings = Vec::new();
         for nat in &self.plan.nats {
             let views = self.built.node(&nat.name).map(|node| world.mappings(node)).unwrap_or_default();
+            let asked = self.built.node(&nat.name).map(|node| world.explicit(node)).unwrap_or_default();
+            let by = |id| asked.iter().find(|one| one.mapping == id).map(|one| one.by.as_str());
             mappings.extend(views.into_iter().map(|view| Mapping {
                 nat: nat.name.clone(),
                 id: view.id.0,
@@ -354,6 +366,7 @@ impl Runner<'_> {
                 internal: view.internal.to_string(),
                 external: view.external.to_string(),
                 towards: view.towards.map(|remote| remote.to_string()),
+                by: by(view.id.0),
             }));
         }
         let nats = self.plan.nats.iter().map(|nat| (nat.name.clone(), nat.behavior.axes().into_iter().collect()));

@@ -10,7 +10,7 @@ use natbox_world::{Stalled, VirtualHost};
 
 use super::craft::rejection;
 use super::tap::{End, Trace};
-use super::{Report, Runner, exact, nanos};
+use super::{Report, Runner, exact, nanos, shown};
 use crate::plan::message::Message;
 use crate::plan::step::{EndpointPattern, ExpectMapped, ExpectSend, Goal, PATIENCE, Place, Send};
 use crate::words::{Parity, PortClass};
@@ -203,15 +203,16 @@ impl Runner<'_> {
             let world = &self.built.world;
             let deadline = world.deadline(*node, *mapping).map(|deadline| deadline.since(*at));
             let place = self.built.names.node(*node);
+            let lives = deadline.map_or_else(|| "has ended".to_owned(), |lives| format!("lives {}", shown(lives)));
+            report.got.push_str(&format!(", mapping at {place} {lives}"));
             report.fact("expires_ns", deadline.map(nanos));
-            report.demand(deadline.is_some_and(|lives| allowed.contains(&lives)), || match deadline {
-                Some(lives) => format!("its mapping at {place} lives for {}", exact(lives)),
-                None => format!("its mapping at {place} has ended"),
-            });
+            let exactly = deadline.map_or_else(String::new, |lives| format!(": {}", exact(lives)));
+            let holds = deadline.is_some_and(|lives| allowed.contains(&lives));
+            report.demand(holds, || format!("another lifetime{exactly}"));
         }
     }
 
-    fn matches(&self, pattern: &EndpointPattern, endpoint: SocketAddr) -> bool {
+    pub(super) fn matches(&self, pattern: &EndpointPattern, endpoint: SocketAddr) -> bool {
         self.owns(&pattern.place, endpoint.ip()) && pattern.port.is_none_or(|port| port == endpoint.port())
     }
 

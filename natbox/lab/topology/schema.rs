@@ -3,6 +3,7 @@
 use natbox_wire::{DropReason, Word};
 
 use super::axes::AXES;
+use super::control::{CONTROL, EXPECT_MAP, FORWARDS, MAP};
 use super::packets::{EXPECT_SEND, SEND};
 use super::shape::{Action, Choice, Field, Shape, words};
 use super::{places, units};
@@ -44,7 +45,7 @@ pub(super) static NAME: Shape = Shape::Leaf(&units::NAME);
 static TEXT: Shape = Shape::Leaf(&units::TEXT);
 pub(super) static PAYLOAD: Shape = Shape::Leaf(&units::PAYLOAD);
 static DURATION: Shape = Shape::Leaf(&units::DURATION);
-static POSITIVE: Shape = Shape::Leaf(&units::POSITIVE);
+pub(super) static POSITIVE: Shape = Shape::Leaf(&units::POSITIVE);
 pub(super) static DURATIONS: Shape = Shape::Leaf(&units::DURATIONS);
 static RATE: Shape = Shape::Leaf(&units::RATE);
 static PERCENT: Shape = Shape::Leaf(&units::PERCENT);
@@ -114,6 +115,12 @@ const WIRING: &[Field] = &[
         "Whether the network behind it lets hosts reach nobody but the NAT, as access points do; off if absent.",
     ),
     optional("link", &LINK, "Its link to the network that it is attached to."),
+    optional("control", &CONTROL, "How hosts behind it may ask it for port mappings; `none` if absent."),
+    optional(
+        "forward",
+        &FORWARDS,
+        "External ports that a person has forwarded to hosts behind it: they outlive reboots.",
+    ),
 ];
 
 /// Two tables in one.
@@ -191,6 +198,12 @@ pub(crate) static ACTIONS: &[Action] = &[
         doc: "Sends messages over a connection that was kept, and waits for their echoes.",
         shape: &TALK,
         expect: Some(&EXPECT_TALK),
+    },
+    Action {
+        key: "map",
+        doc: "Has a host ask its gateway for a port mapping.",
+        shape: &MAP,
+        expect: Some(&EXPECT_MAP),
     },
     Action { key: "wait", doc: "Lets time pass.", shape: &DURATION, expect: None },
     Action { key: "reboot", doc: "Makes a NAT lose all its state.", shape: &NAME, expect: None },
@@ -389,6 +402,7 @@ static DROPS: Shape =
     Shape::ByWord { kind: <DropReason as Word>::KIND, choices: words::<DropReason>, value: &HOW_MANY };
 static EXPECT_COUNT: Shape = Shape::Object(&[
     optional("mappings", &HOW_MANY, "How many mappings live."),
+    optional("explicit", &HOW_MANY, "How many mappings live that somebody asked for: by port control, or forwarded."),
     optional("sessions", &HOW_MANY, "How many sessions live: the traffic of one mapping with one remote each."),
     optional("dropped", &HOW_MANY, "How many packets have died at the NAT, for whatever reason."),
     optional(

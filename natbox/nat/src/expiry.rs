@@ -13,6 +13,8 @@
 //! slot's entries move to lower levels: each entry moves at most eleven times, three or four times as a rule, however
 //! many there are, where a heap of a million takes twenty steps to distant places.
 //!
+//! As long as there are few entries, they lie in a list: most NATs of a lab have no more.
+//!
 //! `position` never moves past an entry; what is armed before it (rare: only after [`Expiry::pop`] was asked about
 //! the future) goes into a heap.
 
@@ -83,7 +85,9 @@ pub(crate) struct Expiry {
     position: u64,
     /// The earliest entry's time; `u64::MAX` if there is none.
     next: u64,
-    /// Made with the first entry.
+    /// The entries as long as they are few, latest first; then the wheel is empty.
+    few: Vec<Entry>,
+    /// Made when there are more.
     levels: Option<Box<[Level; LEVELS]>>,
     /// Entries before `position`.
     past: BinaryHeap<Reverse<Entry>>,
@@ -91,12 +95,22 @@ pub(crate) struct Expiry {
     spare: Vec<Vec<Entry>>,
 }
 
+/// So many entries need no wheel.
+const FEW: usize = 16;
+
 /// What is kept of emptied slots: so many, of so many entries at most.
 const SPARE: (usize, usize) = (16, 64);
 
 impl Default for Expiry {
     fn default() -> Expiry {
-        Expiry { position: 0, next: u64::MAX, levels: None, past: BinaryHeap::new(), spare: Vec::new() }
+        Expiry {
+            position: 0,
+            next: u64::MAX,
+            few: Vec::new(),
+            levels: None,
+            past: BinaryHeap::new(),
+            spare: Vec::new(),
+        }
     }
 }
 
@@ -104,9 +118,22 @@ impl Expiry {
     /// Asks for a session to come up at `at`. The end of time never comes.
     pub(crate) fn arm(&mut self, at: Time, session: u32) {
         if at < Time::MAX {
+            let entry = Entry::new(at.as_nanos(), session);
+            let is_empty = self.next == u64::MAX;
             self.next = self.next.min(at.as_nanos());
-            self.file(Entry::new(at.as_nanos(), session));
+            match self.few.len() < FEW && (is_empty || !self.few.is_empty()) {
+                true => self.few.insert(self.few.partition_point(|other| *other > entry), entry),
+                false => self.file_all(entry),
+            }
         }
+    }
+
+    /// Files an entry, and before it those that were few.
+    fn file_all(&mut self, entry: Entry) {
+        if !self.few.is_empty() {
+            std::mem::take(&mut self.few).into_iter().rev().for_each(|entry| self.file(entry));
+        }
+        self.file(entry);
     }
 
     fn file(&mut self, entry: Entry) {
@@ -139,10 +166,8 @@ impl Expiry {
     }
 
     fn take(&mut self) -> Option<(Time, u32)> {
-        let entry = match self.past.pop() {
-            Some(Reverse(entry)) => entry,
-            None => self.take_from_wheel()?,
-        };
+        let near = self.few.pop().or_else(|| self.past.pop().map(|Reverse(entry)| entry));
+        let entry = near.or_else(|| self.take_from_wheel())?;
         self.next = self.earliest();
         Some((Time::from_nanos(entry.at()), entry.session))
     }
@@ -178,11 +203,15 @@ impl Expiry {
     /// The sessions in the order in which they are likely to come up.
     pub(crate) fn upcoming(&self) -> impl Iterator<Item = u32> {
         let slots = self.levels.iter().flat_map(|levels| levels.iter()).flat_map(|level| &level.slots);
-        slots.flat_map(|slot| slot.entries.iter().rev()).map(|entry| entry.session)
+        let wheel = slots.flat_map(|slot| slot.entries.iter().rev());
+        self.few.iter().rev().chain(wheel).map(|entry| entry.session)
     }
 
     /// The earliest entry's time.
     fn earliest(&self) -> u64 {
+        if let Some(entry) = self.few.last() {
+            return entry.at();
+        }
         if let Some(Reverse(entry)) = self.past.peek() {
             return entry.at();
         }

@@ -14,14 +14,19 @@ use natbox_wire::Packet;
 use crate::behavior::IpId;
 
 const BUCKET_BITS: u32 = 10;
-const BUCKETS: usize = 1 << BUCKET_BITS;
+/// Counters that are made at a time.
+const PAGE: usize = 64;
+const PAGES: usize = (1 << BUCKET_BITS) / PAGE;
+
+/// Counters of neighbouring buckets; made when one of them is first needed.
+type Page = Option<Box<[u16; PAGE]>>;
 
 /// What a box does to identifications.
 pub(crate) struct Identification {
     rule: IpId,
     seed: u64,
-    /// Made when first needed: an idle NAT is small.
-    counters: Option<Box<[u16; BUCKETS]>>,
+    /// Made when first needed: an idle NAT is small, and one of few flows nearly so.
+    counters: Option<Box<[Page; PAGES]>>,
 }
 
 impl Identification {
@@ -51,10 +56,11 @@ impl Identification {
     fn next(&mut self, packet: &Packet) -> Option<u16> {
         let (source, destination) = packet.ipv4_addresses()?;
         let seed = self.seed;
-        let counters = self.counters.get_or_insert_with(|| Box::new([0; BUCKETS]));
+        let counters = self.counters.get_or_insert_default();
         let key = u64::from(source.to_bits()) << 32 | u64::from(destination.to_bits());
         let bucket = mixed(seed ^ key ^ u64::from(packet.protocol_number()) << 24) >> (64 - BUCKET_BITS);
-        let counter = &mut counters[bucket as usize];
+        let page = counters[bucket as usize / PAGE].get_or_insert_with(|| Box::new([0; PAGE]));
+        let counter = &mut page[bucket as usize % PAGE];
         *counter = counter.wrapping_add(1);
         // Each counter begins elsewhere.
         let start = (mixed(seed ^ bucket) >> 48) as u16;

@@ -288,7 +288,9 @@ impl<A: Address> Realm<A> {
     ) -> u32 {
         let (protocol, internal) = (self.table.mapping(mapping).protocol, self.table.mapping(mapping).internal);
         let leads = match nat.behavior.session_affinity {
-            SessionAffinity::On => self.table.find_outbound(protocol, internal, remote).is_none(),
+            SessionAffinity::On => {
+                self.table.is_first(mapping, remote) || self.table.find_outbound(protocol, internal, remote).is_none()
+            }
             SessionAffinity::Off => self.leads(nat, mapping, remote),
         };
         let session = self.table.open_session(Opening {

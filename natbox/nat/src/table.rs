@@ -147,9 +147,9 @@ impl<A: Address> Table<A> {
         self.session(session).mapping_of(session)
     }
 
-    /// Whether no further session may be opened.
-    pub(crate) fn is_full(&self) -> bool {
-        self.records.len() >= MAX_RECORDS
+    /// Whether no further session may be opened, where there may be so many.
+    pub(crate) fn is_full(&self, most: Option<u32>) -> bool {
+        self.records.len() >= most.map_or(MAX_RECORDS, |most| MAX_RECORDS.min(most as usize))
     }
 
     /// Adds a mapping. It ends when its last holder ends, so a session must be opened on it at once.
@@ -200,6 +200,12 @@ impl<A: Address> Table<A> {
         !record.is(of_session::LIVE)
             && record.has(of_mapping::HEADS_RULE | of_mapping::HEADS_ENDPOINT)
             && self.leads_to(mapping, remote)
+    }
+
+    /// Whether a session with this remote would be the first of its internal endpoint and remote, for all that can be told
+    /// without a search: it lies where the search begins, and there are none that the search would come to after that.
+    pub(crate) fn is_first(&self, mapping: u32, remote: Endpoint<A>) -> bool {
+        self.by_internal.is_empty() && self.has_room_for(mapping, remote)
     }
 
     /// A record of its own for a further session.
@@ -276,15 +282,15 @@ impl<A: Address> Table<A> {
 
     /// Removes a mapping and all its sessions.
     pub(crate) fn close_mapping(&mut self, index: u32) -> Mapping<A> {
-        self.prefetch_keys(index);
+        let (by_rule, by_endpoint) = self.prefetch_keys(index);
         while self.mapping(index).next != NONE {
             self.unlink_session(self.mapping(index).next);
         }
         if self.mapping(index).is(of_session::LIVE) {
             self.unlink_session(index);
         }
-        self.unlink_by_rule(index);
-        self.unlink_by_endpoint(index);
+        self.unlink_by_rule(index, by_rule);
+        self.unlink_by_endpoint(index, by_endpoint);
         let record = self.mapping(index);
         let mapping = Mapping {
             protocol: record.protocol,

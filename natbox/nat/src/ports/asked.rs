@@ -45,7 +45,7 @@ impl<A: Address> Pool<A> {
     pub(crate) fn take_wished(&mut self, protocol: Protocol, internal: A, external: Endpoint<A>, kept: bool) -> bool {
         let takes = self.keep_wished(protocol, external) || kept;
         if takes {
-            self.note(internal, external);
+            self.note(protocol, internal, external);
         }
         takes
     }

@@ -40,8 +40,12 @@ impl Cut {
         Cut { size, blocks: all.count() / size }
     }
 
-    fn number(self, all: &Candidates, port: u16) -> Option<u16> {
-        all.index_of(port).map(|index| (index / self.size) as u16)
+    /// The block that a port is in; `None` if it is left over, or not in the range.
+    pub(crate) fn number(self, all: &Candidates, port: u16) -> Option<u16> {
+        all.index_of(port)
+            .map(|index| index / self.size)
+            .filter(|number| *number < self.blocks)
+            .map(|number| number as u16)
     }
 
     /// A random port of a block, by the rules of [`crate::ports::choose`].
@@ -71,20 +75,20 @@ pub(crate) struct Wanted<'a> {
 }
 
 impl Blocks {
-    /// A port of the blocks held on an external address, or of a new one from those that are not `given`.
+    /// A port of the blocks held on an external address, or of a new one from those that are not `given`. It is the
+    /// host's when [`Blocks::hold`] says so.
     pub(crate) fn take(
-        &mut self,
+        &self,
         wanted: &Wanted<'_>,
         cut: Cut,
         choices: &Choices,
-        given: &mut PortSet,
+        given: &PortSet,
         random: &mut impl Rng,
     ) -> Option<u16> {
         let Wanted { external, protocol, internal, free, most } = wanted;
-        for block in self.0.iter_mut().filter(|block| block.external == *external) {
+        for block in self.0.iter().filter(|block| block.external == *external) {
             let may_have_one = block.used[*protocol] < cut.size || free.towards.is_some();
             if may_have_one && let Some(port) = cut.pick(block.number, choices, free, *internal, random) {
-                block.used[*protocol] += 1;
                 return Some(port);
             }
         }
@@ -93,14 +97,22 @@ impl Blocks {
         }
         let last = u16::try_from(cut.blocks.checked_sub(1)?).ok()?;
         let start = scaled(random.next_u32(), cut.blocks) as u16;
-        let free_block = given.free_in(start, last, Parity::Any).or_else(|| given.free_in(0, last, Parity::Any));
-        let number = free_block?;
-        let port = cut.pick(number, choices, free, *internal, random)?;
-        given.insert(number);
-        let mut used = [0; 3];
-        used[*protocol] = 1;
-        self.0.push(Block { external: *external, number, used });
-        Some(port)
+        let first = given.free_in(start, last, Parity::Any).or_else(|| given.free_in(0, last, Parity::Any))?;
+        cut.pick(first, choices, free, *internal, random).or_else(|| {
+            // All ports of that one rest; another may have one that does not.
+            let mut others = (0..=last).filter(|number| !given.contains(*number));
+            others.find_map(|number| cut.pick(number, choices, free, *internal, random))
+        })
+    }
+
+    /// One use of a port more.
+    pub(crate) fn hold(&mut self, external: u32, protocol: usize, number: u16) {
+        let at = self.0.iter().position(|block| (block.external, block.number) == (external, number));
+        let at = at.unwrap_or_else(|| {
+            self.0.push(Block { external, number, used: [0; 3] });
+            self.0.len() - 1
+        });
+        self.0[at].used[protocol] += 1;
     }
 
     /// One use of a port less; tells the number of its block if that goes back.

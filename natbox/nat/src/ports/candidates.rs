@@ -3,7 +3,7 @@
 //! A list of candidates counts its ports from 0, so that every rule of choice is arithmetic on indices. Knows nothing of
 //! which ports are taken.
 
-use std::ops::RangeInclusive;
+use std::ops::{Deref, RangeInclusive};
 
 use natbox_wire::Protocol;
 
@@ -19,10 +19,29 @@ struct Run {
     before: u32,
 }
 
+/// Runs in ascending order; nearly always there is one.
+#[derive(Clone, Debug)]
+enum Runs {
+    One([Run; 1]),
+    Some(Box<[Run]>),
+}
+
+impl Deref for Runs {
+    type Target = [Run];
+
+    #[inline]
+    fn deref(&self) -> &[Run] {
+        match self {
+            Runs::One(run) => run,
+            Runs::Some(runs) => runs,
+        }
+    }
+}
+
 /// Ports that may be given out, in ascending order.
 #[derive(Clone, Debug)]
 pub(crate) struct Candidates {
-    runs: Box<[Run]>,
+    runs: Runs,
     parity: Parity,
     count: u32,
 }
@@ -30,7 +49,7 @@ pub(crate) struct Candidates {
 impl Candidates {
     /// The ports of these ranges that have this parity.
     pub(crate) fn new(ranges: &PortRanges, parity: Parity) -> Candidates {
-        let mut runs = Vec::new();
+        let (mut runs, mut latest) = (Vec::new(), None);
         let mut count = 0;
         for range in ranges.ranges() {
             let (mut first, mut last) = (*range.start(), *range.end());
@@ -42,11 +61,15 @@ impl Candidates {
                 (first, last) = (first + u16::from(up), last - u16::from(down));
             }
             if first <= last {
-                runs.push(Run { first, last, before: count });
+                runs.extend(latest.replace(Run { first, last, before: count }));
                 count += u32::from(last - first) / step(parity) + 1;
             }
         }
-        Candidates { runs: runs.into(), parity, count }
+        let runs = match latest {
+            Some(run) if runs.is_empty() => Runs::One([run]),
+            last => Runs::Some(runs.into_iter().chain(last).collect()),
+        };
+        Candidates { runs, parity, count }
     }
 
     /// How many there are.

@@ -2,11 +2,11 @@
 //!
 //! Limits are those of an internal address (RFC 6888 REQ-4 and REQ-5), and count where addresses are translated. A packet
 //! for which nothing is left dies, and its sender is told as `exhausted` says, or somebody else's mapping ends: the one
-//! that would end first of those whose end helps. New mappings a second are a rate, which nobody's end makes room in.
+//! that would end first of those whose end helps. Where the table itself is full, `table_full` says whose session ends. New mappings a second are a rate, which nobody's end makes room in.
 
 use natbox_wire::{DropReason, IcmpError, Protocol, Time};
 
-use crate::behavior::{Exhausted, PortAllocation};
+use crate::behavior::{Exhausted, PortAllocation, TableFull};
 use crate::classify::Flow;
 use crate::key::{Address, Endpoint};
 use crate::ports::evict::Candidate;
@@ -76,7 +76,7 @@ impl<A: Address> Realm<A> {
             Side::Inside => Self::exhausted(nat, reason),
             Side::Outside => refuse(reason),
         };
-        if self.table.is_full() && !(side == Side::Inside && self.make_room_in_table(nat)) {
+        if self.table.is_full(nat.behavior.table_size) && !(side == Side::Inside && self.make_room_in_table(nat)) {
             return Err(refusal(nat, DropReason::SessionsExhausted));
         }
         let Some(most) = nat.behavior.quota.sessions.filter(|_| self.translates) else { return Ok(()) };
@@ -230,7 +230,9 @@ impl<A: Address> Realm<A> {
         for index in gone.map(|(index, _)| index).collect::<Vec<u32>>() {
             self.end_mapping(nat, index, MappingEnd::Readdressed);
         }
-        for (index, mapping) in self.table.mappings() {
+        let mut stays: Vec<_> = self.table.mappings().collect();
+        stays.sort_by_key(|(_, mapping)| mapping.id);
+        for (index, mapping) in stays {
             let sessions = self.counted_sessions(nat, index);
             self.pool.keep(mapping.protocol, mapping.internal.address, mapping.external, sessions);
         }
@@ -239,25 +241,24 @@ impl<A: Address> Realm<A> {
     /// What outlives a reboot: the ports that rest.
     pub(crate) fn resting(self, nat: &Shared) -> Vec<Waiting<A>> {
         let Realm { table, pool, translates, explicit, .. } = self;
-        let mapped = table
-            .mappings()
-            .filter(|(index, _)| translates && !explicit.is_static(*index))
-            .map(|(_, mapping)| (mapping.protocol, mapping.external));
-        pool.into_resting(&nat.behavior, mapped)
+        let lost = table.mappings().filter(|(index, _)| translates && !explicit.is_static(*index));
+        let mut mapped: Vec<_> = lost.map(|(_, mapping)| mapping).collect();
+        mapped.sort_by_key(|mapping| mapping.id);
+        pool.into_resting(&nat.behavior, mapped.into_iter().map(|mapping| (mapping.protocol, mapping.external)))
     }
 
     /// Ends a session so that another may take its place in the table.
     fn make_room_in_table(&mut self, nat: &mut Shared) -> bool {
-        let evicts = |realm: &Realm<A>, session| match nat.behavior.exhausted {
+        let gives_way = |realm: &Realm<A>, session| match nat.behavior.table_full {
             _ if realm.table.session(session).is_hold() => false,
-            Exhausted::EvictLru => true,
-            Exhausted::EvictUnassured => realm.is_unassured(session),
-            Exhausted::DropIcmp13 | Exhausted::DropIcmp1 | Exhausted::DropSilent => false,
+            TableFull::Drop => false,
+            TableFull::EvictLru => true,
+            TableFull::EvictUnassured => realm.is_unassured(session),
         };
-        if !self.pool.evicts() {
+        if nat.behavior.table_full == TableFull::Drop {
             return false;
         }
-        let Some(session) = self.table.soonest().filter(|session| evicts(self, *session)) else { return false };
+        let Some(session) = self.table.soonest().filter(|session| gives_way(self, *session)) else { return false };
         self.end_session(nat, session, MappingEnd::Evicted);
         true
     }

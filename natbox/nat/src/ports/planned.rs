@@ -6,7 +6,7 @@ use rand_core::Rng;
 
 use crate::Behavior;
 use crate::key::{Address, Endpoint};
-use crate::ports::choose::{Choice, mixed, scaled};
+use crate::ports::choose::{Choice, scaled};
 use crate::ports::deterministic::Arithmetic;
 use crate::ports::hosts::place;
 use crate::ports::pool::{External, Pool};
@@ -26,11 +26,9 @@ impl<A: Address> Pool<A> {
         table: &impl InUse<A>,
     ) -> Result<Grant<A>, Miss> {
         let own = self.own_port(ask, random, table);
-        let is_dynamic = own.is_none();
         let external = own.or_else(|| self.dynamic_port(ask, behavior, random, table)).ok_or(Miss::Full)?;
         let (set, index) = (self.place(ask.protocol), self.index(external.address).ok_or(Miss::Full)?);
         self.externals[index].ports[set].get_or_insert_default().taken.insert(external.port);
-        self.hosts.meet(ask.internal.address).more().use_planned(place(ask.protocol), is_dynamic);
         Ok(Grant { external, overrides: false })
     }
 
@@ -92,6 +90,6 @@ impl<A: Address> Pool<A> {
     /// The index of the address on which a host gets dynamic ports: where its own are.
     fn dynamic_address(&self, plan: &Arithmetic, internal: A) -> usize {
         let own = plan.host(internal).and_then(|host| plan.external(host, 0)).map(|(address, _)| address as usize);
-        own.unwrap_or_else(|| scaled(mixed(self.hash.address(internal)), self.externals.len() as u32) as usize)
+        own.unwrap_or_else(|| self.by_source(internal) as usize)
     }
 }

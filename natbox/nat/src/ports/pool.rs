@@ -225,11 +225,20 @@ impl<A: Address> Pool<A> {
     }
 
     /// Notes one more mapping of a host.
-    pub(super) fn note(&mut self, internal: A, external: Endpoint<A>) {
+    pub(super) fn note(&mut self, protocol: Protocol, internal: A, external: Endpoint<A>) {
         if !self.tracks() {
             return;
         }
         let index = self.index(external.address);
+        let number = self.cut.number(&self.choices.all, external.port).filter(|_| self.traits.blocks);
+        if let (Some(index), Some(number)) = (index, number) {
+            self.hosts.meet(internal).more().blocks.hold(index as u32, place(protocol), number);
+            self.externals[index].blocks.get_or_insert_default().insert(number);
+        }
+        if let Some(plan) = &self.plan {
+            let dynamic = !is_own(plan, index, internal, external);
+            self.hosts.meet(internal).more().use_planned(place(protocol), dynamic);
+        }
         let pairs = self.pairs;
         let host = self.hosts.meet(internal);
         host.mappings += 1;
@@ -250,14 +259,9 @@ impl<A: Address> Pool<A> {
 
     /// Tells of a mapping that stays although the addresses have changed.
     pub(crate) fn keep(&mut self, protocol: Protocol, internal: A, external: Endpoint<A>, sessions: u32) {
-        self.note(internal, external);
-        if !self.tracks() {
-            return;
-        }
-        self.hosts.meet(internal).sessions += sessions;
-        if let Some(plan) = &self.plan {
-            let dynamic = !is_own(plan, self.index(external.address), internal, external);
-            self.hosts.meet(internal).more().use_planned(place(protocol), dynamic);
+        self.note(protocol, internal, external);
+        if self.tracks() {
+            self.hosts.meet(internal).sessions += sessions;
         }
     }
 
@@ -340,7 +344,7 @@ impl<A: Address> Pool<A> {
             || self.externals[index].ports[set].get_or_insert_default().taken.insert(external.port)
             || self.traits.one_set;
         if claims {
-            self.note(internal, external);
+            self.note(protocol, internal, external);
         }
         claims
     }

@@ -49,7 +49,8 @@ impl<A: Address> Realm<A> {
         let opens = flow.opens || flow.protocol != Protocol::Tcp;
         let internal = self.addressed_otherwise(nat, flow, remote, judged).filter(|_| opens)?;
         self.admit_session(nat, internal, Side::Outside).ok()?;
-        self.pool.claim(flow.protocol, internal.address, flow.destination).then_some(())?;
+        let claims = !self.translates || self.pool.claim(flow.protocol, internal.address, flow.destination);
+        claims.then_some(())?;
         let towards = self.towards(nat, flow.protocol, internal.address, remote);
         Some((self.enter_mapping(nat, flow.protocol, internal, flow.destination, towards, now), true))
     }
@@ -62,10 +63,10 @@ impl<A: Address> Realm<A> {
         remote: Endpoint<A>,
         judged: bool,
     ) -> Option<Endpoint<A>> {
-        if let Some(protocol) = other(flow.protocol).filter(|_| shares_filtering(nat)) {
-            let sibling = self.table.find_endpoint(protocol, flow.destination)?;
-            let admitted = !judged || self.admits_itself(nat, sibling, remote);
-            return admitted.then(|| self.table.mapping(sibling).internal);
+        let twin = other(flow.protocol).filter(|_| shares_filtering(nat));
+        let sibling = twin.and_then(|protocol| self.table.find_endpoint(protocol, flow.destination));
+        if let Some(sibling) = sibling.filter(|sibling| !judged || self.admits_itself(nat, *sibling, remote)) {
+            return Some(self.table.mapping(sibling).internal);
         }
         let open = *nat.behavior.filtering.of(flow.protocol) == Filtering::EndpointIndependent;
         let owner = self.pool.owner(flow.destination.address).filter(|_| open)?;

@@ -81,7 +81,7 @@ impl<A: Address> Pool<A> {
             self.hosts.rest(ask.internal.address);
             return granted;
         };
-        self.note(ask.internal.address, grant.external);
+        self.note(ask.protocol, ask.internal.address, grant.external);
         if self.traits.contiguous && !self.traits.basic {
             self.reserve_next(ask, grant.external);
         }
@@ -151,7 +151,7 @@ impl<A: Address> Pool<A> {
                 self.turn = turn + 1;
                 turn
             }
-            Pooling::HashSource => scaled(mixed(self.hash.address(host.address)), count),
+            Pooling::HashSource => self.by_source(host.address),
             Pooling::HashSourceDestination => {
                 // The protocol does not count: one host's TCP and UDP towards one remote leave alike.
                 let remote = Endpoint { port: 0, ..ask.remote };
@@ -159,6 +159,11 @@ impl<A: Address> Pool<A> {
             }
         };
         index as usize
+    }
+
+    /// The index of the address that a host's own address names.
+    pub(super) fn by_source(&self, internal: A) -> u32 {
+        scaled(mixed(self.hash.address(internal)), self.externals.len() as u32)
     }
 
     fn take_on(
@@ -202,10 +207,11 @@ impl<A: Address> Pool<A> {
             PortCounter::Global => last,
             PortCounter::PerHost => &mut self.hosts.meet(ask.internal.address).more().last[place(ask.protocol)],
         };
-        let port = match preserves && behavior.ports.conflict == PortConflict::NextFree {
-            true => choice.above(wanted),
-            false => choice.by_rule(rule, &keys, last, counters),
-        };
+        let port =
+            match preserves && ask.protocol != Protocol::Icmp && behavior.ports.conflict == PortConflict::NextFree {
+                true => choice.above(wanted),
+                false => choice.by_rule(rule, &keys, last, counters),
+            };
         let port = port.ok_or(Miss::Full)?;
         taken.insert(port);
         Ok(Grant { external: Endpoint { address: *address, port }, overrides: false })
@@ -242,8 +248,8 @@ impl<A: Address> Pool<A> {
             free: self.traits.free(taken, &is_free, behavior),
             most: behavior.ports.blocks_per_host,
         };
-        let given = given.get_or_insert_default();
-        let blocks = &mut self.hosts.meet(ask.internal.address).more().blocks;
+        let given = &**given.get_or_insert_default();
+        let blocks = &self.hosts.meet(ask.internal.address).more().blocks;
         let port = blocks.take(&wanted, self.cut, &self.choices, given, random).ok_or(Miss::Full)?;
         taken.insert(port);
         Ok(Grant { external: Endpoint { address: *address, port }, overrides: false })
@@ -264,8 +270,9 @@ impl<A: Address> Pool<A> {
             PortConflict::OtherAddress => {
                 let count = self.externals.len();
                 let other = (1..count).map(|step| (index + step) % count).find(|other| {
-                    let ports = self.externals[*other].ports[set].as_ref();
-                    ports.is_none_or(|ports| !ports.taken.contains(wanted.port))
+                    let External { address, ports, .. } = &self.externals[*other];
+                    let taken = ports[set].as_ref().is_some_and(|ports| ports.taken.contains(wanted.port));
+                    self.traits.is_free(table, *address)(wanted.port, taken)
                 })?;
                 let other = &mut self.externals[other];
                 other.ports[set].get_or_insert_default().taken.insert(wanted.port);

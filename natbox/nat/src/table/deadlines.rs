@@ -73,7 +73,7 @@ impl<A: Address> Table<A> {
             match ahead {
                 1 | 2 => {
                     if let Some(record) = self.records.get(index) {
-                        self.prefetch_keys(record.mapping_of(index));
+                        let _ = self.prefetch_keys(record.mapping_of(index));
                     }
                 }
                 5 => self.records.prefetch(index),

@@ -5,8 +5,8 @@
 //! cache line as a rule, knows what is not there without reading to the next gap, and looks at no record whose
 //! hash differs.
 //!
-//! What is added stays outside until the next is added: by then its place, asked for at once, has come near, and nobody
-//! has waited for it.
+//! What is added stays outside until the next is added: by then its place, asked for between the two, has come near, and
+//! nobody has waited for it.
 //!
 //! Own code, because the ready-made tables of indices cost more where it counts: they keep tags and
 //! indices apart (two cache misses a search), and to grow they must hash every record anew in random order. This one
@@ -14,12 +14,18 @@
 //!
 //! Knows nothing of what the indices mean: equality is the caller's.
 
+use std::hint::select_unpredictable;
+
 use prefetch_index::prefetch_index;
 
 /// An empty slot: above every hash, so that it ends every search.
 const EMPTY: u64 = u64::MAX;
 /// Slots behind the last home, for entries pushed behind it.
-const SLACK: usize = 8;
+const SLACK: usize = NEAR;
+/// Slots of a cache line.
+const LINE: usize = 8;
+/// Slots that a search looks at in one go.
+const NEAR: usize = 4;
 
 /// A multimap from hashes to indices.
 pub(crate) struct Index {
@@ -63,7 +69,20 @@ impl Index {
     #[inline(always)]
     pub(crate) fn find(&self, hash: u64, mut is_sought: impl FnMut(u32) -> bool) -> Option<u32> {
         let hash = upper(hash);
-        for slot in &self.slots[self.home(hash)..] {
+        let from = &self.slots[self.home(hash)..];
+        let Some(near) = from.first_chunk::<NEAR>() else { return self.find_from(from, hash, is_sought) };
+        let slot =
+            near.iter().rev().fold(EMPTY, |found, slot| select_unpredictable(hash_of(*slot) == hash, *slot, found));
+        if slot != EMPTY && is_sought(slot as u32) {
+            return Some(slot as u32);
+        }
+        let from = if slot == EMPTY && hash_of(near[NEAR - 1]) > hash { &[] } else { from };
+        self.find_from(from, hash, is_sought)
+    }
+
+    #[inline(always)]
+    fn find_from(&self, slots: &[u64], hash: u32, mut is_sought: impl FnMut(u32) -> bool) -> Option<u32> {
+        for slot in slots {
             if hash_of(*slot) > hash {
                 break;
             }
@@ -90,16 +109,31 @@ impl Index {
     /// Adds an index, which must not be `u32::MAX`.
     pub(crate) fn insert(&mut self, hash: u64, index: u32) {
         self.settle();
-        if self.len * 5 >= self.homes * 4 {
+        if self.len * 3 >= self.homes * 2 {
             self.grow();
         }
         self.len += 1;
-        self.prefetch(hash);
         self.last = u64::from(upper(hash)) << 32 | u64::from(index);
     }
 
-    /// Gives the entry that was added last its slot.
-    fn settle(&mut self) {
+    /// Brings the place near that the entry added last will get, without waiting for it.
+    #[inline(always)]
+    pub(crate) fn prefetch_last(&self) {
+        let home = self.home(hash_of(self.last));
+        prefetch_index(&self.slots, home);
+        // It may push others over the end of a cache line.
+        prefetch_index(&self.slots, home + LINE);
+    }
+
+    /// Whether what was added last stands outside.
+    #[inline(always)]
+    pub(crate) fn is_unsettled(&self) -> bool {
+        self.last != EMPTY
+    }
+
+    /// Gives the entry that was added last its slot. Whoever adds another need not ask for it.
+    #[inline(never)]
+    pub(crate) fn settle(&mut self) {
         let entry = std::mem::replace(&mut self.last, EMPTY);
         if entry == EMPTY {
             return;
@@ -154,7 +188,11 @@ impl Index {
 
     #[cold]
     fn grow(&mut self) {
-        self.homes += if self.homes.is_power_of_two() { self.homes / 2 } else { (self.homes / 3).max(8) };
+        self.homes += match self.homes {
+            few @ 0..8 => 4.max(few),
+            homes if homes.is_power_of_two() => homes / 2,
+            homes => homes / 3,
+        };
         let wider = vec![EMPTY; self.homes + SLACK];
         let mut next = 0;
         for slot in std::mem::replace(&mut self.slots, wider) {

@@ -5,17 +5,23 @@ use crate::record::mapping as of_mapping;
 use crate::table::Table;
 
 impl<A: Address> Table<A> {
-    /// A mapping's hashes: in `by_rule`, and in `by_endpoint`.
-    fn hashes(&self, index: u32) -> (u64, u64) {
+    /// A mapping's hash in `by_rule`.
+    fn rule_hash(&self, index: u32) -> u64 {
         let record = self.mapping(index);
-        let by_rule = self.hash.two(record.protocol, record.internal, record.towards());
-        (by_rule, self.hash.one(record.protocol, record.external))
+        self.hash.two(record.protocol, record.internal, record.towards())
     }
 
-    /// The mapping that heads those of a mapping's rule key.
-    fn head_by_rule(&self, index: u32) -> Option<u32> {
+    /// A mapping's hash in `by_endpoint`.
+    fn endpoint_hash(&self, index: u32) -> u64 {
         let record = self.mapping(index);
-        self.find_rule_head(record.protocol, record.internal, record.towards())
+        self.hash.one(record.protocol, record.external)
+    }
+
+    /// The mapping that heads those of a mapping's rule key, which has this hash.
+    #[inline]
+    fn head_by_rule(&self, index: u32, hash: u64) -> Option<u32> {
+        let record = self.mapping(index);
+        self.find_rule_hashed(hash, record.protocol, record.internal, record.towards())
     }
 
     /// The mapping that heads those of a mapping's external endpoint.
@@ -26,9 +32,10 @@ impl<A: Address> Table<A> {
 
     /// Lets a new mapping be found by its rule key.
     pub(super) fn link_by_rule(&mut self, index: u32) {
-        match self.head_by_rule(index) {
+        let hash = self.rule_hash(index);
+        match self.head_by_rule(index, hash) {
             None => {
-                self.by_rule.insert(self.hashes(index).0, index);
+                self.by_rule.insert(hash, index);
                 self.records[index].mapping |= of_mapping::HEADS_RULE;
             }
             Some(head) => {
@@ -43,7 +50,7 @@ impl<A: Address> Table<A> {
         debug_assert!(!self.exclusive || self.head_by_endpoint(index).is_none(), "two mappings on one endpoint");
         match if self.exclusive { None } else { self.head_by_endpoint(index) } {
             None => {
-                self.by_endpoint.insert(self.hashes(index).1, index);
+                self.by_endpoint.insert(self.endpoint_hash(index), index);
                 self.records[index].mapping |= of_mapping::HEADS_ENDPOINT;
             }
             Some(head) => {
@@ -53,17 +60,18 @@ impl<A: Address> Table<A> {
         }
     }
 
-    /// Brings the places of a mapping's keys near, without waiting for them.
-    pub(super) fn prefetch_keys(&self, index: u32) {
-        let (by_rule, by_endpoint) = self.hashes(index);
+    /// Brings the places of a mapping's keys near, without waiting for them; its hashes in `by_rule` and `by_endpoint`.
+    #[inline]
+    pub(super) fn prefetch_keys(&self, index: u32) -> (u64, u64) {
+        let (by_rule, by_endpoint) = (self.rule_hash(index), self.endpoint_hash(index));
         self.by_rule.prefetch(by_rule);
         self.by_endpoint.prefetch(by_endpoint);
+        (by_rule, by_endpoint)
     }
 
-    pub(super) fn unlink_by_rule(&mut self, index: u32) {
-        let (hash, _) = self.hashes(index);
+    pub(super) fn unlink_by_rule(&mut self, index: u32, hash: u64) {
         if !self.mapping(index).has(of_mapping::HEADS_RULE) {
-            if let Some(head) = self.head_by_rule(index) {
+            if let Some(head) = self.head_by_rule(index, hash) {
                 self.behind_rule.remove(head, index);
             }
             return;
@@ -78,8 +86,7 @@ impl<A: Address> Table<A> {
         }
     }
 
-    pub(super) fn unlink_by_endpoint(&mut self, index: u32) {
-        let (_, hash) = self.hashes(index);
+    pub(super) fn unlink_by_endpoint(&mut self, index: u32, hash: u64) {
         if !self.mapping(index).has(of_mapping::HEADS_ENDPOINT) {
             if let Some(head) = self.head_by_endpoint(index) {
                 self.behind_endpoint.remove(head, index);

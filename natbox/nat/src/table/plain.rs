@@ -37,6 +37,18 @@ impl<A: Address> Table<A> {
         self.index_for(from).prefetch(hash);
     }
 
+    /// Brings near what a packet of a new flow would wait for: its place in the index, if that is not on its way yet,
+    /// and that of the mapping opened last, which still stands outside. Nothing happens if no mapping has been opened
+    /// since the last time.
+    #[inline(always)]
+    pub(crate) fn settle_before(&mut self, from: Side, hash: u64) {
+        if self.by_rule.is_unsettled() {
+            self.prefetch(from, hash);
+            self.by_endpoint.prefetch_last();
+            self.by_rule.settle();
+        }
+    }
+
     /// Brings the record near that a search is likely to find; its index, or `NONE`.
     #[inline(always)]
     pub(crate) fn prefetch_record(&self, from: Side, hash: u64) -> u32 {
