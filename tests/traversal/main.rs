@@ -4,6 +4,7 @@
 mod two_homes;
 
 mod predict;
+mod techniques;
 mod quic;
 
 use std::sync::Arc;

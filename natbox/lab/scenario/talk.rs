@@ -27,7 +27,7 @@ use crate::topology::units::{show_duration, show_percent};
 /// How long a caller looks for a callee that is not registered.
 pub(super) const LOOK_UP: Duration = Duration::from_secs(5);
 /// How long a connection that begins over the relay is given to find a better path.
-const UPGRADE: Duration = Duration::from_secs(3);
+pub(super) const UPGRADE: Duration = Duration::from_secs(3);
 /// How long a callee of a punch waits for the caller.
 const WAIT: Duration = Duration::from_secs(15);
 

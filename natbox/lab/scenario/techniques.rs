@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use natbox_host::Host as _;
 use natbox_probes::signal;
-use natbox_probes::technique::{self, Contact, Fact, Setting};
+use natbox_probes::technique::{self, Contact, Fact, Setting, Technique};
 use natbox_wire::{Time, Word};
 use natbox_world::{Stalled, VirtualHost};
 use serde_json::Value;
 
-use super::talk::{Failed, Found, LOOK_UP, paths, told_failure, told_path};
+use super::talk::{Failed, Found, LOOK_UP, UPGRADE, paths, told_failure, told_path};
 use super::{Report, Runner, nanos};
 use crate::plan::step::Connect;
 
@@ -48,6 +48,10 @@ impl Runner<'_> {
             signal::look_up(&caller, setting.directory, &name, deadline).await.map_err(Failed::Lookup)?;
             let mut contact = call(&caller, step, &setting, &name).await?;
             let proven = prove(&mut contact).await;
+            if technique == Technique::RelayFirst {
+                // Better paths are found while the connection listens.
+                let _ = contact.recv(caller.now() + UPGRADE).await;
+            }
             Ok((contact, proven))
         })?;
         let mut report = match met {

@@ -215,7 +215,7 @@ impl<H: Host, S: Service> Answerer<H, S> {
         let local = self.local.clone();
         let peer = peer.clone();
         let (role, neighbours) = (Role::Callee, neighbours(&self.host, &peer));
-        let introduced = Introduced { role, token, local, neighbours, reflexive: self.seen, peer, paths };
+        let introduced = Introduced { role, token, local, neighbours, reflexive: self.seen, peer, paths, tries: paths };
         let first_id = u128::from(self.random.next_u64()) << 64 | u128::from(self.random.next_u64());
         let session = Session::new(introduced, self.config.checks, first_id, now);
         self.next_id += 1;

@@ -23,12 +23,9 @@ mod answer;
 mod connection;
 pub(crate) mod technique;
 
-use std::future::Future;
-use std::net::{IpAddr, SocketAddr};
-use std::pin::pin;
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use futures::{FutureExt, select_biased};
 use natbox_host::Host;
 use natbox_wire::Time;
 
@@ -41,7 +38,7 @@ pub use crate::punch::{Attempt, CheckPlan, Failure, Outcome, PairKind, Via};
 
 use crate::ProbeError;
 use crate::punch::session::{Introduced, Session, Status};
-use crate::punch::{Link, Role, host_candidates, local_endpoints, neighbours, open, random_u128};
+use crate::punch::{Link, Role, host_candidates, local_endpoints, neighbours, open, random_u128, relay};
 use crate::rendezvous::{self, Candidate, CandidateKind, Introduction};
 use crate::stun::client::{BindingRequest, Client, Retransmission};
 use crate::turn;
@@ -112,10 +109,10 @@ pub async fn connect<H: Host>(host: &H, config: &Config, peer: &str) -> Result<C
     let introduced = rendezvous::introduce(host, &socket, config.directory, introduction, &config.retransmission);
     let rendezvous::Introduced { token, seen, peer } = introduced.await.map_err(early)?;
     if let Some(relay) = &relay {
-        permit(host, relay, &peer);
+        relay::permit(host, relay, &peer);
     }
     let (role, neighbours, paths) = (Role::Caller, neighbours(host, &peer), config.allow);
-    let introduced = Introduced { role, token, local, neighbours, reflexive: seen, peer, paths };
+    let introduced = Introduced { role, token, local, neighbours, reflexive: seen, peer, paths, tries: paths };
     let checks = CheckPlan { relay_first: config.checks.relay_first && relay.is_some(), ..config.checks };
     let session = Session::new(introduced, checks, random_u128(host), host.now());
     let link = Link::new(host, socket, relay, session, config.keep_alive);
@@ -158,45 +155,5 @@ async fn allocate<H: Host>(host: &H, config: &Config, remarks: &mut Vec<String>)
     if !config.allow.contains(Path::Relayed) {
         return None;
     }
-    let Some(Relay { server, credentials }) = &config.relay else {
-        remarks.push("relayed: this host has no relay".to_owned());
-        return None;
-    };
-    match within(host, config.relay_timeout, turn::Client::allocate(host, *server, credentials)).await {
-        Some(Ok(relay)) => Some(relay),
-        Some(Err(error)) => {
-            remarks.push(format!("relayed: {error}"));
-            None
-        }
-        None => {
-            remarks.push(format!("relayed: {server} granted nothing within {:?}", config.relay_timeout));
-            None
-        }
-    }
-}
-
-/// Permits the peer to send to the relay, beside everything else: its checks are repeated until that is done.
-fn permit<H: Host>(host: &H, relay: &turn::Client<H>, peer: &rendezvous::Peer) {
-    let told = peer.candidates.iter().filter(|candidate| candidate.kind == CandidateKind::Reflexive);
-    let mut addresses: Vec<IpAddr> = told.map(|candidate| candidate.endpoint.ip()).collect();
-    addresses.push(peer.reflexive.ip());
-    addresses.sort_unstable();
-    addresses.dedup();
-    let relay = relay.clone();
-    host.spawn(async move {
-        for address in addresses {
-            // Without it the checks through the relay stay unanswered, and the report says so.
-            let _ = relay.create_permission(address).await;
-        }
-    });
-}
-
-/// What `future` gives, unless it takes longer than this.
-async fn within<H: Host, T>(host: &H, limit: Duration, future: impl Future<Output = T>) -> Option<T> {
-    let mut future = pin!(future.fuse());
-    let mut end = pin!(host.sleep(limit).fuse());
-    select_biased! {
-        output = future => Some(output),
-        () = end => None,
-    }
+    relay::allocate(host, config.relay.as_ref(), config.relay_timeout, remarks).await
 }

@@ -23,6 +23,8 @@ use crate::turn;
 pub(crate) const DATA: u8 = 0x80;
 /// What a link reads at once, in bytes: checks, and data up to more than an Ethernet frame. Longer data loses its end.
 pub(crate) const READ_BYTES: usize = 2048;
+/// The TTL of everything that is to arrive.
+const USUAL_TTL: u8 = 64;
 /// How long a relay is kept after a better path is in use, for what is still under way through it.
 const RELAY_LINGERS: Duration = Duration::from_secs(3);
 
@@ -91,7 +93,7 @@ impl<H: Host> Link<H> {
         let mut datagram = Vec::with_capacity(payload.len() + 1);
         datagram.push(DATA);
         datagram.extend_from_slice(payload);
-        self.transmit(&Transmit { via, to, datagram }).await
+        self.transmit(&Transmit { via, to, datagram, ttl: None }).await
     }
 
     /// Waits for one thing to happen, until `deadline` at most.
@@ -164,7 +166,7 @@ impl<H: Host> Link<H> {
                 if !taken && stranger {
                     let datagram = unauthorized(&message);
                     // Whoever it is may be gone.
-                    let _ = self.transmit(&Transmit { via, to: source, datagram }).await;
+                    let _ = self.transmit(&Transmit { via, to: source, datagram, ttl: None }).await;
                 }
             }
             Some(0xD1) => self.accept_again(source, length).await,
@@ -190,7 +192,7 @@ impl<H: Host> Link<H> {
             if let Some((via, to)) = self.selected() {
                 // A Binding indication (RFC 8445 section 11): any outbound packet keeps the mappings.
                 let datagram = Writer::indication(BINDING, self.session.new_id()).fingerprint().finish();
-                let _ = self.transmit(&Transmit { via, to, datagram }).await;
+                let _ = self.transmit(&Transmit { via, to, datagram, ttl: None }).await;
             }
             self.last_sent = now;
         }
@@ -236,7 +238,15 @@ impl<H: Host> Link<H> {
     async fn transmit(&mut self, transmit: &Transmit) -> io::Result<()> {
         self.last_sent = self.host.now();
         match (transmit.via, &self.relay) {
-            (Via::Socket, _) => self.socket.send_to(&transmit.datagram, transmit.to).await.map(|_| ()),
+            (Via::Socket, _) => match transmit.ttl {
+                None => self.socket.send_to(&transmit.datagram, transmit.to).await.map(drop),
+                Some(ttl) => {
+                    self.socket.set_ttl(ttl)?;
+                    let sent = self.socket.send_to(&transmit.datagram, transmit.to).await.map(drop);
+                    self.socket.set_ttl(USUAL_TTL)?;
+                    sent
+                }
+            },
             (Via::Relay, Some(relay)) => relay
                 .send_to(&transmit.datagram, transmit.to)
                 .await

@@ -31,14 +31,14 @@ impl Session {
         }
         if request.validate_integrity_with_key(&self.key).is_err() {
             let datagram = unauthorized(request);
-            self.out.push(Transmit { via, to: source, datagram });
+            self.out.push(Transmit { via, to: source, datagram, ttl: None });
             return true;
         }
         let Some(index) = self.pair_of(via, source, now) else { return true };
         self.pairs[index].trusted = true;
         let answer = Writer::success(request).xor_address(attribute::XOR_MAPPED_ADDRESS, source);
         let datagram = answer.integrity(&self.key).finish();
-        self.out.push(Transmit { via, to: source, datagram });
+        self.out.push(Transmit { via, to: source, datagram, ttl: None });
         if self.introduced.role == Role::Callee && request.has_attribute(attribute::USE_CANDIDATE) {
             self.nominated(index, request.transaction_id());
         }

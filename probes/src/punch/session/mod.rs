@@ -40,6 +40,9 @@ use crate::stun::codec::{self, BINDING, IntegrityKey, Message, TransactionId, Wr
 
 /// The most pairs that a session keeps: peer-reflexive candidates are learned up to here (RFC 8445 section 6.1.2.5).
 const MOST_PAIRS: usize = 100;
+/// How many checks of a pair have a low TTL, where that is asked for: enough for both sides to have sent one, though they
+/// do not begin at the same moment.
+pub const LOW_TTL_CHECKS: u32 = 2;
 /// How many nominations a callee remembers, so that a duplicate changes nothing.
 const NOMINATIONS_REMEMBERED: usize = 8;
 
@@ -63,6 +66,8 @@ pub struct CheckPlan {
     pub peer_reflexive: bool,
     /// How long a valid pair waits for a better one that is still being checked behind the same NAT.
     pub grace: Duration,
+    /// The TTL of the first [two](LOW_TTL_CHECKS) checks of the endpoints at which a server saw the peer.
+    pub low_ttl: Option<u8>,
     /// Whether the caller begins with its relay, and looks for anything better once that is in use; else the relay
     /// comes last.
     pub relay_first: bool,
@@ -76,6 +81,7 @@ impl Default for CheckPlan {
             interval: Duration::from_millis(200),
             peer_reflexive: true,
             grace: Duration::from_millis(100),
+            low_ttl: None,
             relay_first: false,
         }
     }
@@ -100,8 +106,10 @@ pub(crate) struct Introduced {
     /// Where the directory saw this side.
     pub(crate) reflexive: SocketAddr,
     pub(crate) peer: Peer,
-    /// The paths that may be tried.
+    /// The paths that may come about.
     pub(crate) paths: Paths,
+    /// The paths that this side tries of itself, without a check of the peer's.
+    pub(crate) tries: Paths,
 }
 
 /// A datagram to send.
@@ -110,6 +118,8 @@ pub(crate) struct Transmit {
     pub(crate) via: Via,
     pub(crate) to: SocketAddr,
     pub(crate) datagram: Vec<u8>,
+    /// Where it is to die on its way.
+    pub(crate) ttl: Option<u8>,
 }
 
 /// Where a session stands.
@@ -260,7 +270,9 @@ impl Session {
         let pair = &mut self.pairs[index];
         pair.state = PairState::Checking { sent: sent + 1, next: now + self.plan.interval };
         pair.sent += 1;
-        self.out.push(Transmit { via: pair.via, to: pair.remote, datagram: pair.request.clone() });
+        let low = pair.kind == PairKind::Reflexive && !pair.triggered && pair.sent <= LOW_TTL_CHECKS;
+        let ttl = self.plan.low_ttl.filter(|_| low);
+        self.out.push(Transmit { via: pair.via, to: pair.remote, datagram: pair.request.clone(), ttl });
     }
 
     pub(crate) fn new_id(&mut self) -> TransactionId {
@@ -280,7 +292,7 @@ pub(crate) fn unauthorized(request: &Message<'_>) -> Vec<u8> {
     Writer::error(request, 401, "Unauthorized").finish()
 }
 
-/// Whether a candidate of the peer is of use to a side that may try `paths`.
+/// Whether a candidate of the peer is of use to a side that tries `paths`.
 fn wanted(role: Role, kind: CandidateKind, paths: Paths) -> bool {
     match (role, kind) {
         (Role::Caller, CandidateKind::Host) => paths.any_of(&[Path::Local, Path::Direct]),

@@ -158,7 +158,7 @@ pub(super) fn form(introduced: &Introduced, now: Time) -> Vec<Pair> {
             if !usable || remote.port() == 0 || pairs.iter().any(|pair| pair.remote == remote) {
                 continue;
             }
-            let check = wanted(introduced.role, wire_kind, introduced.paths);
+            let check = wanted(introduced.role, wire_kind, introduced.tries);
             let state = if check { PairState::Checking { sent: 0, next: now } } else { PairState::Idle };
             pairs.push(Pair::new(Via::Socket, remote, kind, state));
         }

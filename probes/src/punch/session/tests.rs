@@ -27,6 +27,7 @@ fn session(role: Role, token: u8, plan: CheckPlan) -> Session {
         reflexive: endpoint(own.1),
         peer: peer(other.0, other.1),
         paths: Paths::ALL,
+        tries: Paths::ALL,
     };
     Session::new(introduced, plan, 1, Time::ZERO)
 }
