@@ -10,6 +10,7 @@
 //! | [`rendezvous`], [`signal`] | where is the other, how do we meet, and what have we to tell each other before |
 //! | [`technique`], [`contact`] | every way to come to talk, by name; what it needs, and what comes of it |
 //! | [`punch`], [`connect`] | how do we talk: through holes, or by the best of all ways |
+//! | [`portmap`] | how do I ask my gateway for a mapping, and how does it answer |
 //! | [`quic`] | how does a connection outlive its NAT's memory |
 //! | [`sans_io`] | how does a protocol without I/O of its own run here |
 //! | [`direct`], [`reversal`], [`local`], [`hairpin`], [`low_ttl`], [`relayed`], [`relay_first`] | one way alone |
@@ -27,6 +28,7 @@ pub mod local;
 pub mod low_ttl;
 pub mod path;
 pub mod ping;
+pub mod portmap;
 pub mod punch;
 pub mod quic;
 pub mod relay_first;

@@ -142,7 +142,11 @@ impl SideNat {
     }
 
     /// Read by the topology reader: JSON is YAML.
-    fn from_map(entries: Map<String, Value>) -> Option<SideNat> {
+    fn from_map(mut entries: Map<String, Value>) -> Option<SideNat> {
+        if entries.get("addresses").is_some_and(|addresses| *addresses == 1) {
+            // Where nothing is translated, a topology file does not say how many.
+            entries.remove("addresses");
+        }
         let text = format!("nats: {{ nat: {} }}\n", Value::Object(entries));
         let plan = Plan::from_yaml("side", &text).ok()?;
         Some(SideNat::of(plan.nats.first()?))

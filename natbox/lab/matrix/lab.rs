@@ -17,7 +17,7 @@ use natbox_nat::behavior::TranslationKind;
 use natbox_probes::Path;
 
 use super::side::Side;
-use super::{MatrixError, Technique};
+use super::{MatrixError, Technique, technique};
 use crate::outcome::StepResult;
 use crate::plan::{Action, Plan};
 use crate::record::{Limits, Recorder};
@@ -100,7 +100,8 @@ fn text(a: &Shape, b: &Shape, technique: Technique) -> String {
     let mut text = String::from("nats:\n");
     for (side, shape) in [a, b].into_iter().enumerate() {
         for (depth, (plain, addresses)) in shape.iter().enumerate() {
-            let mut entries = vec![format!("addresses: {addresses}")];
+            let mut entries = Vec::new();
+            entries.extend((*addresses > 1).then(|| format!("addresses: {addresses}")));
             entries.extend(plain.then(|| "translation: none".to_owned()));
             entries.extend((depth + 1 < shape.len()).then(|| format!("behind: {}", nat_name(side, depth + 1))));
             writeln!(text, "  {}: {{ {} }}", nat_name(side, depth), entries.join(", ")).ok();
@@ -109,7 +110,7 @@ fn text(a: &Shape, b: &Shape, technique: Technique) -> String {
     let [alice, bob, server] = HOSTS;
     writeln!(text, "hosts:\n  {alice}: {{ behind: {} }}\n  {bob}: {{ behind: {} }}", HOMES[0], HOMES[1]).ok();
     writeln!(text, "  {server}: {{ services: [{}] }}", SERVICES.join(", ")).ok();
-    writeln!(text, "scenario:\n  - {}", technique.step(alice, bob)).ok();
+    writeln!(text, "scenario:\n  - {}", technique::step(technique, alice, bob)).ok();
     text
 }
 
@@ -143,9 +144,7 @@ pub(super) fn explain(plan: &Plan, seed: u64, expected: Option<Path>) -> Vec<Str
 }
 
 fn expect(action: &mut Action, path: Option<Path>) {
-    match action {
-        Action::Punch(punch) => punch.expect.get_or_insert_default().path = path,
-        Action::Connect(connect) => connect.expect.get_or_insert_default().path = path,
-        _ => {}
+    if let Action::Connect(connect) = action {
+        connect.expect.get_or_insert_default().path = path;
     }
 }

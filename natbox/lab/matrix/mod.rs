@@ -24,6 +24,8 @@ use std::fmt;
 
 use crate::topology::Mistakes;
 
+pub use natbox_probes::technique::Technique;
+
 pub use cell::{Cell, Group, Semantics, Sweep};
 pub use conditions::{Conditions, LINK_KEYS};
 pub use document::read;
@@ -34,7 +36,7 @@ pub use run::{Matrix, Wanted};
 pub use share::Share;
 pub use shrink::{Shrunk, shrink};
 pub use side::{Side, sides};
-pub use technique::{Technique, techniques};
+pub use technique::techniques;
 
 /// Most cells of one run: what is known of each is kept.
 pub const MAX_CELLS: usize = 250_000;

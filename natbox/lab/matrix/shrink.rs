@@ -15,7 +15,7 @@ use natbox_world::LinkConfig;
 use super::cell::{Cell, Sweep};
 use super::lab::{HOSTS, SERVICES, nat_name};
 use super::side::{Side, SideNat};
-use super::{MatrixError, Technique};
+use super::{MatrixError, Technique, technique};
 use crate::Lab;
 use crate::plan::{Shown, flow, link_entries, some_axes};
 use crate::record::Limits;
@@ -235,7 +235,7 @@ impl Draft {
         if !self.services.is_empty() {
             writeln!(text, "  {server}: {{ services: [{}] }}", self.services.join(", ")).ok();
         }
-        writeln!(text, "scenario:\n  - {}\n    expect: {expected}", self.technique.step(alice, bob)).ok();
+        writeln!(text, "scenario:\n  - {}\n    expect: {expected}", technique::step(self.technique, alice, bob)).ok();
         text
     }
 }

@@ -1,28 +1,19 @@
-//! Which techniques there are, and the step of a scenario that each of them is.
+//! Techniques by name, and the step of a scenario that each of them is.
 
-use natbox_wire::{Word, words};
+use natbox_probes::technique::Technique;
+use natbox_wire::Word;
 
 use super::MatrixError;
 use crate::suggest::did_you_mean;
 
-words! {
-    /// How two hosts try to come to talk.
-    pub enum Technique: "technique" {
-        Punch = "punch", "UDP hole punching alone";
-        Connect = "connect", "everything that there is, the relay last";
-    }
-}
+/// The technique of cells of which nobody says which.
+const DEFAULT: Technique = Technique::Connect;
 
-impl Technique {
-    /// The technique in a cell of which nobody says which.
-    pub const DEFAULT: Technique = Technique::Connect;
-
-    /// The step by which `from` reaches `to`, in a line of YAML.
-    pub(super) fn step(self, from: &str, to: &str) -> String {
-        match self {
-            Technique::Punch => format!("punch: {{ from: {from}, to: {to} }}"),
-            Technique::Connect => format!("connect: {{ from: {from}, to: {to} }}"),
-        }
+/// The step by which `from` reaches `to`, in a line of YAML.
+pub(super) fn step(technique: Technique, from: &str, to: &str) -> String {
+    match technique {
+        DEFAULT => format!("connect: {{ from: {from}, to: {to} }}"),
+        other => format!("connect: {{ from: {from}, to: {to}, technique: {other} }}"),
     }
 }
 
@@ -43,7 +34,7 @@ pub fn techniques(names: &[String]) -> Result<Vec<Technique>, MatrixError> {
             }
         }
     }
-    Ok(if found.is_empty() { vec![Technique::DEFAULT] } else { found })
+    Ok(if found.is_empty() { vec![DEFAULT] } else { found })
 }
 
 fn unknown(name: &str) -> MatrixError {

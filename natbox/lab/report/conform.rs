@@ -44,7 +44,7 @@ pub fn text(nat: &str, judgements: &[Judgement], failures: bool, paint: Paint) -
             Finding::Violated(_) => paint.bad(padded),
             Finding::NotApplicable(_) => paint.faint(padded),
         };
-        writeln!(text, "  {painted}  {:<24}  {:<11}  {}", one.id, one.level.word(), one.asks).ok();
+        writeln!(text, "  {painted}  {:<26}  {:<11}  {}", one.id, one.level.word(), one.asks).ok();
         if !why.is_empty() {
             writeln!(text, "  {:16}{}", "", paint.faint(why)).ok();
         }
@@ -62,7 +62,8 @@ pub fn json(nat: &str, judgements: &[Judgement]) -> String {
         .iter()
         .map(|one| {
             let (word, why) = words(&one.finding);
-            let mut row = json!({ "rfc": one.rfc.number(), "id": one.id, "level": one.level, "asks": one.asks, "verdict": word });
+            let mut row =
+                json!({ "rfc": one.rfc.number(), "id": one.id, "level": one.level, "asks": one.asks, "verdict": word });
             match one.finding {
                 Finding::Met => {}
                 Finding::Violated(_) => row["observed"] = why.into(),

@@ -97,6 +97,7 @@ impl Runner<'_> {
                 let mut report = told_path(&Found { path, elapsed: at.since(began), remote }, step.expect.as_ref());
                 report.fact("paths", paths(connection.history()));
                 report.fact("technique", Technique::Connect.as_str());
+                self.keep(step.label.as_deref(), connection.into());
                 report
             }
             Err(Problem::Failed(failed)) => told_failure(&failed, step.expect.as_ref()),
@@ -130,7 +131,7 @@ impl Runner<'_> {
         };
         let config = Config::from(&meeting.setting(&step.from, &step.options));
         let directory = meeting.directory;
-        self.answer(&step.to, callee, meeting);
+        self.answer(&step.to, callee, &meeting, &step.options);
         let connected = self.built.world.run_until(async {
             look_up(&caller, directory, &step.to).await.map_err(Failed::Lookup)?;
             let began = caller.now();
@@ -146,11 +147,11 @@ impl Runner<'_> {
     }
 
     /// Lets a host answer calls, if it does not yet.
-    fn answer(&mut self, name: &str, callee: VirtualHost, meeting: Meeting) {
+    fn answer(&mut self, name: &str, callee: VirtualHost, meeting: &Meeting, options: &Options) {
         if !self.answering.insert((name.to_owned(), meeting.directory)) {
             return;
         }
-        let config = Config { stun: meeting.stun.first().copied(), ..Config::new(meeting.directory, name) };
+        let config = Config { relay: None, ..Config::from(&meeting.setting(name, options)) };
         let host = callee.clone();
         callee.spawn(async move {
             // A callee that cannot register is not found, and the step says so.

@@ -17,9 +17,11 @@
 //!
 //! One relay is enough, the caller's: its permissions know no ports, so that it serves any NAT on the callee's side. It
 //! is used when everything else has failed, or with `relay_first` before all else, and left as soon as a better path works:
-//! both sides switch, and the relay is given back. A relay is not returned to when the better path breaks later.
+//! both sides switch, and the relay is given back, or kept with `relay_first`. When a path dies later, the caller goes back to
+//! the relay if it has kept it, or begins anew: see `connection`.
 
 mod answer;
+mod callee;
 mod connection;
 pub(crate) mod technique;
 
@@ -37,6 +39,7 @@ pub use crate::path::{Path, Paths};
 pub use crate::punch::{Attempt, CheckPlan, Failure, Outcome, PairKind, Via};
 
 use crate::ProbeError;
+use crate::punch::session::consent::HEARTBEAT;
 use crate::punch::session::{Introduced, Session, Status};
 use crate::punch::{Link, Role, host_candidates, local_endpoints, neighbours, open, random_u128, relay};
 use crate::rendezvous::{self, Candidate, CandidateKind, Introduction};
@@ -92,6 +95,13 @@ impl Config {
 /// [`Failure`] with the step that failed, or with what became of every pair that was tried.
 pub async fn connect<H: Host>(host: &H, config: &Config, peer: &str) -> Result<Connection<H>, Failure> {
     let began = host.now();
+    let link = establish(host, config, peer).await?;
+    Ok(Connection::new(link, config.clone(), host.now().since(began)))
+}
+
+/// A link on which a path is in use.
+async fn establish<H: Host>(host: &H, config: &Config, peer: &str) -> Result<Link<H>, Failure> {
+    let began = host.now();
     let early = |error| Failure::early(error, host.now().since(began));
     let socket = open(host, config.directory, config.port).await.map_err(early)?;
     let mut candidates = host_candidates(host, &socket);
@@ -113,23 +123,20 @@ pub async fn connect<H: Host>(host: &H, config: &Config, peer: &str) -> Result<C
     }
     let (role, neighbours, paths) = (Role::Caller, neighbours(host, &peer), config.allow);
     let introduced = Introduced { role, token, local, neighbours, reflexive: seen, peer, paths, tries: paths };
-    let checks = CheckPlan { relay_first: config.checks.relay_first && relay.is_some(), ..config.checks };
+    let relay_first = config.checks.relay_first && relay.is_some();
+    let consent = if relay_first { config.keep_alive.min(HEARTBEAT) } else { config.keep_alive };
+    let checks = CheckPlan { relay_first, consent: Some(consent), ..config.checks };
     let session = Session::new(introduced, checks, random_u128(host), host.now());
     let link = Link::new(host, socket, relay, session, config.keep_alive);
     settle(host, link, began, remarks).await
 }
 
 /// Runs the checks until a pair is in use, or none can be.
-async fn settle<H: Host>(
-    host: &H,
-    mut link: Link<H>,
-    began: Time,
-    remarks: Vec<String>,
-) -> Result<Connection<H>, Failure> {
+async fn settle<H: Host>(host: &H, mut link: Link<H>, began: Time, remarks: Vec<String>) -> Result<Link<H>, Failure> {
     let mut error = None;
     while error.is_none() {
         match link.session.status() {
-            Status::Selected(_) => return Ok(Connection::new(link, host.now().since(began))),
+            Status::Selected(_) | Status::Lost(_) => return Ok(link),
             Status::Failed => break,
             Status::Checking => {
                 error = link.step(Time::MAX).await.map_err(ProbeError::io("receive a check")).err().map(Box::new);

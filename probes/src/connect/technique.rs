@@ -2,7 +2,7 @@
 
 use natbox_host::Host;
 
-use super::{Config, connect};
+use super::{Config, callee, connect};
 use crate::contact::{Contact, Failure, Setting};
 use crate::punch::{self, CheckPlan};
 
@@ -11,8 +11,9 @@ pub(crate) async fn call<H: Host>(host: &H, setting: &Setting, peer: &str) -> Re
 }
 
 pub(crate) async fn answer<H: Host>(host: &H, setting: &Setting) -> Result<Contact<H>, Failure> {
-    // The caller brings the relay, and says which paths may be tried: the callee's side is that of punching.
-    punch::technique::answer(host, setting).await
+    // The caller brings the relay, and says which paths may be tried.
+    let deadline = setting.options.deadline(host.now());
+    Ok(callee::answer(host, &setting.into(), deadline).await?)
 }
 
 impl From<&Setting> for Config {

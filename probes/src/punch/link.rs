@@ -82,7 +82,9 @@ impl<H: Host> Link<H> {
     /// The pair in use.
     pub(crate) fn selected(&self) -> Option<(Via, SocketAddr)> {
         match self.session.status() {
-            Status::Selected(index) => Some((self.session.pair(index).via, self.session.pair(index).remote)),
+            Status::Selected(index) | Status::Lost(index) => {
+                Some((self.session.pair(index).via, self.session.pair(index).remote))
+            }
             _ => None,
         }
     }
@@ -205,6 +207,7 @@ impl<H: Host> Link<H> {
     /// When the relay is given back, because the path in use does without it.
     fn relay_ends(&self) -> Time {
         match self.history.last() {
+            _ if self.session.keeps_relay() => Time::MAX,
             Some((since, path)) if self.relay.is_some() && *path != Path::Relayed => *since + RELAY_LINGERS,
             _ => Time::MAX,
         }
@@ -212,15 +215,20 @@ impl<H: Host> Link<H> {
 
     fn keep_alive_due(&self) -> Time {
         match self.session.status() {
-            Status::Selected(_) => self.last_sent + self.keep_alive,
+            // The checks of a path that is watched keep it alive.
+            Status::Selected(_) if !self.session.is_watched() => self.last_sent + self.keep_alive,
             _ => Time::MAX,
         }
     }
 
     /// Remembers a change of path.
     fn note_path(&mut self) {
-        if let Status::Selected(index) = self.session.status() {
-            let path = self.session.path_of(self.session.pair(index));
+        let path = match self.session.status() {
+            Status::Selected(index) => Some(self.session.path_of(self.session.pair(index))),
+            Status::Lost(_) => Some(Path::None),
+            Status::Checking | Status::Failed => None,
+        };
+        if let Some(path) = path {
             if self.history.last().is_none_or(|(_, last)| *last != path) {
                 self.history.push((self.host.now(), path));
             }

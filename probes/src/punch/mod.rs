@@ -93,7 +93,7 @@ impl PunchConfig {
 }
 
 /// Why two hosts did not come together, and what was tried.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Failure {
     /// The step that failed; `None` if every pair of endpoints was checked in vain.
     pub error: Option<Box<ProbeError>>,
@@ -278,7 +278,7 @@ async fn run<H: Host>(
     let mut link = Link::new(host, socket, relay, session, config.keep_alive);
     loop {
         match link.session.status() {
-            Status::Selected(_) => return Ok(Punched { link, elapsed: host.now().since(began) }),
+            Status::Selected(_) | Status::Lost(_) => return Ok(Punched { link, elapsed: host.now().since(began) }),
             Status::Failed => {
                 let (elapsed, attempts) = (host.now().since(began), link.session.attempts());
                 return Err(Failure { error: None, elapsed, attempts, remarks });

@@ -21,6 +21,7 @@
 //! Leaves out of ICE: priorities and frozen pairs (all pairs are checked at once, and the best path wins), roles that
 //! conflict (the directory says who calls), FINGERPRINT (the integrity tells checks from data).
 
+pub(crate) mod consent;
 mod decide;
 mod incoming;
 mod pair;
@@ -68,6 +69,8 @@ pub struct CheckPlan {
     pub grace: Duration,
     /// The TTL of the first [two](LOW_TTL_CHECKS) checks of the endpoints at which a server saw the peer.
     pub low_ttl: Option<u8>,
+    /// The time between two checks of the path in use, which find out when it dies; without it nobody does.
+    pub consent: Option<Duration>,
     /// Whether the caller begins with its relay, and looks for anything better once that is in use; else the relay
     /// comes last.
     pub relay_first: bool,
@@ -82,6 +85,7 @@ impl Default for CheckPlan {
             peer_reflexive: true,
             grace: Duration::from_millis(100),
             low_ttl: None,
+            consent: None,
             relay_first: false,
         }
     }
@@ -128,6 +132,8 @@ pub(crate) enum Status {
     Checking,
     /// The pair of this index is in use.
     Selected(usize),
+    /// The pair of this index was in use, and has died.
+    Lost(usize),
     Failed,
 }
 
@@ -148,6 +154,12 @@ pub(crate) struct Session {
     nomination: Option<Nomination>,
     nominations_seen: Vec<TransactionId>,
     selected: Option<usize>,
+    /// Whether the selected pair has died, and nothing is left in its place.
+    lost: bool,
+    /// The checks of the pair in use.
+    beat: Option<consent::Beat>,
+    /// The checks of the relay that a caller keeps beside a better pair.
+    standby: Option<consent::Beat>,
     failed: bool,
     /// When the caller stops waiting for anything better than a relay.
     give_up: Time,
@@ -187,6 +199,9 @@ impl Session {
             nomination: None,
             nominations_seen: Vec::new(),
             selected: None,
+            lost: false,
+            beat: None,
+            standby: None,
             failed: false,
             give_up: held_until.unwrap_or(now) + plan.duration(),
             held_until,
@@ -206,10 +221,21 @@ impl Session {
     /// Where it stands.
     pub(crate) fn status(&self) -> Status {
         match self.selected {
+            Some(pair) if self.lost => Status::Lost(pair),
             Some(pair) => Status::Selected(pair),
             None if self.failed => Status::Failed,
             None => Status::Checking,
         }
+    }
+
+    /// Whether somebody finds out when the path in use dies.
+    pub(crate) fn is_watched(&self) -> bool {
+        self.plan.consent.is_some()
+    }
+
+    /// Whether the relay is kept beside a better path.
+    pub(crate) fn keeps_relay(&self) -> bool {
+        self.plan.relay_first && self.is_watched()
     }
 
     /// The pair of an index that [`Status::Selected`] gave.
@@ -238,7 +264,7 @@ impl Session {
         let nomination = self.nomination.iter().map(|nomination| nomination.next);
         let undecided = self.selected.is_none() && !self.failed && self.nomination.is_none();
         let decision = undecided.then(|| self.decision_at()).flatten();
-        checks.chain(nomination).chain(decision).chain(self.held_until).min()
+        checks.chain(nomination).chain(decision).chain(self.held_until).chain(self.beat_due()).min()
     }
 
     /// Sends the checks that are due, and decides.
@@ -253,6 +279,7 @@ impl Session {
         }
         self.renominate(now);
         self.decide(now);
+        self.beat(now);
     }
 
     /// Sends a check of a pair, or gives the pair up.
