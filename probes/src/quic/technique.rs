@@ -27,7 +27,7 @@ use std::time::Duration;
 
 use futures::future::LocalBoxFuture;
 use futures::{FutureExt, select_biased};
-use natbox_host::{Host, UdpSocket};
+use natbox_host::Host;
 use natbox_wire::{Time, Word};
 
 use super::chance::Secrets;
@@ -391,7 +391,7 @@ impl<H: Host> End<H> {
         match payload.split_first() {
             Some((&CHOSEN, rest)) if !self.is_caller() => {
                 let Some(path) = rest.strip_prefix(&self.signal.token().0[..]) else { return Step::Progress };
-                let path = std::str::from_utf8(path).ok().and_then(|word| Path::parse(word));
+                let path = std::str::from_utf8(path).ok().and_then(<Path as Word>::from_word);
                 if self.chosen != Some(leg) {
                     self.driver.protocol().choose(leg, now);
                     (self.chosen, self.path) = (Some(leg), path.unwrap_or(Path::None));

@@ -16,7 +16,7 @@ use natbox_host::Host;
 use natbox_wire::words;
 
 pub use crate::contact::{Channel, Contact, Datagram, Fact, Facts, Failure, OPTIONS, Options, Relay, Setting};
-use crate::{ProbeError, connect, direct, hairpin, local, low_ttl, punch, relay_first, relayed, reversal};
+use crate::{ProbeError, connect, direct, hairpin, local, low_ttl, punch, quic, relay_first, relayed, reversal};
 
 words! {
     /// A way to come to talk.
@@ -29,6 +29,7 @@ words! {
         PunchLowTtl = "punch-low-ttl", "UDP hole punching whose first packets die between the NATs";
         Turn = "turn", "through a relay, over UDP";
         RelayFirst = "relay-first", "a relay at once, then the best path, and back when that dies";
+        Quic = "quic", "a QUIC connection whose handshake punches, and which outlives rebinding";
         Connect = "connect", "everything that is allowed; the best path wins";
     }
 }
@@ -42,7 +43,8 @@ impl Technique {
             | Technique::Local
             | Technique::Hairpin
             | Technique::Turn
-            | Technique::RelayFirst => &["timeout", "keep_alive"],
+            | Technique::RelayFirst
+            | Technique::Quic => &["timeout", "keep_alive"],
             Technique::Punch => &["timeout", "keep_alive", "peer_reflexive"],
             Technique::PunchLowTtl => &["timeout", "keep_alive", "peer_reflexive", "low_ttl"],
             Technique::Connect => &["timeout", "keep_alive", "allow", "relay_first"],
@@ -74,6 +76,7 @@ pub async fn call<H: Host>(
         Technique::PunchLowTtl => Box::pin(low_ttl::call(host, setting, peer)),
         Technique::Turn => Box::pin(relayed::call(host, setting, peer)),
         Technique::RelayFirst => Box::pin(relay_first::call(host, setting, peer)),
+        Technique::Quic => Box::pin(quic::technique::call(host, setting, peer)),
         Technique::Connect => Box::pin(connect::technique::call(host, setting, peer)),
     };
     within(host, setting.options.timeout, setting.directory, called).await
@@ -93,6 +96,7 @@ pub async fn answer<H: Host>(host: &H, technique: Technique, setting: &Setting) 
         Technique::PunchLowTtl => Box::pin(low_ttl::answer(host, setting)),
         Technique::Turn => Box::pin(relayed::answer(host, setting)),
         Technique::RelayFirst => Box::pin(relay_first::answer(host, setting)),
+        Technique::Quic => Box::pin(quic::technique::answer(host, setting)),
         Technique::Connect => Box::pin(connect::technique::answer(host, setting)),
     };
     // Once somebody has called, it takes as long as it may.
