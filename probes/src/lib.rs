@@ -26,6 +26,7 @@ pub mod error;
 pub mod hairpin;
 pub mod local;
 pub mod low_ttl;
+pub mod mapped;
 pub mod path;
 pub mod ping;
 pub mod portmap;

@@ -57,8 +57,7 @@ pub(crate) async fn call<H: Host>(host: &H, setting: &Setting, peer: &str) -> Re
     let (began, deadline) = (host.now(), setting.options.deadline(host.now()));
     let early = |error| Failure::early(error, host.now().since(began));
     let (socket, own) = prepare(host, setting).await.map_err(early)?;
-    let mut signal =
-        Signal::call(host, setting.directory, &setting.me, peer, deadline).await.map_err(early)?;
+    let mut signal = Signal::call(host, setting.directory, &setting.me, peer, deadline).await.map_err(early)?;
     signal.send(&Told::Offer(own.clone()).encode()).await.map_err(early)?;
     let (theirs, certificate) = loop {
         match signal.recv(deadline).await.map_err(early)?.map(|message| Told::decode(&message)) {
@@ -96,8 +95,7 @@ pub(crate) async fn answer<H: Host>(host: &H, setting: &Setting) -> Result<Conta
     let told = Told::Answer(own.clone(), identity.certificate());
     signal.send(&told.encode()).await.map_err(early)?;
     let secrets = Secrets::draw(&mut host.random());
-    let mut machine =
-        Machine::server(&identity, config(setting), &secrets).map_err(|error| vain(error.to_string()))?;
+    let mut machine = Machine::server(&identity, config(setting), &secrets).map_err(|error| vain(error.to_string()))?;
     machine.opening.towards(&theirs.all(), host.now());
     End::new(host, socket, machine, signal, setting, own, theirs).settle(began, deadline).await
 }
@@ -278,9 +276,12 @@ impl<H: Host> End<H> {
         let until = deadline.min(self.say_at).min(self.look_at);
         let (event, told) = {
             let mut driven = std::pin::pin!(self.driver.next(until).fuse());
-            let mut signalled = std::pin::pin!(async {
-                if self.signalling { self.signal.recv(Time::MAX).await } else { std::future::pending().await }
-            }.fuse());
+            let mut signalled = std::pin::pin!(
+                async {
+                    if self.signalling { self.signal.recv(Time::MAX).await } else { std::future::pending().await }
+                }
+                .fuse()
+            );
             select_biased! {
                 event = driven => (Some(event?), None),
                 told = signalled => (None, Some(told)),
@@ -502,7 +503,8 @@ mod tests {
             reflexive: Some(endpoint("198.18.0.2:4000")),
         };
         let certificate = Certificate(b"\n\nnot a certificate\xff".to_vec());
-        for told in [Told::Offer(endpoints.clone()), Told::Answer(endpoints.clone(), certificate), Told::Moved(endpoints)]
+        for told in
+            [Told::Offer(endpoints.clone()), Told::Answer(endpoints.clone(), certificate), Told::Moved(endpoints)]
         {
             assert_eq!(Told::decode(&told.encode()), Some(told));
         }
