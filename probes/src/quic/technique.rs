@@ -150,7 +150,7 @@ impl Told {
         for endpoint in endpoints.host.iter().take(MOST_ENDPOINTS) {
             out += &format!("host {endpoint}\n");
         }
-        for endpoint in endpoints.reflexive {
+        if let Some(endpoint) = endpoints.reflexive {
             out += &format!("reflexive {endpoint}\n");
         }
         out.push('\n');
