@@ -321,12 +321,15 @@ Examples:
   natbox conform --quiet symmetric                 only what is violated
   natbox conform rfc4787 --format markdown
 
+A requirement is met, violated (with what was observed), or not applicable (with the reason): it asks nothing of this NAT,
+is a choice (MAY) that it does not make, or is about port control, which this command does not speak.
+
 Exit codes: 0 every MUST is met or not applicable, 1 some are violated, 2 there is no such NAT.")]
 pub(crate) struct Conform {
     /// A preset's name, or FILE:NAT for a NAT of a topology file
     #[arg(value_name = "NAT")]
     pub(crate) nat: String,
-    /// Judge by this RFC (4787, 5382, 5508, 7857, 6888), once or several times; if absent by the first four
+    /// Judge by this RFC (4787, 5382, 5508, 7857, 6888), once or several times; if absent by all but 6888, a carrier's
     #[arg(long, value_name = "NUMBER")]
     pub(crate) rfc: Vec<u16>,
     /// How to report

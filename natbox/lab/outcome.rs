@@ -66,7 +66,9 @@ pub struct StepResult {
     ///
     /// * `send`: `packet`, `source`, `destination`; `mapped` (its external endpoint); `delivered` and `from`, or
     ///   `dropped` and `at`; `rejected` if an ICMP error came back; `expires_ns` (of its mapping) if that was expected.
-    /// * `count`: `mappings`, `sessions`, `dropped`, `drops` (by reason). `expire`: `after_ns`.
+    /// * `map`: `outcome`, `by`, `elapsed_ns`; `external`, `lifetime_ns` and `gateway` of what was granted, `code` and
+    ///   `lasts_ns` of a refusal.
+    /// * `count`: `mappings`, `explicit`, `sessions`, `dropped`, `drops` (by reason). `expire`: `after_ns`.
     /// * `ping`: `sent`, `received`, `loss` (0 to 1), `rtt_min_ns`, `rtt_max_ns`, `rtt_mean_ns`.
     /// * `discover`: `mapping`, `filtering`, `hairpin`, `classic`, `mapped`, `port_preserved`, `lifetime_ns`.
     /// * `punch`, `connect`: `path`; `elapsed_ns` and `endpoint` (the peer's) if there is one, and of `connect` `paths`
@@ -93,6 +95,9 @@ pub struct Mapping {
     pub external: String,
     /// The remote that it belongs to, where mapping is not endpoint-independent.
     pub towards: Option<String>,
+    /// Who asked for it, where somebody did: `static`, `nat-pmp`, `pcp` or `upnp`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub by: Option<&'static str>,
 }
 
 impl Outcome {

@@ -19,6 +19,23 @@ words! {
 pub(crate) const ECHO_PORT: u16 = 7;
 
 words! {
+    /// A protocol whose ports a gateway can be asked for.
+    pub enum Carrier: "transport with ports" {
+        Udp = "udp", "UDP (RFC 768)";
+        Tcp = "tcp", "TCP (RFC 9293)";
+    }
+}
+
+words! {
+    /// What comes of asking a gateway for a mapping.
+    pub enum MapOutcome: "outcome of a request" {
+        Granted = "granted", "the gateway says that there is one";
+        Refused = "refused", "the gateway says why not";
+        Silent = "silent", "nobody answers, or nothing that makes sense";
+    }
+}
+
+words! {
     /// A version of the Internet Protocol.
     pub enum Family: "address family" {
         Ipv4 = "ipv4", "IPv4 (RFC 791)";
@@ -68,10 +85,13 @@ words! {
 }
 
 words! {
-    /// An echo message.
-    pub enum EchoKind: "echo message" {
+    /// An ICMP query or a reply to one.
+    pub enum EchoKind: "ICMP query" {
         Request = "echo", "an echo request";
         Reply = "echo-reply", "an echo reply";
+        Timestamp = "timestamp", "a timestamp request (RFC 792; IPv4)";
+        Information = "information", "an information request (RFC 792, deprecated by RFC 6918; IPv4)";
+        AddressMask = "address-mask", "an address mask request (RFC 950, deprecated by RFC 6918; IPv4)";
     }
 }
 

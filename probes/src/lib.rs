@@ -10,21 +10,32 @@
 //! | [`rendezvous`], [`signal`] | where is the other, how do we meet, and what have we to tell each other before |
 //! | [`technique`], [`contact`] | every way to come to talk, by name; what it needs, and what comes of it |
 //! | [`punch`], [`connect`] | how do we talk: through holes, or by the best of all ways |
+//! | [`portmap`] | how do I ask my gateway for a mapping, and how does it answer |
 //! | [`quic`] | how does a connection outlive its NAT's memory |
 //! | [`sans_io`] | how does a protocol without I/O of its own run here |
+//! | [`direct`], [`reversal`], [`local`], [`hairpin`], [`low_ttl`], [`relayed`], [`relay_first`] | one way alone |
 //! | [`call`], [`ping`], [`echo`] | how good is the way |
 
 pub mod call;
 pub mod connect;
 pub mod contact;
+pub mod direct;
 pub mod discovery;
 pub mod echo;
 pub mod error;
+pub mod hairpin;
+pub mod local;
+pub mod low_ttl;
+pub mod mapped;
 pub mod path;
 pub mod ping;
+pub mod portmap;
 pub mod punch;
 pub mod quic;
+pub mod relay_first;
+pub mod relayed;
 pub mod rendezvous;
+pub mod reversal;
 pub mod sans_io;
 pub mod signal;
 mod stream;

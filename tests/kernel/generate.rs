@@ -9,7 +9,7 @@ use natbox_wire::TcpFlags;
 use rand_core::{Rng as _, SeedableRng as _};
 use rand_pcg::Pcg64Mcg;
 
-use crate::script::{Action, End, ErrorKind, Script, Segment, Step, What};
+use crate::script::{Action, Cut, End, ErrorKind, MOST_PIECES, Options, Script, Segment, Step, What, Wrap};
 
 /// What a sequence is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,6 +86,8 @@ struct Speaker {
 #[derive(Clone, Copy)]
 struct Connection {
     speakers: [Speaker; 2],
+    /// What each offers in its SYN.
+    options: [Options; 2],
     stage: u32,
     last: Option<(bool, Segment)>,
 }
@@ -141,10 +143,44 @@ impl Maker {
     }
 
     fn send(&mut self, inbound: bool, what: What, from: End, to: End) {
+        let wrap = match self.below(100) {
+            0..6 => self.numbers(),
+            6..14 if !matches!(what, What::Tcp(_)) => self.cut(),
+            _ => Wrap::default(),
+        };
+        self.send_wrapped(inbound, what, from, to, wrap);
+    }
+
+    /// A time to live that lasts for a hop, and an identification.
+    fn numbers(&mut self) -> Wrap {
+        let (ttl, identification) = (Some(self.pick(&[2, 64, 255])), Some(self.pick(&[0, 1, 77, 65535])));
+        Wrap { ttl, identification, dont_fragment: self.chance(30), ..Wrap::default() }
+    }
+
+    /// Fragments in any order; now and then one comes twice or not at all.
+    fn cut(&mut self) -> Wrap {
+        let (bytes, size) = (self.pick(&[60, 100, 200]), self.pick(&[48, 64, 104]));
+        let pieces = (8_u16 + bytes).div_ceil(size) as u8;
+        let mut order = [0; MOST_PIECES];
+        order.iter_mut().zip(1..=pieces).for_each(|(place, piece)| *place = piece);
+        let sent = &mut order[..usize::from(pieces)];
+        for at in 1..sent.len() {
+            sent.swap(at, self.random.next_u32() as usize % (at + 1));
+        }
+        if self.chance(15) {
+            sent[0] = self.pick(sent);
+        } else if self.chance(15) && usize::from(pieces) < MOST_PIECES {
+            order[usize::from(pieces)] = order[0];
+        }
+        let identification = Some(1000 + self.label as u16);
+        Wrap { bytes: Some(bytes), cut: Some(Cut { bytes: size, order }), identification, ..Wrap::default() }
+    }
+
+    fn send_wrapped(&mut self, inbound: bool, what: What, from: End, to: End, wrap: Wrap) {
         self.label += 1;
         let label = self.label;
         self.sent.push((label, inbound));
-        self.push(Action::Send { label, inbound, what, from, to });
+        self.push(Action::Send { label, inbound, what, from, to, wrap });
     }
 
     fn error(&mut self) {
@@ -235,7 +271,13 @@ impl Maker {
             let host = (self.below(3) as u8 + 1, self.pick(&[5000, 5000, 5001, 600]));
             (host, (self.below(2) as u8 + 1, self.pick(&[80, 80, 443])))
         };
-        let fresh = Connection { speakers: [Speaker::at(1000), Speaker::at(500_000)], stage: 0, last: None };
+        let options = [0; 2].map(|_| Options {
+            scale: self.chance(20).then(|| self.pick(&[0, 3, 14])),
+            sack_permitted: self.chance(50),
+            ..Options::default()
+        });
+        let speakers = [Speaker::at(1000), Speaker::at(500_000)];
+        let fresh = Connection { speakers, options, stage: 0, last: None };
         let mut connection = *self.connections.entry(pair).or_insert(fresh);
         let wild = self.profile == Profile::WildTcp && self.chance(25);
         let (inbound, segment) = match wild {
@@ -290,7 +332,7 @@ impl Maker {
     /// Any segment whose numbers are right.
     fn any(&mut self, connection: &mut Connection) -> (bool, Segment) {
         let inbound = self.chance(50);
-        let segment = match self.below(12) {
+        let segment = match self.below(14) {
             0 => connection.open(inbound, false),
             1 => connection.open(inbound, true),
             2..5 => connection.say(inbound, ACK, 0),
@@ -301,15 +343,33 @@ impl Maker {
             7 | 8 => connection.say(inbound, FIN, 0),
             9 => connection.say(inbound, RST, 0),
             10 => connection.say(inbound, RST_ACK, 0),
+            11 | 12 => self.selective(connection, inbound),
             _ => return connection.last.unwrap_or((false, connection.open(false, false))),
         };
         (inbound, segment)
     }
 
+    /// An acknowledgement of what came behind a gap.
+    fn selective(&mut self, connection: &mut Connection, inbound: bool) -> Segment {
+        let mut segment = connection.say(inbound, ACK, 0);
+        let end = segment.acknowledgement;
+        segment.acknowledgement = end.wrapping_sub(self.pick(&[10, 100, 1000]));
+        let first = end.wrapping_sub(5);
+        let before = (segment.acknowledgement.wrapping_add(1), segment.acknowledgement.wrapping_add(3));
+        segment.options.sack =
+            if self.chance(50) { [Some((first, end)), None] } else { [Some(before), Some((first, end))] };
+        segment
+    }
+
     /// A segment with wrong numbers or flags.
     fn wild(&mut self, connection: &mut Connection) -> (bool, Segment) {
         let (inbound, mut segment) = self.any(connection);
-        match self.below(6) {
+        match self.below(8) {
+            6 | 7 => {
+                let beyond = self.pick(&[1, 1000, 9000, 1 << 30, 3 << 30]);
+                let block = (segment.acknowledgement, segment.acknowledgement.wrapping_add(beyond));
+                segment.options.sack = [Some(block), segment.options.sack[0]];
+            }
             0 => segment.sequence = segment.sequence.wrapping_add(self.pick(&[1, 5000, 20_000, 1 << 30])),
             1 => segment.sequence = segment.sequence.wrapping_sub(self.pick(&[1, 100, 20_000, 1 << 30])),
             2 => segment.acknowledgement = segment.acknowledgement.wrapping_add(self.pick(&[1, 5000, 1 << 30])),
@@ -340,6 +400,7 @@ impl Connection {
     /// A SYN, or SYN/ACK.
     fn open(&mut self, inbound: bool, ack: bool) -> Segment {
         let acknowledgement = if ack { self.speakers[usize::from(!inbound)].next } else { 0 };
+        let options = self.options[usize::from(inbound)];
         let speaker = &mut self.speakers[usize::from(inbound)];
         speaker.next = speaker.first.wrapping_add(1);
         Segment {
@@ -348,6 +409,7 @@ impl Connection {
             acknowledgement,
             window_bytes: 8192,
             length_bytes: 0,
+            options,
         }
     }
 
@@ -357,12 +419,12 @@ impl Connection {
         let speaker = &mut self.speakers[usize::from(inbound)];
         let sequence = speaker.next;
         speaker.next = speaker.next.wrapping_add(u32::from(length_bytes) + u32::from(flags.fin));
-        Segment { flags, sequence, acknowledgement, window_bytes: 8192, length_bytes }
+        Segment { flags, sequence, acknowledgement, window_bytes: 8192, length_bytes, options: Options::default() }
     }
 
     /// The same endpoints, another connection.
     fn again(&self) -> Connection {
         let speakers = self.speakers.map(|speaker| Speaker::at(speaker.next.wrapping_add(100_000)));
-        Connection { speakers, stage: 0, last: None }
+        Connection { speakers, stage: 0, last: None, ..*self }
     }
 }

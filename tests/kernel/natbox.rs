@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use natbox_nat::behavior::{Switch, Timeouts};
+use natbox_nat::behavior::{InvalidOutbound, Switch, Timeouts};
 use natbox_nat::{Answer, Behavior, Nat, Output, Side as NatSide, Verdict, preset};
 use natbox_wire::build::{self, IpFields};
-use natbox_wire::{Packet, Time, Transport};
+use natbox_wire::{IcmpError, Packet, Time, Transport};
 
 use crate::lane::{BOX_INSIDE, Lane};
 use crate::play::{Device, Play, Side};
@@ -22,6 +22,10 @@ struct Emulated {
 impl Device for Emulated {
     fn pass(&mut self, from: Side, packet: &Packet) -> Vec<(Side, Packet)> {
         let mut packet = packet.clone();
+        if from == Side::Inside && packet.ttl() <= 1 && !self.nat.external().contains(&packet.destination()) {
+            let error = build::icmp_error(IcmpError::TtlExceeded, BOX_INSIDE.into(), &packet);
+            return error.map(|error| (from, error)).into_iter().collect();
+        }
         let verdict = match from {
             Side::Inside => self.nat.outbound(&mut packet, self.now),
             Side::Outside => self.nat.inbound(&mut packet, self.now),
@@ -34,7 +38,10 @@ impl Device for Emulated {
 
 impl Emulated {
     /// What a driver does with a verdict.
-    fn carry_out(&self, from: Side, packet: Packet, verdict: Verdict) -> Vec<(Side, Packet)> {
+    fn carry_out(&self, from: Side, mut packet: Packet, verdict: Verdict) -> Vec<(Side, Packet)> {
+        if matches!(verdict, Verdict::Pass | Verdict::Forward(_)) {
+            packet.decrement_ttl();
+        }
         match verdict {
             Verdict::Pass | Verdict::Forward(_) if from == Side::Inside => vec![(Side::Outside, packet)],
             Verdict::Pass | Verdict::Forward(_) | Verdict::Hairpin { .. } => vec![(Side::Inside, packet)],
@@ -89,6 +96,10 @@ impl Emulated {
 /// How natbox behaves when it is to be like a variant, in compressed time; `None` where it has no words for it.
 pub(crate) fn behavior(variant: &str) -> Option<Behavior> {
     let (nat, input) = variant.split_once(", ")?;
+    let (input, invalid) = match input {
+        "invalid forwarded" => ("input drop", preset("linux-masquerade").invalid_outbound),
+        _ => (input, InvalidOutbound::Drop),
+    };
     let mut behavior = match nat {
         "masquerade" => preset("linux-masquerade"),
         "masquerade random" | "masquerade fully-random" => preset("linux-masquerade-random"),
@@ -111,6 +122,7 @@ pub(crate) fn behavior(variant: &str) -> Option<Behavior> {
     behavior.answer_ping = if input == "input reject" { Switch::Off } else { own.answer_ping };
     behavior.unsolicited_syn = own.unsolicited_syn;
     behavior.unsolicited_udp = own.unsolicited_udp;
+    behavior.invalid_outbound = invalid;
     behavior.timeouts = compressed(&behavior.timeouts);
     Some(behavior)
 }

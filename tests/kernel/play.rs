@@ -11,7 +11,7 @@ use natbox_wire::build::{self, IpFields};
 use natbox_wire::{IcmpError, Packet, Protocol, Transport};
 
 use crate::lane::Lane;
-use crate::script::{Action, End, ErrorKind, Script, What, letters};
+use crate::script::{Action, Cut, End, ErrorKind, Options, Script, What, Wrap, letters};
 
 /// A side of the box.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,12 +65,12 @@ impl<'a> Play<'a> {
                     self.slot += slots;
                     Vec::new()
                 }
-                Action::Send { label, inbound, what, from, to } => {
-                    let packet = self.packet(*what, *from, *to);
-                    self.pass(*label, *inbound, packet, device)
+                Action::Send { label, inbound, what, from, to, wrap } => {
+                    let packet = self.packet(*what, *from, *to, *wrap);
+                    self.pass(*label, *inbound, packet, *wrap, device)
                 }
                 Action::Error { label, inbound, error, from, about } => match self.error(*error, *from, *about) {
-                    Some(packet) => self.pass(*label, *inbound, packet, device),
+                    Some(packet) => self.pass(*label, *inbound, packet, Wrap::default(), device),
                     None => vec!["nothing to quote".to_owned()],
                 },
             };
@@ -84,9 +84,12 @@ impl<'a> Play<'a> {
         self.script.with_outcomes(self.outcomes)
     }
 
-    fn pass(&mut self, label: u32, inbound: bool, packet: Packet, device: &mut impl Device) -> Vec<String> {
+    fn pass(&mut self, label: u32, inbound: bool, packet: Packet, wrap: Wrap, device: &mut impl Device) -> Vec<String> {
         let from = if inbound { Side::Outside } else { Side::Inside };
-        let out = device.pass(from, &packet);
+        let mut out = Vec::new();
+        for piece in pieces(&packet, wrap.cut) {
+            out.extend(device.pass(from, &piece));
+        }
         for (side, came) in out.iter().filter(|(side, came)| *side != from && came.protocol() == packet.protocol()) {
             if *side == Side::Outside
                 && let Some(protocol) = packet.protocol()
@@ -94,12 +97,15 @@ impl<'a> Play<'a> {
                 let flow = (protocol, packet.source_endpoint(), self.destination(&packet));
                 self.mapped.insert(flow, came.source_endpoint().port());
             }
-            self.came.insert(label, came.clone());
+            // What leaked with an address that nobody outside can answer is not spoken of there.
+            if *side == Side::Inside || came.source() == self.lane.external() {
+                self.came.insert(label, came.clone());
+            }
         }
         if out.is_empty() {
             return vec!["nothing".to_owned()];
         }
-        out.iter().map(|(side, came)| self.names.line(*side, came, &packet)).collect()
+        out.iter().map(|(side, came)| self.names.line(*side, came, &packet, wrap)).collect()
     }
 
     /// A packet's destination as scripts write it: echo has no port there.
@@ -110,24 +116,34 @@ impl<'a> Play<'a> {
         }
     }
 
-    fn packet(&self, what: What, from: End, to: End) -> Packet {
+    fn packet(&self, what: What, from: End, to: End, wrap: Wrap) -> Packet {
         let (from, to) = (self.endpoint(what, from), self.endpoint(what, to));
-        let fields = IpFields { identification: 1, ..IpFields::default() };
+        let usual = IpFields::default();
+        let fields = IpFields {
+            ttl: wrap.ttl.unwrap_or(usual.ttl),
+            identification: wrap.identification.unwrap_or(1),
+            dont_fragment: wrap.dont_fragment,
+        };
+        let payload = wrap.bytes.map_or(b"natbox".to_vec(), |bytes| (0..bytes).map(|at| at as u8).collect());
         let built = match what {
-            What::Udp => build::udp(from, to, fields, b"natbox"),
+            What::Udp => build::udp(from, to, fields, &payload),
             What::Echo { request } => {
                 let identifier = if request { from.port() } else { to.port() };
-                build::echo(request, from.ip(), to.ip(), fields, identifier, 1, b"natbox")
+                build::echo(request, from.ip(), to.ip(), fields, identifier, 1, &payload)
             }
-            What::Tcp(segment) => build::tcp(
-                from,
-                to,
+            What::Tcp(segment) => with_options(
+                segment.options,
                 fields,
-                segment.flags,
-                segment.sequence,
-                segment.acknowledgement,
-                segment.window_bytes,
-                &vec![b'n'; usize::from(segment.length_bytes)],
+                build::tcp(
+                    from,
+                    to,
+                    fields,
+                    segment.flags,
+                    segment.sequence,
+                    segment.acknowledgement,
+                    segment.window_bytes,
+                    &vec![b'n'; usize::from(segment.length_bytes)],
+                ),
             ),
         };
         built.expect("lanes have good addresses")
@@ -159,6 +175,46 @@ impl<'a> Play<'a> {
     }
 }
 
+/// What goes over the wire of a packet that is cut.
+fn pieces(packet: &Packet, cut: Option<Cut>) -> Vec<Packet> {
+    let Some(cut) = cut else { return vec![packet.clone()] };
+    let identification = packet.identification().unwrap_or(1).into();
+    let whole = build::fragments(packet.clone(), 20 + usize::from(cut.bytes), identification);
+    let whole = whole.expect("cuts that leave room for eight bytes");
+    cut.order.iter().filter_map(|piece| whole.get(usize::from(*piece).checked_sub(1)?).cloned()).collect()
+}
+
+/// A segment with options behind its header.
+fn with_options(options: Options, fields: IpFields, plain: Option<Packet>) -> Option<Packet> {
+    let plain = plain?;
+    let mut bytes: Vec<u8> = Vec::new();
+    if let Some(scale) = options.scale {
+        bytes.extend([3, 3, scale]);
+    }
+    if options.sack_permitted {
+        bytes.extend([4, 2]);
+    }
+    let blocks: Vec<u8> = options
+        .sack
+        .iter()
+        .flatten()
+        .flat_map(|(first, end)| [first.to_be_bytes(), end.to_be_bytes()].concat())
+        .collect();
+    if !blocks.is_empty() {
+        bytes.extend([5, 2 + blocks.len() as u8]);
+        bytes.extend(blocks);
+    }
+    bytes.resize(bytes.len().next_multiple_of(4), 1);
+    let (header, payload) = plain.ip_payload().split_at(20);
+    let mut part = [header, &bytes, payload].concat();
+    part[12] = ((20 + bytes.len() as u8) / 4) << 4;
+    part[16..18].fill(0);
+    let (source, destination) = (plain.source(), plain.destination());
+    let checksum = natbox_wire::checksum::transport_checksum(source, destination, 6, &part);
+    part[16..18].copy_from_slice(&checksum.to_be_bytes());
+    build::ip(source, destination, 6, fields, &part)
+}
+
 /// Words for what came out.
 struct Names {
     lane: Lane,
@@ -176,7 +232,7 @@ impl Names {
     }
 
     /// One packet that came out when `sent` was put in.
-    fn line(&mut self, side: Side, came: &Packet, sent: &Packet) -> String {
+    fn line(&mut self, side: Side, came: &Packet, sent: &Packet, wrap: Wrap) -> String {
         let side = match side {
             Side::Inside => "inside",
             Side::Outside => "outside",
@@ -187,13 +243,34 @@ impl Names {
             &format!(" seq {} ack {}", came.tcp_sequence().unwrap_or(0), came.tcp_acknowledgement().unwrap_or(0))
         };
         let error = matches!(sent.transport(), Transport::IcmpError(_));
-        let same = error || came.protocol() != sent.protocol() || came.payload() == sent.payload();
+        let cut = came.fragment();
+        let same = cut.is_some() || error || came.protocol() != sent.protocol() || came.payload() == sent.payload();
         let payload = if same { "" } else { " altered" };
-        format!("{side} {}{extra}{payload}", self.packet(came))
+        let mut fields = String::new();
+        // What the box itself says has numbers of its own.
+        let answered = came.destination() == sent.source();
+        let asked = if came.protocol() == sent.protocol() && !answered { wrap } else { Wrap::default() };
+        if asked.ttl.is_some() {
+            fields += &format!(" ttl {}", came.ttl());
+        }
+        if let Some(identification) = came.identification().filter(|_| asked.identification.is_some()) {
+            fields += &format!(" id {identification}");
+        }
+        if asked.dont_fragment && came.dont_fragment() {
+            fields += " df";
+        }
+        if let Some(piece) = cut {
+            let more = if piece.more { " more" } else { "" };
+            fields += &format!(" part {}+{}{more}", piece.offset_bytes, came.fragment_data().len());
+        }
+        format!("{side} {}{extra}{payload}{fields}", self.packet(came))
     }
 
     fn packet(&mut self, packet: &Packet) -> String {
-        let bad = if packet.transport_checksum_ok() { "" } else { " bad-checksum" };
+        if packet.fragment().is_some_and(|piece| piece.offset_bytes > 0) {
+            return format!("later {} > {}", self.lane.name(packet.source()), self.lane.name(packet.destination()));
+        }
+        let bad = if packet.is_fragment() || packet.transport_checksum_ok() { "" } else { " bad-checksum" };
         let (source, destination) = (packet.source_endpoint(), packet.destination_endpoint());
         let text = match packet.transport() {
             Transport::Udp { .. } => {

@@ -11,11 +11,16 @@
 //! 3 out tcp h1:5000 > r1:80 S seq 1000 ack 0 win 8192 len 0
 //! 4 out echo-request h1:77 > r1:0
 //! 5 in error port-unreachable r9 about 1
+//! 6 out tcp h1:5000 > r1:80 S seq 1 ack 0 win 8192 len 0 scale 7 sack-permitted
+//! 7 out tcp h1:5000 > r1:80 A seq 2 ack 9 win 8192 len 0 sack 20-30,50-60
+//! 8 out udp h1:5000 > r1:7000 ttl 9 id 77 df
+//! 9 out udp h1:5000 > r1:7000 bytes 100 cut 48 order 2,1,3
 //! ```
 //!
 //! `h1` to `h13` are hosts inside, `r1` to `r13` remotes outside, `ext` is the box's outer address. `ext(h1:5000 r1:7000)`
 //! is the external endpoint under which that flow was last seen outside. An error quotes the packet that came out of
-//! the step that it is `about`. Waits are multiples of 1.5 s. Lines that begin with `=>` say what came out.
+//! the step that it is `about`. A packet with `bytes` in its payload may be `cut` into fragments of so many bytes, which
+//! are sent in the given `order`. Where `ttl` or `id` is given, outcomes tell of it too. Waits are multiples of 1.5 s. Lines that begin with `=>` say what came out.
 //!
 //! Knows no kernel and no NAT: [`crate::play`] turns steps into packets.
 
@@ -48,12 +53,35 @@ pub(crate) struct Step {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Action {
     /// A packet of a session, from the side of its source.
-    Send { label: u32, inbound: bool, what: What, from: End, to: End },
+    Send { label: u32, inbound: bool, what: What, from: End, to: End, wrap: Wrap },
     /// An ICMP error about what came out of an earlier step.
     Error { label: u32, inbound: bool, error: ErrorKind, from: End, about: u32 },
     /// Time passes.
     Wait { slots: u32 },
 }
+
+/// What a packet is wrapped in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Wrap {
+    pub(crate) ttl: Option<u8>,
+    pub(crate) identification: Option<u16>,
+    pub(crate) dont_fragment: bool,
+    /// How much a datagram carries, if that matters.
+    pub(crate) bytes: Option<u16>,
+    pub(crate) cut: Option<Cut>,
+}
+
+/// The pieces of one packet on its way in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Cut {
+    /// How much of the IP payload each holds.
+    pub(crate) bytes: u16,
+    /// Which of them are sent, counted from 1; 0 for no more.
+    pub(crate) order: [u8; MOST_PIECES],
+}
+
+/// Of a packet.
+pub(crate) const MOST_PIECES: usize = 6;
 
 /// What a packet is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,6 +109,16 @@ pub(crate) struct Segment {
     pub(crate) acknowledgement: u32,
     pub(crate) window_bytes: u16,
     pub(crate) length_bytes: u16,
+    pub(crate) options: Options,
+}
+
+/// The TCP options that a connection tracker reads.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Options {
+    pub(crate) scale: Option<u8>,
+    pub(crate) sack_permitted: bool,
+    /// First sequence number, and one past the last.
+    pub(crate) sack: [Option<(u32, u32)>; 2],
 }
 
 /// Where a packet comes from or goes to. For echo the port is the identifier.
@@ -177,7 +215,7 @@ impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let direction = |inbound: &bool| if *inbound { "in" } else { "out" };
         match self {
-            Action::Send { label, inbound, what, from, to } => {
+            Action::Send { label, inbound, what, from, to, wrap } => {
                 let way = direction(inbound);
                 match what {
                     What::Udp => write!(f, "{label} {way} udp {from} > {to}"),
@@ -191,8 +229,10 @@ impl fmt::Display for Action {
                         segment.acknowledgement,
                         segment.window_bytes,
                         segment.length_bytes
-                    ),
-                }
+                    )
+                    .and_then(|()| write!(f, "{}", segment.options)),
+                }?;
+                write!(f, "{wrap}")
             }
             Action::Error { label, inbound, error, from, about } => {
                 let name = ERRORS.iter().find(|(kind, _)| kind == error).map_or("", |(_, name)| name);
@@ -205,6 +245,34 @@ impl fmt::Display for Action {
             }
             Action::Wait { slots } => write!(f, "wait {}s", f64::from(*slots) * 1.5),
         }
+    }
+}
+
+impl fmt::Display for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(scale) = self.scale {
+            write!(f, " scale {scale}")?;
+        }
+        if self.sack_permitted {
+            f.write_str(" sack-permitted")?;
+        }
+        let blocks: Vec<String> = self.sack.iter().flatten().map(|(first, end)| format!("{first}-{end}")).collect();
+        if blocks.is_empty() { Ok(()) } else { write!(f, " sack {}", blocks.join(",")) }
+    }
+}
+
+impl fmt::Display for Wrap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let numbers = [("ttl", self.ttl.map(u16::from)), ("id", self.identification), ("bytes", self.bytes)];
+        for (name, number) in numbers.iter().filter_map(|(name, number)| number.map(|number| (name, number))) {
+            write!(f, " {name} {number}")?;
+        }
+        if self.dont_fragment {
+            f.write_str(" df")?;
+        }
+        let Some(cut) = self.cut else { return Ok(()) };
+        let order: Vec<String> = cut.order.iter().filter(|piece| **piece > 0).map(u8::to_string).collect();
+        write!(f, " cut {} order {}", cut.bytes, order.join(","))
     }
 }
 
@@ -281,21 +349,26 @@ impl FromStr for Action {
                 })
             }
             [label, way, what, from, ">", to, rest @ ..] => {
+                let mut words = rest.iter().copied();
                 let what = match (*what, rest) {
-                    ("udp", []) => What::Udp,
-                    ("echo-request", []) => What::Echo { request: true },
-                    ("echo-reply", []) => What::Echo { request: false },
-                    ("tcp", [flags, "seq", seq, "ack", ack, "win", window, "len", length]) => What::Tcp(Segment {
-                        flags: flags_of(flags)?,
-                        sequence: number(seq)?,
-                        acknowledgement: number(ack)?,
-                        window_bytes: number(window)?,
-                        length_bytes: number(length)?,
-                    }),
+                    ("udp", _) => What::Udp,
+                    ("echo-request", _) => What::Echo { request: true },
+                    ("echo-reply", _) => What::Echo { request: false },
+                    ("tcp", [flags, "seq", seq, "ack", ack, "win", window, "len", length, more @ ..]) => {
+                        What::Tcp(Segment {
+                            flags: flags_of(flags)?,
+                            sequence: number(seq)?,
+                            acknowledgement: number(ack)?,
+                            window_bytes: number(window)?,
+                            length_bytes: number(length)?,
+                            options: options(&mut words, more)?,
+                        })
+                    }
                     _ => return Err("no packet".to_owned()),
                 };
                 let (label, inbound) = (number(label)?, inbound(way)?);
-                Ok(Action::Send { label, inbound, what, from: from.parse()?, to: to.parse()? })
+                let wrap = wrap(&mut words)?;
+                Ok(Action::Send { label, inbound, what, from: from.parse()?, to: to.parse()?, wrap })
             }
             _ => Err("no step".to_owned()),
         }
@@ -324,6 +397,64 @@ impl FromStr for End {
             _ => Err(format!("no endpoint `{word}`")),
         }
     }
+}
+
+/// The options at the beginning of `more`; what follows them is left in `words`.
+fn options<'a>(
+    words: &mut std::iter::Copied<std::slice::Iter<'a, &'a str>>,
+    more: &'a [&'a str],
+) -> Result<Options, String> {
+    let (mut options, mut more) = (Options::default(), more);
+    loop {
+        more = match more {
+            ["scale", scale, rest @ ..] => {
+                options.scale = Some(number(scale)?);
+                rest
+            }
+            ["sack-permitted", rest @ ..] => {
+                options.sack_permitted = true;
+                rest
+            }
+            ["sack", blocks, rest @ ..] => {
+                let blocks = blocks.split(',').map(|block| {
+                    let (first, end) = block.split_once('-').ok_or_else(|| format!("no block `{block}`"))?;
+                    Ok::<(u32, u32), String>((number(first)?, number(end)?))
+                });
+                let blocks = blocks.collect::<Result<Vec<_>, String>>()?;
+                options.sack.iter_mut().zip(blocks).for_each(|(place, block)| *place = Some(block));
+                rest
+            }
+            _ => break,
+        };
+    }
+    *words = more.iter().copied();
+    Ok(options)
+}
+
+fn wrap<'a>(words: &mut impl Iterator<Item = &'a str>) -> Result<Wrap, String> {
+    let mut wrap = Wrap::default();
+    while let Some(word) = words.next() {
+        let mut value = || words.next().ok_or_else(|| format!("no value of `{word}`"));
+        match word {
+            "ttl" => wrap.ttl = Some(number(value()?)?),
+            "id" => wrap.identification = Some(number(value()?)?),
+            "bytes" => wrap.bytes = Some(number(value()?)?),
+            "df" => wrap.dont_fragment = true,
+            "cut" => {
+                let bytes = number(value()?)?;
+                let (named, order) = (value()? == "order", value()?);
+                let pieces = order.split(',').map(number).collect::<Result<Vec<u8>, String>>()?;
+                if !named || pieces.len() > MOST_PIECES || pieces.contains(&0) {
+                    return Err(format!("no order of pieces: `{order}`"));
+                }
+                let mut all = [0; MOST_PIECES];
+                all[..pieces.len()].copy_from_slice(&pieces);
+                wrap.cut = Some(Cut { bytes, order: all });
+            }
+            other => return Err(format!("no packet has `{other}`")),
+        }
+    }
+    Ok(wrap)
 }
 
 /// A line's words; `ext(h1:5 r1:7)` is one.

@@ -83,7 +83,7 @@ pub(crate) const ALL: [Variant; 8] = [
         input: &["drop"],
         drops_invalid: false,
         random_sequences: true,
-        compared: &[],
+        compared: &Profile::ALL,
     },
 ];
 

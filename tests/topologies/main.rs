@@ -1,6 +1,7 @@
 //! Topology files that the house ships, and what labs come to.
 
 mod crafted;
+mod every_axis;
 mod facade;
 mod family;
 mod random;

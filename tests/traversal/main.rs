@@ -3,8 +3,10 @@
 #[path = "../common/two_homes.rs"]
 mod two_homes;
 
+mod change;
 mod predict;
 mod quic;
+mod techniques;
 
 use std::sync::Arc;
 use std::time::Duration;

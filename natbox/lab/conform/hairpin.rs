@@ -7,7 +7,7 @@ use natbox_wire::{Packet, Protocol};
 
 use super::bench::{Bench, is_one_to_one};
 use super::errors::shows;
-use super::packets::{X1, X2, Y1, error, opener, ping, pong, udp};
+use super::packets::{X1, X2_OTHER_PORT as X2, Y1, error, opener, ping, pong, udp};
 use super::{Outcome, Shortfall, not_applicable, require, violated};
 
 /// A packet from inside to an external endpoint comes back in; and as `source` asks, from its sender's external endpoint.

@@ -109,9 +109,9 @@ pub(super) fn unreported(behavior: &Arc<Behavior>) -> Outcome {
     Ok(())
 }
 
-/// A thousand packets at once that are worth an error each.
+/// Packets at once that are worth an error each.
 pub(super) fn limited(behavior: &Arc<Behavior>) -> Outcome {
-    const PACKETS: usize = 1000;
+    const PACKETS: usize = 200;
     speaks(behavior)?;
     let mut rig = Rig::new(behavior, 600);
     let fields = IpFields { dont_fragment: true, ..IpFields::default() };
@@ -119,7 +119,7 @@ pub(super) fn limited(behavior: &Arc<Behavior>) -> Outcome {
     for packet in [mortal(X1, Y1, 1), datagram(X1, Y1, fields, 1000)] {
         let ids: Vec<_> = (0..PACKETS).map(|_| rig.inject(X1, packet.bytes().to_vec())).collect();
         rig.wait(Duration::from_secs(5));
-        answered = answered.max(ids.into_iter().filter(|id| rig.reported(*id, X1)).count());
+        answered = answered.max(ids.into_iter().filter(|id| rig.answer(*id).is_some()).count());
     }
     require(answered < PACKETS, || format!("all of {PACKETS} packets at once were answered by ICMP errors"))
 }

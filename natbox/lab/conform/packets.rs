@@ -15,6 +15,8 @@ pub(super) const RST: TcpFlags = TcpFlags { rst: true, ack: true, ..NONE };
 /// Endpoints: two hosts inside on one port, two remotes outside, and the first remote's other port. The remote ports are those that strict networks let out.
 pub(super) const X1: SocketAddr = endpoint([10, 0, 0, 2], 5000);
 pub(super) const X2: SocketAddr = endpoint([10, 0, 0, 3], 5000);
+/// The second host's other port, which no other host has.
+pub(super) const X2_OTHER_PORT: SocketAddr = endpoint([10, 0, 0, 3], 5001);
 pub(super) const Y1: SocketAddr = endpoint([192, 0, 2, 1], 443);
 pub(super) const Y1_OTHER_PORT: SocketAddr = endpoint([192, 0, 2, 1], 80);
 pub(super) const Y2: SocketAddr = endpoint([192, 0, 2, 2], 443);

@@ -5,12 +5,13 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use natbox_nat::Behavior;
+use natbox_nat::behavior::{PoolExhausted, Quota};
 use natbox_wire::Protocol;
 
 use super::bench::{Bench, is_one_to_one};
 use super::exhaustion::{fill, narrow};
-use super::packets::{SYN, X1, X2, Y1, Y2, endpoint, host, ping, tcp, udp};
-use super::{Outcome, not_applicable, require, violated, with};
+use super::packets::{SYN, X1, X2, Y1, Y2, endpoint, host, opener, ping, tcp, udp};
+use super::{Outcome, Shortfall, not_applicable, require, violated, with};
 
 pub(super) fn pooling(behavior: &Arc<Behavior>) -> Outcome {
     let mut bench = Bench::pool(behavior);
@@ -61,30 +62,42 @@ pub(super) fn overlap(behavior: &Arc<Behavior>) -> Outcome {
     require(first == second, || format!("two hosts on one port were {first} and {second} towards different remotes"))
 }
 
-/// A host whose external address has no port left, while others have.
-pub(super) fn full_pair(behavior: &Arc<Behavior>, protocol: Protocol) -> Outcome {
+/// The external addresses that a host gets which wants more ports than one has, while others have some.
+fn addresses_of_hungry(behavior: &Arc<Behavior>, protocol: Protocol) -> Result<BTreeSet<IpAddr>, Shortfall> {
     const PORTS: u16 = 16;
+    let skip = |why: &str| Err(Shortfall::NotApplicable(why.to_owned()));
     if is_one_to_one(behavior) {
-        return not_applicable("an external address is one host's, with all its ports");
+        return skip("an external address is one host's, with all its ports");
     }
     if pooling(behavior).is_err() {
-        return not_applicable("it does not pair addresses");
+        return skip("it does not pair addresses");
     }
     let (_, some) = narrow(behavior);
     let Some(first) = some.first().copied().filter(|first| *first <= u16::MAX - PORTS) else {
-        return not_applicable("it has no ports from 1024 on");
+        return skip("it has no ports from 1024 on");
     };
     let few = with(behavior, |it| it.ports.range = (first..=first + PORTS - 1).into());
     let mut bench = Bench::pool(&few);
-    let mut address: Option<IpAddr> = None;
+    let mut seen = BTreeSet::new();
     for port in 0..PORTS * 2 {
-        let from = host(1, first + port);
-        let packet = if protocol == Protocol::Tcp { tcp(from, Y1, SYN) } else { udp(from, Y1) };
-        let Ok(external) = bench.send(packet) else { break };
-        let own = *address.get_or_insert(external.ip());
-        require(own == external.ip(), || format!("when {own} was full, a flow of its host got {external}"))?;
+        let Ok(external) = bench.send(opener(protocol, host(1, first + port), Y1)) else { break };
+        seen.insert(external.ip());
     }
-    Ok(())
+    Ok(seen)
+}
+
+pub(super) fn full_pair(behavior: &Arc<Behavior>, protocol: Protocol) -> Outcome {
+    let seen = addresses_of_hungry(behavior, protocol)?;
+    require(seen.len() <= 1, || format!("a host whose external address was full got {} of them", seen.len()))
+}
+
+/// With the rule that gives a full host another address.
+pub(super) fn spilled(behavior: &Arc<Behavior>) -> Outcome {
+    let spilling = with(behavior, |it| {
+        (it.pool_exhausted, it.quota) = (PoolExhausted::OtherAddress, Quota::default());
+    });
+    let seen = addresses_of_hungry(&spilling, Protocol::Udp)?;
+    require(seen.len() > 1, || "a host whose external address was full got no other".to_owned())
 }
 
 /// The ports that fifty endpoints of as many hosts get, and those that they had.

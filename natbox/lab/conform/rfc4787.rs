@@ -56,7 +56,8 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
     row("RFC4787 REQ-13a (order)", Should, "and their fragments are sent in order", UDP, |it| fragments::cut(it, true))
         .inherent("every gateway of natbox sends them in order"),
     row("RFC4787 REQ-14", Must, "fragments pass in any order", UDP, fragments::any_order),
-    row("RFC4787 REQ-14a", Must, "a flood of fragments hurts no other traffic", UDP, fragments::flood),
+    row("RFC4787 REQ-14a", Must, "a flood of fragments hurts no other traffic", UDP, fragments::flood)
+        .inherent("fragments without a first displace one another alone, whatever the limits"),
 ];
 
 /// One external endpoint towards three remotes.

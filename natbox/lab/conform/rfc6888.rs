@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use natbox_nat::behavior::Quota;
+use natbox_nat::behavior::{Exhausted, Quota};
 use natbox_nat::{Answer, Behavior};
 use natbox_wire::{IcmpError, Protocol};
 
@@ -14,15 +14,13 @@ use super::Level::{May, Must, Recommended, Should};
 use super::bench::Bench;
 use super::exhaustion::{fill, flows, narrow};
 use super::lifetimes::lifetime_seconds;
-use super::packets::{X1, Y1, Y2, host, udp};
+use super::packets::{X1, Y1, Y2, host, opener, udp};
 use super::{
     Finding, Outcome, Requirement, Rfc, configured, judge, not_applicable, ports, require, row, violated, with,
 };
 
+const TCP: Protocol = Protocol::Tcp;
 const UDP: Protocol = Protocol::Udp;
-
-/// Why what a log would hold cannot be seen in packets, and what is looked at instead.
-const LOG: &str = "every refusal is a note of natbox's records, with its reason";
 
 pub(super) const REQUIREMENTS: &[Requirement] = &[
     row("RFC6888 REQ-1", Must, "RFC 4787, RFC 5382 and RFC 5508 are met, but for SHOULDs", UDP, others),
@@ -38,14 +36,20 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         .inherent(configured::OPTION),
     row("RFC6888 REQ-5", Should, "the sessions of a subscriber can be limited", UDP, session_limit)
         .inherent(configured::OPTION),
+    row("RFC6888 REQ-5a", Should, "that limit can be configured", UDP, session_limit).inherent(configured::OPTION),
+    row("RFC6888 REQ-5b", Should, "and so can the rate at which state is made", UDP, rate_limit)
+        .inherent(configured::OPTION),
     row("RFC6888 REQ-6", Must, "destinations can be left untranslated", UDP, bypass).inherent(configured::OPTION),
     row("RFC6888 REQ-7", Recommended, "endpoint-independent filtering", UDP, filtering),
     row("RFC6888 REQ-8", Should, "ports rest for 120 s before they are used again", UDP, quarantine),
+    row("RFC6888 REQ-8a", May, "but those of TCP, whose connections it follows", TCP, rests_no_tcp),
+    row("RFC6888 REQ-8c", May, "and those that a filter protects", UDP, rests_no_protected),
     row("RFC6888 REQ-8 (options)", Must, "for how long, and how many, can be configured", UDP, configurable_rest)
         .inherent(configured::OPTION),
     row("RFC6888 REQ-9", Must, "subscribers can ask for mappings (PCP)", UDP, |_| {
-        not_applicable("natbox has no port control protocol")
-    }),
+        not_applicable("port control is a protocol of its own, which this command does not speak")
+    })
+    .inherent("this command does not speak port control"),
     row("RFC6888 REQ-10", Should, "it can be managed: its mappings can be listed", UDP, listed)
         .inherent("every NAT of natbox shows its mappings"),
     row("RFC6888 REQ-11a", Must, "a flow too many is dropped", UDP, dropped),
@@ -54,7 +58,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         Some(refusal) => require(!refusal.reason.to_string().is_empty(), || "it has no reason".to_owned()),
         None => not_applicable("no new flow was refused"),
     })
-    .inherent(LOG),
+    .inherent("every refusal is a note of natbox's records, with its reason"),
     row("RFC6888 REQ-11d", Must, "existing flows are not ended for new ones", UDP, stolen),
     row("RFC6888 REQ-12", Should, "the log of a mapping names no destination", UDP, destinations),
     row("RFC6888 REQ-13", Should, "nearly all ports can be used", UDP, ports::utilization),
@@ -67,7 +71,7 @@ fn others(behavior: &Arc<Behavior>) -> Outcome {
     let judged = judge(behavior, &[Rfc::Rfc4787, Rfc::Rfc5382, Rfc::Rfc5508]);
     let failed: Vec<&str> = judged.iter().filter(|one| one.fails()).map(|one| one.id).collect();
     debug_assert!(judged.iter().any(|one| one.finding == Finding::Met), "a NAT that translates meets something");
-    require(failed.is_empty(), || format!("violated: {}", failed.join(", ")))
+    require(failed.is_empty(), || format!("it violates {}", failed.join(", ")))
 }
 
 /// Flows of one host, at a pace that no sane rate limit forbids, for as long as the first lives.
@@ -96,9 +100,10 @@ fn limit(behavior: &Arc<Behavior>) -> Outcome {
     require(lost, || format!("one subscriber opened {FLOWS} flows, each on its port, and met no limit"))
 }
 
-/// How many flows one host has at once before one is refused, with such a quota; and that another host has one still.
+/// How many flows one host has at once before one is refused, with such a quota, of a NAT that refuses; and that another
+/// host has one still.
 fn admitted(behavior: &Arc<Behavior>, quota: Quota, one_endpoint: bool) -> Result<usize, String> {
-    let mut bench = Bench::new(&with(behavior, |it| it.quota = quota));
+    let mut bench = Bench::new(&with(behavior, |it| (it.quota, it.exhausted) = (quota, Exhausted::DropSilent)));
     for flow in 0..200_u16 {
         let port = if one_endpoint { 5000 } else { 5000 + flow };
         let to = if one_endpoint { super::packets::endpoint([192, 0, 2, flow as u8], 443) } else { Y1 };
@@ -107,7 +112,7 @@ fn admitted(behavior: &Arc<Behavior>, quota: Quota, one_endpoint: bool) -> Resul
             return Ok(flow.into());
         }
     }
-    Ok(usize::MAX)
+    Ok(200)
 }
 
 const QUOTA: usize = 30;
@@ -132,7 +137,6 @@ fn session_limit(behavior: &Arc<Behavior>) -> Outcome {
     quota_holds(behavior, Quota { sessions: Some(QUOTA as u32), ..Quota::default() }, true)
 }
 
-/// One that is configured, or one that is for this.
 fn bypass(behavior: &Arc<Behavior>) -> Outcome {
     let prefix = "192.0.2.1/32".parse().map_err(|_| "no prefix".to_owned())?;
     let behavior = with(behavior, |it| it.bypass = vec![prefix]);
@@ -151,14 +155,14 @@ fn filtering(behavior: &Arc<Behavior>) -> Outcome {
 }
 
 /// After a port's mapping has ended, all other ports are given out: which is among them within so many seconds.
-fn reused(behavior: &Arc<Behavior>) -> Result<bool, String> {
-    let lived = lifetime_seconds(behavior, UDP, 7200);
+fn reused(behavior: &Arc<Behavior>, protocol: Protocol) -> Result<bool, String> {
+    let lived = lifetime_seconds(behavior, protocol, 7200);
     let (behavior, ports) = narrow(behavior);
     let mut bench = Bench::new(&behavior);
-    let first = bench.send(udp(X1, Y1))?;
+    let first = bench.send(opener(protocol, X1, Y1))?;
     bench.wait_seconds(lived + 2);
     for from in flows(&ports) {
-        match bench.send(udp(from, Y1)) {
+        match bench.send(opener(protocol, from, Y1)) {
             Ok(external) if external == first => return Ok(true),
             Ok(_) => {}
             Err(_) => return Ok(false),
@@ -167,27 +171,49 @@ fn reused(behavior: &Arc<Behavior>) -> Result<bool, String> {
     Ok(false)
 }
 
-fn quarantine(behavior: &Arc<Behavior>) -> Outcome {
+/// RFC 6888 REQ-8c.
+fn needs_rest(behavior: &Arc<Behavior>) -> Outcome {
+    if super::bench::is_one_to_one(behavior) {
+        return not_applicable("an external address is one host's, with all its ports");
+    }
     let mut bench = Bench::new(behavior);
     let first = bench.send(udp(X1, Y1))?;
-    if bench.reaches(udp(Y2, first), X1).is_err() {
-        return not_applicable("ports that the filter protects need no rest");
+    match bench.reaches(udp(Y2, first), X1) {
+        Ok(()) => Ok(()),
+        Err(_) => not_applicable("ports that the filter protects need no rest (REQ-8c)"),
     }
-    require(!reused(behavior)?, || "a port had a new owner within 2 s of its mapping's end".to_owned())
+}
+
+fn quarantine(behavior: &Arc<Behavior>) -> Outcome {
+    needs_rest(behavior)?;
+    require(!reused(behavior, UDP)?, || "a port had a new owner within 2 s of its mapping's end".to_owned())
+}
+
+fn rests_no_tcp(behavior: &Arc<Behavior>) -> Outcome {
+    needs_rest(behavior)?;
+    require(reused(behavior, TCP)?, || "they rest like any other, or nobody got them again".to_owned())
+}
+
+fn rests_no_protected(behavior: &Arc<Behavior>) -> Outcome {
+    if needs_rest(behavior).is_ok() {
+        return not_applicable("its filter protects no port");
+    }
+    require(reused(behavior, UDP)?, || "they rest like any other, or nobody got them again".to_owned())
 }
 
 /// Set to a minute ports rest, and set to none, or for none, they do not.
 fn configurable_rest(behavior: &Arc<Behavior>) -> Outcome {
-    if super::bench::is_one_to_one(behavior) {
-        return not_applicable("an external address is one host's, with all its ports");
-    }
+    needs_rest(behavior)?;
     let rests = |time, most| {
         let configured = with(behavior, |it| (it.ports.quarantine, it.ports.quarantine_max) = (time, most));
-        Ok::<bool, String>(!reused(&configured)?)
+        Ok::<bool, String>(!reused(&configured, UDP)?)
     };
     let minute = Duration::from_secs(60);
     require(rests(minute, None)?, || "set to rest for 60 s, a port was used again within 2 s".to_owned())?;
-    require(!rests(Duration::ZERO, None)?, || "set not to rest, a port was not used again".to_owned())?;
+    // Where ports are kept, the one that is free again may be wanted by nobody.
+    if rests(Duration::ZERO, None)? {
+        return Ok(());
+    }
     require(!rests(minute, Some(0))?, || "set to let no port rest, one did".to_owned())
 }
 

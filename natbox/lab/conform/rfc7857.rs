@@ -8,11 +8,11 @@ use natbox_wire::Protocol;
 use natbox_wire::build::{self, IpFields};
 
 use super::Level::{May, Must, Recommended, Should};
-use super::bench::Bench;
+use super::bench::{Bench, is_one_to_one};
 use super::lifetimes::{lifetime_seconds, prolongs};
-use super::packets::{SYN, SYN_ACK, X1, X2, Y1, Y2, endpoint, error, host, ping, pong, tcp, udp};
+use super::packets::{RST, SYN, SYN_ACK, X1, X2, Y1, Y2, endpoint, error, host, ping, pong, tcp, udp};
 use super::rfc4787::overloading;
-use super::{Outcome, Requirement, configured, fragments, hairpin, not_applicable, ports, require, row};
+use super::{Outcome, Requirement, Shortfall, configured, fragments, hairpin, not_applicable, ports, require, row};
 
 const TCP: Protocol = Protocol::Tcp;
 const UDP: Protocol = Protocol::Udp;
@@ -43,6 +43,8 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         configured::opening_and_closing(it)
     })
     .inherent(configured::OPTION),
+    row("RFC7857 2.1 (less)", May, "to less than 4 min, too", TCP, configured::opening_and_closing)
+        .inherent(configured::OPTION),
     row("RFC7857 2.1 (default)", Recommended, "both are at least 4 min by default", TCP, |it| {
         super::tcp::opening(it)?;
         super::tcp::closed(it)
@@ -54,15 +56,20 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
     row("RFC7857 3 (overlap)", May, "they may share one towards different remotes", UDP, ports::overlap),
     row("RFC7857 4", Should, "where a pair's address is full, flows are dropped", UDP, |it| ports::full_pair(it, UDP)),
     row("RFC7857 4 (TCP)", Should, "for TCP as well", TCP, |it| ports::full_pair(it, TCP)),
+    row("RFC7857 4 (spill)", May, "they can be given another address instead", UDP, ports::spilled)
+        .inherent(configured::OPTION),
     row("RFC7857 5", Must, "UDP and TCP share no mapping by default", UDP, shared_mapping),
     row("RFC7857 6", Must, "UDP and TCP share no permission by default", UDP, shared_permission),
     row("RFC7857 7", Should, "packets that the filter refuses refresh nothing", UDP, refused),
     row("RFC7857 7 (TCP)", Should, "nor do segments that it refuses", TCP, refused_segments),
     row("RFC7857 7.1", Should, "outbound ICMP errors refresh nothing", UDP, errors),
+    row("RFC7857 7.1 (RST)", Should, "RSTs that answer strangers refresh nothing", TCP, answered_by_resets)
+        .inherent("a RST of the inside answers nobody, and opens nothing, in every machine of natbox"),
     row("RFC7857 8", May, "port parity can be left alone", UDP, ports::parity_ignored),
     row("RFC7857 8 (request)", Should, "whoever needs parity can ask for it (PCP)", UDP, |_| {
-        not_applicable("natbox has no port control protocol, by which it would be asked for")
-    }),
+        not_applicable("port control is a protocol of its own, which this command does not speak")
+    })
+    .inherent("this command does not speak port control"),
     row("RFC7857 9", Should, "external ports are preserved or cannot be guessed", UDP, ports::random),
     row("RFC7857 10", Should, "identifications of two hosts never clash", UDP, identification),
     row("RFC7857 10 (fragments)", Must, "the fragments of one datagram have one identification", UDP, |it| {
@@ -76,6 +83,9 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
 
 /// Twenty endpoints of both transports: that all have one external port for both, and not their own, is no chance.
 fn shared_mapping(behavior: &Arc<Behavior>) -> Outcome {
+    if is_one_to_one(behavior) {
+        return not_applicable("it maps addresses, whatever the transport");
+    }
     let mut bench = Bench::new(behavior);
     // Counters that both begin at the same port are not shared: move one on.
     for port in 4000..4007 {
@@ -98,6 +108,9 @@ fn shared_mapping(behavior: &Arc<Behavior>) -> Outcome {
 
 /// A connection's external endpoint takes no datagrams of its remote.
 fn shared_permission(behavior: &Arc<Behavior>) -> Outcome {
+    if is_one_to_one(behavior) {
+        return not_applicable("it maps addresses, whatever the transport");
+    }
     let mut bench = Bench::new(behavior);
     let Ok(external) = bench.send(tcp(X1, Y1, SYN)) else { return not_applicable("no TCP gets out") };
     let passed = bench.reaches(udp(Y1, external), X1).is_ok();
@@ -134,6 +147,31 @@ fn refused_segments(behavior: &Arc<Behavior>) -> Outcome {
     bench.wait_seconds(lived - lived / 3 * 3 + 2);
     let gone = bench.reaches(tcp(Y1, external, SYN_ACK), X1).is_err();
     require(gone, || format!("segments that the filter refused kept a mapping for longer than its {lived} s"))
+}
+
+/// A stranger's SYNs that get in, and that the host answers by RSTs, while a connection that is being opened waits for
+/// its end.
+fn answered_by_resets(behavior: &Arc<Behavior>) -> Outcome {
+    let lived = lifetime_seconds(behavior, TCP, 20_000);
+    let outlives = |resets: bool| -> Result<bool, Shortfall> {
+        let mut bench = Bench::new(behavior);
+        let external = bench.send(tcp(X1, Y1, SYN))?;
+        for _ in 0..3 {
+            bench.wait_seconds(lived / 3);
+            if bench.reaches(tcp(Y2, external, SYN), X1).is_err() {
+                return Err(Shortfall::NotApplicable("its filter lets no stranger in".to_owned()));
+            }
+            if resets {
+                bench.send(tcp(X1, Y2, RST))?;
+            }
+        }
+        bench.wait_seconds(lived - lived / 3 * 3 + 2);
+        Ok(bench.reaches(tcp(Y1, external, SYN_ACK), X1).is_ok())
+    };
+    if outlives(false)? {
+        return not_applicable("what comes from outside refreshes by itself");
+    }
+    require(!outlives(true)?, || format!("RSTs of the inside kept a mapping for longer than its {lived} s"))
 }
 
 fn errors(behavior: &Arc<Behavior>) -> Outcome {

@@ -7,12 +7,14 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use natbox_host::Host;
 use natbox_nat::Behavior;
 use natbox_nat::behavior::{PortAllocation, Ports};
-use natbox_wire::{Packet, Time};
+use natbox_wire::{Packet, Protocol, Time};
 use natbox_world::note::{Event, Outcome};
 use natbox_world::{
-    Attachment, InterfaceAddress, InterfaceId, LinkConfig, NetworkId, NodeId, Note, Observer, PacketId, World,
+    Attachment, InterfaceAddress, InterfaceId, LinkConfig, NetworkId, NodeId, Note, Observer, PacketId, VirtualUdp,
+    World,
 };
 
 use super::packets::{ROUTER, X1, X2, Y1, Y2};
@@ -48,6 +50,8 @@ pub(super) struct Rig {
     notes: Notes,
     gateway: NodeId,
     hosts: Vec<(SocketAddr, NodeId, InterfaceId)>,
+    /// Open for as long as the rig is, so that no host answers what is sent to it.
+    sockets: Vec<VirtualUdp>,
 }
 
 impl Rig {
@@ -62,7 +66,7 @@ impl Rig {
         let outside = Attachment { link: narrow, ..attachment(internet, "gateway:outside", external, 32) };
         let inside = attachment(lan, "gateway:inside", &[IpAddr::from([10, 0, 0, 1])], 24);
         let gateway = world.gateway("gateway", outside, inside, behavior.clone());
-        let mut rig = Rig { world, notes, gateway, hosts: Vec::new() };
+        let mut rig = Rig { world, notes, gateway, hosts: Vec::new(), sockets: Vec::new() };
         for (network, endpoint, prefix) in [(lan, X1, 24), (lan, X2, 24), (internet, Y1, 32), (internet, Y2, 32)] {
             rig.host(network, endpoint, prefix);
         }
@@ -83,7 +87,7 @@ impl Rig {
         let outside = attachment(outer, "home:outside", &at(3), 24);
         let gateway = world.gateway("home", outside, attachment(inner, "home:inside", &at(1), 24), behavior.clone());
         let twin = SocketAddr::new(X1.ip(), 443);
-        let mut rig = Rig { world, notes, gateway, hosts: Vec::new() };
+        let mut rig = Rig { world, notes, gateway, hosts: Vec::new(), sockets: Vec::new() };
         for (network, endpoint, prefix) in [(inner, X1, 24), (outer, twin, 24), (internet, Y1, 32)] {
             rig.host(network, endpoint, prefix);
         }
@@ -92,9 +96,12 @@ impl Rig {
 
     fn host(&mut self, network: NetworkId, endpoint: SocketAddr, prefix: u8) {
         let uplink = attachment(network, &format!("host-{}", self.hosts.len()), &[endpoint.ip()], prefix);
-        let node = self.world.host(&uplink.name.clone(), vec![uplink]).node();
-        if let Some(interface) = self.world.interfaces_of(node).next() {
-            self.hosts.push((endpoint, node, interface));
+        let host = self.world.host(&uplink.name.clone(), vec![uplink]);
+        host.claim_raw(Protocol::Tcp, endpoint.port());
+        let socket = self.world.run_until(host.udp_bind(endpoint));
+        self.sockets.extend(socket.into_iter().flatten());
+        if let Some(interface) = self.world.interfaces_of(host.node()).next() {
+            self.hosts.push((endpoint, host.node(), interface));
         }
     }
 
@@ -157,21 +164,14 @@ impl Rig {
         self.notes.0.borrow().iter().any(|seen| seen.node == self.gateway && seen.id == id && seen.came.is_none())
     }
 
-    /// Whether anybody's word on account of a packet came to its sender.
-    pub(super) fn reported(&self, id: PacketId, to: SocketAddr) -> bool {
-        let (node, _) = self.find(to);
-        let is = |seen: &Seen| seen.node == node && seen.cause == Some(id) && seen.came.is_some();
-        self.notes.0.borrow().iter().any(is)
-    }
-
-    /// What the gateway told a packet's sender on its account, and how long after it came.
+    /// What the gateway itself told a packet's sender on its account, and how long after it came.
     pub(super) fn answer(&self, id: PacketId) -> Option<(Duration, Packet)> {
         let notes = self.notes.0.borrow();
-        let came = notes.iter().find(|seen| seen.node == self.gateway && seen.id == id && seen.came.is_some())?.at;
-        let answer = notes
-            .iter()
-            .find(|seen| seen.node == self.gateway && seen.cause == Some(id) && seen.id != id && seen.came.is_none())?;
-        let packet = Packet::parse(answer.bytes.clone()).ok()?;
+        let here = || notes.iter().filter(|seen| seen.node == self.gateway);
+        let came = here().find(|seen| seen.id == id && seen.came.is_some())?.at;
+        let answer = here().find(|seen| seen.cause == Some(id))?;
+        // One that came is another's, and was only sent on.
+        let packet = answer.came.is_none().then(|| Packet::parse(answer.bytes.clone()).ok())??;
         Some((answer.at - came, packet))
     }
 }

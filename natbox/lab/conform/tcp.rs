@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use natbox_nat::{Answer, Behavior, Output, Refusal, Verdict};
-use natbox_wire::{Packet, Protocol, Time, build};
+use natbox_wire::{Packet, Protocol, TcpFlags, Time, build};
 
 use super::bench::Bench;
-use super::packets::{ACK, FIN, RST, SYN, SYN_ACK, X1, Y1, Y2, tcp};
+use super::packets::{ACK, FIN, RST, SYN, SYN_ACK, X1, Y1, tcp};
 use super::{Outcome, not_applicable, require, violated};
 
 const TCP: Protocol = Protocol::Tcp;
@@ -162,65 +162,96 @@ pub(super) fn reopened(behavior: &Arc<Behavior>) -> Outcome {
     Ok(())
 }
 
-/// Opening, both kinds of half-close, and the last ACK; and a connection whose SYN is repeated.
+/// A segment with data, or without, at a place of its own in the sequence.
+fn placed(from: SocketAddr, to: SocketAddr, flags: TcpFlags, sequence: u32, data: &[u8]) -> Result<Packet, String> {
+    let acknowledgement = if flags.ack { 8 } else { 0 };
+    build::tcp(from, to, Default::default(), flags, sequence, acknowledgement, 1000, data)
+        .ok_or("no segment".to_owned())
+}
+
+/// What RFC 9293 allows, a second apart: a repeated SYN, data repeated, a keep-alive, half-closes that last, of either
+/// side, and FINs that cross.
 pub(super) fn sequences(behavior: &Arc<Behavior>) -> Outcome {
-    for inside_first in [true, false] {
-        let mut bench = Bench::new(behavior);
-        bench.send(tcp(X1, Y1, SYN))?;
-        let external = bench.open(TCP, X1, Y1)?;
-        let mut step = |out: bool, flags| match out {
-            true => bench.out(tcp(X1, Y1, flags)).map(|_| ()),
-            false => bench.reaches(tcp(Y1, external, flags), X1),
-        };
-        let closing = [(inside_first, FIN), (!inside_first, ACK), (!inside_first, ACK), (inside_first, ACK)];
-        for (out, flags) in [(true, ACK), (false, ACK)].into_iter().chain(closing) {
-            step(out, flags)?;
+    closes_by_halves(behavior, true)?;
+    closes_by_halves(behavior, false)?;
+    let mut bench = Bench::new(behavior);
+    let external = bench.open(TCP, X1, Y1)?;
+    bench.send(tcp(X1, Y1, FIN))?;
+    bench.reaches(tcp(Y1, external, FIN), X1)?;
+    // Each acknowledges the other's FIN.
+    let last = |from, to| build::tcp(from, to, Default::default(), ACK, 9, 9, 1000, b"").ok_or("no segment".to_owned());
+    bench.send(last(X1, Y1)?)?;
+    Ok(bench.reaches(last(Y1, external)?, X1)?)
+}
+
+fn closes_by_halves(behavior: &Arc<Behavior>, inside_first: bool) -> Outcome {
+    let mut bench = Bench::new(behavior);
+    let external = bench.send(tcp(X1, Y1, SYN))?;
+    bench.wait_seconds(1);
+    let again = bench.open(TCP, X1, Y1)?;
+    require(again == external, || format!("a repeated SYN left from {again}, the first one from {external}"))?;
+    // Who sends what from where in its sequence: 8 is the first byte after the SYN.
+    let (one, other) = (inside_first, !inside_first);
+    let steps: [(bool, TcpFlags, u32, &[u8]); 8] = [
+        (true, ACK, 8, b"four"),
+        (false, ACK, 8, b""),
+        (true, ACK, 8, b"four"),
+        (false, ACK, 7, b""),
+        (one, FIN, if one { 12 } else { 8 }, b""),
+        (other, ACK, if other { 12 } else { 8 }, b"data"),
+        (one, ACK, if one { 13 } else { 9 }, b""),
+        (other, FIN, if other { 16 } else { 12 }, b""),
+    ];
+    for (out, flags, sequence, data) in steps {
+        bench.wait_seconds(1);
+        match out {
+            true => _ = bench.send(placed(X1, Y1, flags, sequence, data)?)?,
+            false => bench.reaches(placed(Y1, external, flags, sequence, data)?, X1)?,
         }
-        step(!inside_first, FIN)?;
-        step(inside_first, ACK)?;
     }
     Ok(())
 }
 
-/// Whether the sender of an unsolicited SYN is told at once.
-fn told(bench: &mut Bench, to: SocketAddr) -> bool {
-    matches!(bench.verdict_in(&mut tcp(Y2, to, SYN)), Verdict::Drop(Refusal { answer: Some(_), .. }))
+/// What a sender of unsolicited SYNs is told, and when.
+fn answers(bench: &mut Bench, to: SocketAddr) -> Option<Time> {
+    let verdict = bench.verdict_in(&mut tcp(Y1, to, SYN));
+    matches!(verdict, Verdict::Drop(Refusal { answer: Some(_), .. })).then_some(Time::ZERO)
 }
 
+/// The same of those that are told later.
+fn later_answers(bench: &mut Bench) -> Option<Time> {
+    let answered = |output: &Output| {
+        matches!(output, Output::Discard { refusal: Refusal { answer: Some(Answer::Icmp(_) | Answer::Reset), .. }, .. })
+    };
+    bench.later().into_iter().find(|later| answered(&later.output)).map(|later| later.at)
+}
+
+/// A SYN to a port that nobody has.
 pub(super) fn unsolicited(behavior: &Arc<Behavior>) -> Outcome {
-    // A port that nobody has.
     let external = Bench::new(behavior).send(tcp(X1, Y1, SYN))?;
     let mut bench = Bench::new(behavior);
-    if told(&mut bench, external) {
-        return violated("the sender of an unsolicited SYN was answered at once");
-    }
+    let at_once = answers(&mut bench, external);
     bench.wait(Duration::from_secs(60));
-    let early = bench.later().into_iter().find(|later| {
-        let is_answer = matches!(&later.output, Output::Discard { refusal, .. } if refusal.answer.is_some());
-        is_answer && later.at < Time::ZERO + Duration::from_secs(6)
-    });
-    match early {
-        Some(early) => violated(format!("the sender of an unsolicited SYN was answered after {:?}", early.at)),
-        None => Ok(()),
+    match at_once.or_else(|| later_answers(&mut bench)) {
+        Some(at) if at < Time::ZERO + Duration::from_secs(6) => {
+            violated(format!("the sender of an unsolicited SYN was answered after {at}"))
+        }
+        _ => Ok(()),
     }
 }
 
 /// A SYN that leaves in time silences the answer.
 pub(super) fn silenced_by_crossing(behavior: &Arc<Behavior>) -> Outcome {
+    let external = Bench::new(behavior).send(tcp(X1, Y1, SYN))?;
     let mut bench = Bench::new(behavior);
-    let external = bench.send(tcp(X1, Y1, SYN))?;
-    let mut early = tcp(Y2, external, SYN);
-    if matches!(bench.verdict_in(&mut early), Verdict::Forward(_)) {
-        return not_applicable("its filter lets every SYN to a mapped port in");
-    }
+    let at_once = answers(&mut bench, external);
     bench.wait(Duration::from_secs(3));
-    bench.send(tcp(X1, Y2, SYN))?;
+    if bench.send(tcp(X1, Y1, SYN)) != Ok(external) {
+        return not_applicable("after a SYN from outside, the connection leaves from another port: they do not cross");
+    }
     bench.wait(Duration::from_secs(60));
-    let answered = |output: &Output| {
-        matches!(output, Output::Discard { refusal: Refusal { answer: Some(Answer::Icmp(_) | Answer::Reset), .. }, .. })
-    };
-    let silent = bench.later().iter().all(|later| !answered(&later.output));
-    require(silent, || "the sender of a SYN was answered though a SYN had crossed it".to_owned())
+    let told = at_once.or_else(|| later_answers(&mut bench));
+    require(told.is_none(), || "the sender of a SYN was answered though a SYN had crossed it".to_owned())
 }
 
 /// RSTs of either side are translated.

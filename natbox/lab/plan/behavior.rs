@@ -43,6 +43,8 @@ fn addresses(entry: &Node, behavior: &mut Behavior) {
     set(&mut behavior.pooling, word(entry, "pooling"));
     set(&mut behavior.pool_exhausted, word(entry, "pool_exhausted"));
     set(&mut behavior.exhausted, word(entry, "exhausted"));
+    set(&mut behavior.table_size, parsed(entry, "table_size", units::limit));
+    set(&mut behavior.table_full, word(entry, "table_full"));
     per_protocol(entry, "hairpin", &mut behavior.hairpin);
     set(&mut behavior.hairpin_filter, word(entry, "hairpin_filter"));
     set(&mut behavior.early_inbound, word(entry, "early_inbound"));
@@ -63,6 +65,7 @@ fn connections(entry: &Node, behavior: &mut Behavior) {
     set(&mut behavior.tcp_simopen, word(entry, "tcp_simopen"));
     set(&mut behavior.tcp_window, word(entry, "tcp_window"));
     set(&mut behavior.tcp_reopen, word(entry, "tcp_reopen"));
+    set(&mut behavior.invalid_outbound, word(entry, "invalid_outbound"));
     set(&mut behavior.expiry_notify, word(entry, "expiry_notify"));
     if let Some(outbound) = entry.get("outbound") {
         set(&mut behavior.outbound.udp, reach(outbound, "udp"));

@@ -9,6 +9,7 @@ use natbox_nat::Behavior;
 use natbox_world::LinkConfig;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
+use super::control;
 use super::steps;
 use super::{Host, Nat, Network, Plan, Uplink};
 use crate::topology::units::{show_duration, show_percent, show_rate};
@@ -149,6 +150,7 @@ fn nat(plan: &Plan, nat: &Nat) -> Shown {
     entries.extend(nat.inside.prefix6.map(|prefix| ("inside6", Shown::text(prefix))));
     entries.push(("client_isolation", Shown::word(nat.inside.client_isolation)));
     entries.push(("link", link(&nat.outside.link)));
+    entries.extend(control::show(nat.control.as_ref(), &nat.forward));
     if let Shown::Map(axes) = axes(&nat.behavior) {
         entries.extend(axes);
     }

@@ -9,7 +9,7 @@ use natbox_wire::Word;
 use super::behavior::{parsed, word};
 use super::resolve::{number, switch};
 use super::scenario::Reader;
-use super::step::{Call, Connect, ExpectCall, ExpectPath, Punch, Via};
+use super::step::{Call, Connect, ExpectCall, ExpectPath, ExpectTalk, Punch, Talk, Via};
 use crate::topology::mistake;
 use crate::topology::schema::ways;
 use crate::topology::tree::Node;
@@ -46,7 +46,15 @@ impl Reader<'_, '_> {
         let ((from, to), via) = (pair?, via?);
         let allow = allowed.unwrap_or_else(|| Paths::of(&ways().collect::<Vec<_>>()));
         let options = Options { allow, relay_first, ..options(node) };
-        Some(Connect { from, to, via, technique, options, expect })
+        let label = node.get("as").and_then(Node::text).map(str::to_owned);
+        if let (Some(label), Some(again)) = (&label, node.get("as"))
+            && !self.connections.insert(label.clone())
+        {
+            self.mistakes
+                .at(again.place, format!("`{label}` is the name of an earlier connection"))
+                .expected("another");
+        }
+        Some(Connect { from, to, via, technique, options, label, expect })
     }
 
     /// Notes the options of which the technique takes no notice.
@@ -57,6 +65,30 @@ impl Reader<'_, '_> {
             let expected = technique.reads().iter().map(|key| format!("`{key}`")).collect::<Vec<_>>().join(", ");
             self.mistakes.at(option.place, message).expected(expected);
         }
+    }
+
+    pub(super) fn talk(&mut self, node: &Node, expect: Option<&Node>) -> Option<Talk> {
+        let named = node.get("on").unwrap_or(node);
+        let label = named.text()?.to_owned();
+        if !self.connections.contains(&label) {
+            let known = self.connections.iter().map(String::as_str);
+            let mistake = self.mistakes.at(named.place, format!("no earlier connection is called `{label}`"));
+            mistake.expected("the name of an earlier `connect`, given by `as`").suggest(&label, known);
+            return None;
+        }
+        let length = parsed(node, "for", units::positive_duration).unwrap_or(Duration::from_secs(1));
+        let interval = parsed(node, "interval", units::positive_duration).unwrap_or(Duration::from_millis(100));
+        let messages = length.as_nanos() / interval.as_nanos().max(1);
+        if messages > CALL_DATAGRAMS {
+            let mistake = self.mistakes.at(node.place, format!("a talk of {messages} messages"));
+            mistake.expected(format!("at most {CALL_DATAGRAMS}"));
+        }
+        let expect = expect.map(|expect| ExpectTalk {
+            path: word(expect, "path"),
+            loss: parsed(expect, "loss", units::percents),
+            outage: parsed(expect, "outage", units::durations),
+        });
+        Some(Talk { label, length, interval, expect })
     }
 
     fn expect_path(&mut self, node: &Node, allowed: Option<Paths>) -> ExpectPath {

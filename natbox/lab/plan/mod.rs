@@ -3,6 +3,7 @@
 //! `natbox check` prints it, the world is built from it. A plan exists only for a topology without a mistake.
 
 mod behavior;
+pub mod control;
 mod describe;
 mod meeting;
 pub mod message;
@@ -116,6 +117,10 @@ pub struct Nat {
     pub outside: Uplink,
     /// Its inside.
     pub inside: Lan,
+    /// How hosts behind it may ask it for mappings; `None` if not at all.
+    pub control: Option<natbox_probes::portmap::server::Config>,
+    /// The ports that a person has forwarded.
+    pub forward: Vec<control::Forward>,
 }
 
 impl Nat {

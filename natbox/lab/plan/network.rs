@@ -345,6 +345,8 @@ fn assemble(
             behavior: with_first(&nat.behavior, &inside),
             outside,
             inside,
+            control: None,
+            forward: Vec::new(),
         });
     }
     let hosts = hosts.iter().zip(of_hosts).map(|(host, claim)| Host {

@@ -6,6 +6,7 @@
 use std::net::SocketAddr;
 
 use natbox_wire::build::{self, IpFields, Segment as TcpSegment};
+use natbox_wire::checksum::checksum;
 use natbox_wire::{IcmpError, Packet, TcpFlags, Transport};
 
 use super::message::{Craft, Message, Segment};
@@ -96,8 +97,15 @@ fn whole(
             build::segment(from, to, fields, header, &payload).ok_or_else(too_large)
         }
         Message::Echo { kind, identifier } => {
-            let (request, identifier) = (*kind == EchoKind::Request, identifier.unwrap_or(to.port()));
-            build::echo(request, from.ip(), to.ip(), fields, identifier, 0, &payload).ok_or_else(too_large)
+            let identifier = identifier.unwrap_or(to.port());
+            let echo = |request| build::echo(request, from.ip(), to.ip(), fields, identifier, 0, &payload);
+            match kind {
+                EchoKind::Request => echo(true).ok_or_else(too_large),
+                EchoKind::Reply => echo(false).ok_or_else(too_large),
+                EchoKind::Timestamp => query(13, 12, identifier, from, to, fields),
+                EchoKind::Information => query(15, 0, identifier, from, to, fields),
+                EchoKind::AddressMask => query(17, 4, identifier, from, to, fields),
+            }
         }
         Message::Error { error, about, mtu_bytes } => {
             let made = || build::icmp_error(icmp_error(*error, *mtu_bytes)?, from.ip(), offender?);
@@ -107,6 +115,25 @@ fn whole(
             Ok(packet)
         }
     }
+}
+
+/// An ICMP query that is no echo, its fields all zero.
+fn query(
+    kind: u8,
+    fields_bytes: usize,
+    identifier: u16,
+    from: SocketAddr,
+    to: SocketAddr,
+    ip: IpFields,
+) -> Result<Packet, Impossible> {
+    const ICMP: u8 = 1;
+    let [high, low] = identifier.to_be_bytes();
+    let mut message = vec![kind, 0, 0, 0, high, low, 0, 0];
+    message.resize(message.len() + fields_bytes, 0);
+    let sum = checksum(&message).to_be_bytes();
+    message[2..4].copy_from_slice(&sum);
+    let built = build::ip(from.ip(), to.ip(), ICMP, ip, &message).filter(|_| from.is_ipv4());
+    built.ok_or_else(|| Impossible::new("icmp", "ICMPv6 has no such query"))
 }
 
 /// The options of a SYN, padded to whole words (RFC 9293 section 3.2, RFC 7323 section 2.2).

@@ -76,6 +76,7 @@ fn plan(file: &str, root: &Node, mistakes: &mut Collector<'_>) -> Option<Plan> {
         let entries = nats.iter().map(|nat| nat.entry).chain(hosts.iter().map(|host| host.entry));
         entries.for_each(|entry| mtu_for_ipv6(entry, mistakes));
     }
+    super::control::resolve(&nats, &names, &mut layout, mistakes);
     let steps = scenario::resolve(root, &names, &mut layout, mistakes);
     let stem = std::path::Path::new(file).file_stem().map(|stem| stem.to_string_lossy().into_owned());
     let name = root.get("name").and_then(Node::text).map(str::to_owned);

@@ -35,6 +35,7 @@ pub(super) fn resolve(root: &Node, names: &Names<'_>, layout: &mut Layout, mista
         layout,
         servers,
         labels: BTreeSet::new(),
+        connections: BTreeSet::new(),
         packets: BTreeMap::new(),
         given: BTreeSet::new(),
         mistakes,
@@ -49,6 +50,8 @@ pub(super) struct Reader<'a, 'f> {
     /// The hosts that run each service.
     pub(super) servers: BTreeMap<Service, Vec<usize>>,
     pub(super) labels: BTreeSet<String>,
+    /// The names of connections that are kept.
+    pub(super) connections: BTreeSet<String>,
     /// What is known of labelled packets before anything runs.
     pub(super) packets: BTreeMap<String, Known>,
     /// The addresses that `readdress` has given to a NAT before, by its index: it may come back to them.
@@ -70,6 +73,8 @@ impl Reader<'_, '_> {
             "punch" => Action::Punch(self.punch(node, expect)?),
             "connect" => Action::Connect(self.connect(node, expect)?),
             "call" => Action::Call(self.call(node, expect)?),
+            "map" => Action::Map(self.map(node, expect)?),
+            "talk" => Action::Talk(self.talk(node, expect)?),
             "wait" => Action::Wait(node.text().and_then(|text| units::duration(text).ok())?),
             "reboot" => Action::Reboot(self.nat(node)?.name.clone()),
             "readdress" => self.readdress(node)?,
@@ -81,6 +86,7 @@ impl Reader<'_, '_> {
                 nat: self.nat(node)?.name.clone(),
                 expect: expect.map(|expect| ExpectCount {
                     mappings: number(expect, "mappings"),
+                    explicit: number(expect, "explicit"),
                     sessions: number(expect, "sessions"),
                     dropped: number(expect, "dropped"),
                     drops: drops(expect),
@@ -275,7 +281,7 @@ impl Reader<'_, '_> {
         expect
     }
 
-    fn pattern(&mut self, node: &Node) -> Option<EndpointPattern> {
+    pub(super) fn pattern(&mut self, node: &Node) -> Option<EndpointPattern> {
         let (spot, port) = places::seen(node.text()?).ok()?;
         let place = match spot {
             Spot::Address(address) => Place::Address(address),

@@ -8,6 +8,7 @@ use natbox_probes::discovery::{Classic, Filtering, Hairpin, Mapping};
 use natbox_probes::technique::{Options, Technique};
 use natbox_wire::DropReason;
 
+use super::control::Map;
 use super::message::{Craft, Message};
 use crate::topology::Allowed;
 use crate::words::{Family, Parity, PortClass, Rejection, Switch};
@@ -41,6 +42,10 @@ pub enum Action {
     Connect(Connect),
     /// Connects, and sends at a constant rate.
     Call(Call),
+    /// Asks a gateway for a mapping.
+    Map(Map),
+    /// Talks over a connection that was kept.
+    Talk(Talk),
     /// Lets time pass.
     Wait(Duration),
     /// Makes the NAT of this name lose its state.
@@ -72,6 +77,8 @@ impl Action {
             Action::Punch(_) => "punch",
             Action::Connect(_) => "connect",
             Action::Call(_) => "call",
+            Action::Map(_) => "map",
+            Action::Talk(_) => "talk",
             Action::Wait(_) => "wait",
             Action::Reboot(_) => "reboot",
             Action::Readdress { .. } => "readdress",
@@ -297,6 +304,8 @@ pub struct Connect {
     pub technique: Technique,
     /// What that may spend, and what it is to try; those that it reads.
     pub options: Options,
+    /// The name under which the connection is kept for later steps.
+    pub label: Option<String>,
     /// What is expected.
     pub expect: Option<ExpectPath>,
 }
@@ -308,6 +317,30 @@ pub struct ExpectPath {
     pub path: Option<Path>,
     /// How soon, at most.
     pub within: Option<Duration>,
+}
+
+/// Messages over a connection that was kept, and their echoes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Talk {
+    /// The connection.
+    pub label: String,
+    /// How long messages are sent.
+    pub length: Duration,
+    /// From one message to the next.
+    pub interval: Duration,
+    /// What is expected.
+    pub expect: Option<ExpectTalk>,
+}
+
+/// What is expected of a connection that was kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct ExpectTalk {
+    /// The path in the end.
+    pub path: Option<Path>,
+    /// The share of messages without an echo.
+    pub loss: Option<Allowed<f64>>,
+    /// The longest time without an echo.
+    pub outage: Option<Allowed<Duration>>,
 }
 
 /// A call.
@@ -370,6 +403,8 @@ pub struct Count {
 pub struct ExpectCount {
     /// Mappings that live.
     pub mappings: Option<usize>,
+    /// Mappings that somebody asked for.
+    pub explicit: Option<usize>,
     /// Sessions that live.
     pub sessions: Option<usize>,
     /// Packets that died there.

@@ -7,11 +7,12 @@ use natbox_probes::Path;
 use natbox_probes::technique::Technique;
 use natbox_wire::Word;
 
+use super::control;
 use super::describe::Shown;
 use super::message::{self, Message};
 use super::step::{
     Action, Cable, Call, Connect, Discover, EndpointPattern, ExpectCall, ExpectCount, ExpectDiscover, ExpectMapped,
-    ExpectPath, ExpectPing, ExpectSend, Ping, Place, Punch, Send, Step, Via,
+    ExpectPath, ExpectPing, ExpectSend, ExpectTalk, Ping, Place, Punch, Send, Step, Talk, Via,
 };
 use crate::topology::Allowed;
 use crate::topology::units::{show_duration, show_percent};
@@ -39,6 +40,10 @@ fn action(action: &Action) -> (Shown, Option<Entries>) {
         Action::Punch(punch) => (self::punch(punch), punch.expect.as_ref().map(expect_path)),
         Action::Connect(connect) => (Shown::Map(self::connect(connect)), connect.expect.as_ref().map(expect_path)),
         Action::Call(call) => (self::call(call), call.expect.as_ref().map(expect_call)),
+        Action::Map(map) => {
+            (control::show_map(map), map.expect.as_ref().map(|expect| control::show_expected(expect, pattern)))
+        }
+        Action::Talk(talk) => (self::talk(talk), talk.expect.as_ref().map(expect_talk)),
         Action::Wait(duration) => (time(duration), None),
         Action::Reboot(nat) => (Shown::word(nat), None),
         Action::Readdress { nat, addresses } => {
@@ -69,6 +74,10 @@ impl fmt::Display for Action {
                 let (connect, length) = (&call.connect, show_duration(&call.length));
                 write!(f, "call {} from {} for {length}{}", connect.to, connect.from, over(connect.via.family))
             }
+            Action::Map(map) => {
+                write!(f, "map {} port {} of {} by {}", map.protocol, map.port, map.from, map.by)
+            }
+            Action::Talk(talk) => write!(f, "talk over {} for {}", talk.label, show_duration(&talk.length)),
             Action::Wait(duration) => write!(f, "wait {}", show_duration(duration)),
             Action::Reboot(nat) => write!(f, "reboot {nat}"),
             Action::Readdress { nat, addresses } => {
@@ -275,6 +284,7 @@ fn connect(connect: &Connect) -> Entries {
         ("family", Shown::word(connect.via.family)),
         ("technique", Shown::word(connect.technique)),
     ];
+    entries.extend(connect.label.as_ref().map(|label| ("as", Shown::word(label))));
     entries.extend(connect.technique.reads().iter().filter_map(|key| Some((*key, option(connect, key)?))));
     entries
 }
@@ -316,6 +326,18 @@ fn call(call: &Call) -> Shown {
     Shown::Map(entries)
 }
 
+fn talk(talk: &Talk) -> Shown {
+    Shown::Map(vec![("on", Shown::word(&talk.label)), ("for", time(&talk.length)), ("interval", time(&talk.interval))])
+}
+
+fn expect_talk(expect: &ExpectTalk) -> Entries {
+    let mut entries = Vec::new();
+    entries.extend(expect.path.map(|path| ("path", Shown::word(path))));
+    entries.extend(expect.loss.as_ref().map(|loss| ("loss", shares(loss))));
+    entries.extend(expect.outage.as_ref().map(|outage| ("outage", times(outage))));
+    entries
+}
+
 fn expect_call(expect: &ExpectCall) -> Entries {
     let mut entries = Vec::new();
     entries.extend(expect.path.map(|path| ("path", Shown::word(path))));
@@ -327,6 +349,7 @@ fn expect_call(expect: &ExpectCall) -> Entries {
 fn expect_count(expect: &ExpectCount) -> Entries {
     let mut entries = Vec::new();
     entries.extend(expect.mappings.map(|mappings| ("mappings", Shown::Count(mappings as u64))));
+    entries.extend(expect.explicit.map(|explicit| ("explicit", Shown::Count(explicit as u64))));
     entries.extend(expect.sessions.map(|sessions| ("sessions", Shown::Count(sessions as u64))));
     entries.extend(expect.dropped.map(|dropped| ("dropped", Shown::Count(dropped as u64))));
     let drops = expect.drops.iter().map(|(reason, count)| (reason.as_str(), Shown::Count(*count as u64)));

@@ -44,7 +44,7 @@ pub fn text(nat: &str, judgements: &[Judgement], failures: bool, paint: Paint) -
             Finding::Violated(_) => paint.bad(padded),
             Finding::NotApplicable(_) => paint.faint(padded),
         };
-        writeln!(text, "  {painted}  {:<24}  {:<11}  {}", one.id, one.level.word(), one.asks).ok();
+        writeln!(text, "  {painted}  {:<26}  {:<11}  {}", one.id, one.level.word(), one.asks).ok();
         if !why.is_empty() {
             writeln!(text, "  {:16}{}", "", paint.faint(why)).ok();
         }

@@ -3,8 +3,10 @@
 //! Straight-line: a step ends before the next begins. Everything that hosts do is done by programs on virtual hosts; the
 //! runner itself only reads notes, and turns the knobs that a scenario may turn (reboot, readdress, cut, mend).
 
+mod control;
 mod craft;
 mod expire;
+mod held;
 mod look;
 mod reasons;
 mod send;
@@ -122,6 +124,7 @@ struct Runner<'a> {
     /// The identification of the last packet made by hand.
     identification: u16,
     answering: talk::Answering,
+    held: held::Connections,
     trouble: servers::Trouble,
 }
 
@@ -176,8 +179,8 @@ impl<'a> Runner<'a> {
         built.world.run_for(Duration::ZERO).map_err(stuck)?;
         let sockets = Sockets::open(plan, &mut built).map_err(stuck)?;
         let (labels, seen) = (BTreeMap::new(), BTreeMap::new());
-        let answering = Default::default();
-        Ok(Runner { plan, built, tap, recorder, sockets, labels, seen, identification: 0, answering, trouble })
+        let (answering, held) = Default::default();
+        Ok(Runner { plan, built, tap, recorder, sockets, labels, seen, identification: 0, answering, held, trouble })
     }
 
     fn steps(&mut self) -> Result<Vec<StepResult>, Stuck> {
@@ -230,6 +233,8 @@ impl Runner<'_> {
             Action::Punch(punch) => self.punch(punch),
             Action::Connect(connect) => self.connect(connect),
             Action::Call(call) => self.call(call),
+            Action::Map(map) => self.map(map),
+            Action::Talk(talk) => self.talk_over(talk),
             Action::Wait(duration) => {
                 self.built.world.run_for(*duration)?;
                 Ok(Report::new("waited"))
@@ -255,7 +260,12 @@ impl Runner<'_> {
             let reasons: Vec<String> = drops.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
             report.got.push_str(&format!(": {}", reasons.join(", ")));
         }
+        let explicit = self.built.world.explicit(node).len();
+        if explicit > 0 {
+            report.got = report.got.replacen(", sessions", &format!(" ({explicit} explicit), sessions"), 1);
+        }
         report.fact("mappings", mappings);
+        report.fact("explicit", explicit);
         report.fact("sessions", sessions);
         report.fact("dropped", dropped);
         report.fact(
@@ -268,6 +278,9 @@ impl Runner<'_> {
         }
         if let Some(wanted) = expect.sessions {
             report.demand(sessions == wanted, || format!("not {wanted} sessions"));
+        }
+        if let Some(wanted) = expect.explicit {
+            report.demand(explicit == wanted, || format!("not {wanted} explicit"));
         }
         for (reason, wanted) in expect.drops {
             let count = drops.get(&reason).copied().unwrap_or(0);
@@ -283,7 +296,10 @@ impl Runner<'_> {
         let Some(node) = self.built.node(nat) else { return Report::impossible(format!("no NAT `{nat}`")) };
         let lost = self.built.world.mappings(node).len();
         match self.built.world.reboot(node) {
-            Ok(()) => Report::new(format!("rebooted, {lost} mapping{} lost", if lost == 1 { "" } else { "s" })),
+            Ok(()) => {
+                let lost = lost.saturating_sub(self.built.world.mappings(node).len());
+                Report::new(format!("rebooted, {lost} mapping{} lost", if lost == 1 { "" } else { "s" }))
+            }
             Err(error) => Report::impossible(error.to_string()),
         }
     }
@@ -344,6 +360,8 @@ impl Runner<'_> {
         let mut mappings = Vec::new();
         for nat in &self.plan.nats {
             let views = self.built.node(&nat.name).map(|node| world.mappings(node)).unwrap_or_default();
+            let asked = self.built.node(&nat.name).map(|node| world.explicit(node)).unwrap_or_default();
+            let by = |id| asked.iter().find(|one| one.mapping == id).map(|one| one.by.as_str());
             mappings.extend(views.into_iter().map(|view| Mapping {
                 nat: nat.name.clone(),
                 id: view.id.0,
@@ -351,6 +369,7 @@ impl Runner<'_> {
                 internal: view.internal.to_string(),
                 external: view.external.to_string(),
                 towards: view.towards.map(|remote| remote.to_string()),
+                by: by(view.id.0),
             }));
         }
         let nats = self.plan.nats.iter().map(|nat| (nat.name.clone(), nat.behavior.axes().into_iter().collect()));

@@ -212,7 +212,7 @@ impl Runner<'_> {
         }
     }
 
-    fn matches(&self, pattern: &EndpointPattern, endpoint: SocketAddr) -> bool {
+    pub(super) fn matches(&self, pattern: &EndpointPattern, endpoint: SocketAddr) -> bool {
         self.owns(&pattern.place, endpoint.ip()) && pattern.port.is_none_or(|port| port == endpoint.port())
     }
 

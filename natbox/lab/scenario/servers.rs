@@ -23,7 +23,7 @@ const RELAY_USER: (&str, &str) = ("natbox", "natbox");
 pub(super) struct Trouble(Rc<RefCell<Vec<String>>>);
 
 impl Trouble {
-    fn add(&self, trouble: String) {
+    pub(super) fn add(&self, trouble: String) {
         self.0.borrow_mut().push(trouble);
     }
 
@@ -35,6 +35,7 @@ impl Trouble {
 /// Starts every server of the plan.
 pub(super) fn start(plan: &Plan, built: &Built) -> Trouble {
     let trouble = Trouble::default();
+    super::control::start(plan, built, &trouble);
     for host in &plan.hosts {
         let Some(machine) = built.host(&host.name) else { continue };
         for service in &host.services {

@@ -3,7 +3,7 @@
 //! A callee of `connect` and `call` begins to answer when the first step needs it, and goes on for the rest of the
 //! scenario. A caller looks the callee up, again and again, until it is registered; then the step's own clock begins.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use natbox_host::Host as _;
 use natbox_probes::call::{CallConfig, CallReport, Responder, call};
 use natbox_probes::connect::{self, CheckPlan, Config, Connection, Relay};
 use natbox_probes::contact::Failure;
+use natbox_probes::portmap::Method;
 use natbox_probes::punch::{self, PunchConfig};
 use natbox_probes::stun::client::Retransmission;
 use natbox_probes::technique::{Options, Setting, Technique};
@@ -20,14 +21,14 @@ use natbox_world::{Stalled, VirtualHost};
 use serde_json::{Value, json};
 
 use super::techniques::value;
-use super::{Report, Runner, exact, nanos, servers, shown, span};
+use super::{Report, Runner, control, exact, nanos, servers, shown, span};
 use crate::plan::step::{Call, Connect, ExpectCall, ExpectPath, Punch, Via};
 use crate::topology::units::{show_duration, show_percent};
 
 /// How long a caller looks for a callee that is not registered.
 pub(super) const LOOK_UP: Duration = Duration::from_secs(5);
 /// How long a connection that begins over the relay is given to find a better path.
-const UPGRADE: Duration = Duration::from_secs(3);
+pub(super) const UPGRADE: Duration = Duration::from_secs(3);
 /// How long a callee of a punch waits for the caller.
 const WAIT: Duration = Duration::from_secs(15);
 
@@ -41,6 +42,8 @@ pub(super) struct Meeting {
     /// The STUN server's endpoints, its usual one first.
     pub(super) stun: Vec<SocketAddr>,
     pub(super) relay: Option<SocketAddr>,
+    /// How the hosts ask their gateways for mappings, by name.
+    pub(super) asks: BTreeMap<String, Vec<Method>>,
 }
 
 /// A path that came about, and how soon.
@@ -97,6 +100,7 @@ impl Runner<'_> {
                 let mut report = told_path(&Found { path, elapsed: at.since(began), remote }, step.expect.as_ref());
                 report.fact("paths", paths(connection.history()));
                 report.fact("technique", Technique::Connect.as_str());
+                self.keep(step.label.as_deref(), connection.into());
                 report
             }
             Err(Problem::Failed(failed)) => told_failure(&failed, step.expect.as_ref()),
@@ -130,7 +134,7 @@ impl Runner<'_> {
         };
         let config = Config::from(&meeting.setting(&step.from, &step.options));
         let directory = meeting.directory;
-        self.answer(&step.to, callee, meeting);
+        self.answer(&step.to, callee, &meeting, &step.options);
         let connected = self.built.world.run_until(async {
             look_up(&caller, directory, &step.to).await.map_err(Failed::Lookup)?;
             let began = caller.now();
@@ -146,11 +150,11 @@ impl Runner<'_> {
     }
 
     /// Lets a host answer calls, if it does not yet.
-    fn answer(&mut self, name: &str, callee: VirtualHost, meeting: Meeting) {
+    fn answer(&mut self, name: &str, callee: VirtualHost, meeting: &Meeting, options: &Options) {
         if !self.answering.insert((name.to_owned(), meeting.directory)) {
             return;
         }
-        let config = Config { stun: meeting.stun.first().copied(), ..Config::new(meeting.directory, name) };
+        let config = Config { relay: None, ..Config::from(&meeting.setting(name, options)) };
         let host = callee.clone();
         callee.spawn(async move {
             // A callee that cannot register is not found, and the step says so.
@@ -167,6 +171,7 @@ impl Runner<'_> {
             directory: servers::directory(address(&via.rendezvous)?),
             stun: self.stun_endpoints(&via.stun, address(&via.stun)?),
             relay: via.turn.as_deref().map(address).transpose()?.map(servers::relay),
+            asks: [from, to].into_iter().map(|host| (host.to_owned(), control::asks(self.plan, host))).collect(),
         };
         Ok((self.host(from)?, self.host(to)?, meeting))
     }
@@ -185,7 +190,8 @@ impl Meeting {
     pub(super) fn setting(&self, me: &str, options: &Options) -> Setting {
         let relay = self.relay.map(|server| Relay { server, credentials: servers::credentials() });
         let (stun, options) = (self.stun.clone(), options.clone());
-        Setting { stun, relay, options, ..Setting::new(self.directory, me) }
+        let asks = self.asks.get(me.split('@').next().unwrap_or(me)).cloned().unwrap_or_default();
+        Setting { stun, asks, relay, options, ..Setting::new(self.directory, me) }
     }
 }
 

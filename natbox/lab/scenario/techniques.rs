@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use natbox_host::Host as _;
 use natbox_probes::signal;
-use natbox_probes::technique::{self, Contact, Fact, Setting};
+use natbox_probes::technique::{self, Contact, Fact, Setting, Technique};
 use natbox_wire::{Time, Word};
 use natbox_world::{Stalled, VirtualHost};
 use serde_json::Value;
 
-use super::talk::{Failed, Found, LOOK_UP, paths, told_failure, told_path};
+use super::talk::{Failed, Found, LOOK_UP, UPGRADE, paths, told_failure, told_path};
 use super::{Report, Runner, nanos};
 use crate::plan::step::Connect;
 
@@ -24,6 +24,8 @@ const HELLOS: u32 = 10;
 const ECHO: Duration = Duration::from_millis(300);
 /// How long a callee goes on to listen.
 const LISTENS: Duration = Duration::from_secs(60);
+/// The same, where the connection is kept.
+const KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
 
 impl Runner<'_> {
     pub(super) fn by_technique(&mut self, step: &Connect) -> Result<Report, Stalled> {
@@ -36,10 +38,11 @@ impl Runner<'_> {
         let technique = step.technique;
         let waiting = meeting.setting(&name, &step.options);
         let answerer = callee.clone();
+        let listens = if step.label.is_some() { KEPT } else { LISTENS };
         callee.spawn(async move {
             if let Ok(contact) = technique::answer(&answerer, technique, &waiting).await {
                 // Whatever ends it, the caller finds out.
-                let _ = echo(contact, answerer.now() + LISTENS).await;
+                let _ = echo(contact, answerer.now() + listens).await;
             }
         });
         let setting = meeting.setting(&step.from, &step.options);
@@ -48,12 +51,17 @@ impl Runner<'_> {
             signal::look_up(&caller, setting.directory, &name, deadline).await.map_err(Failed::Lookup)?;
             let mut contact = call(&caller, step, &setting, &name).await?;
             let proven = prove(&mut contact).await;
+            if technique == Technique::RelayFirst {
+                // Better paths are found while the connection listens.
+                let _ = contact.recv(caller.now() + UPGRADE).await;
+            }
             Ok((contact, proven))
         })?;
         let mut report = match met {
             Ok((contact, proven)) => {
                 let mut report = told(&contact, step);
                 report.demand(proven, || "no message came back".to_owned());
+                self.keep(step.label.as_deref(), contact);
                 report
             }
             Err(failed) => told_failure(&failed, step.expect.as_ref()),

@@ -4,10 +4,11 @@
 
 use natbox_nat::behavior::{
     DeterministicAlgorithm, EarlyInbound, Exhausted, ExpiryNotify, FilterScope, Filtering, FragmentMode, GenericAlg,
-    Hairpin, HairpinFilter, IcmpErrors, IcmpIdentifier, IcmpQuery, IpId, Ipv6, Mapping, OverlappingRealms,
-    PoolExhausted, Pooling, PortAllocation, PortClass, PortConflict, PortContiguity, PortCounter, PortOverlap,
-    PortParity, ProtocolSharing, Refresh, SessionAffinity, Switch, TcpEstablishedOn, TcpMachine, TcpNoState, TcpReopen,
-    TcpSimultaneousOpen, TcpWindow, TooBig, TranslationKind, Ttl, UnsolicitedSyn, UnsolicitedUdp,
+    Hairpin, HairpinFilter, IcmpErrors, IcmpIdentifier, IcmpQuery, InvalidOutbound, IpId, Ipv6, Mapping,
+    OverlappingRealms, PoolExhausted, Pooling, PortAllocation, PortClass, PortConflict, PortContiguity, PortCounter,
+    PortOverlap, PortParity, ProtocolSharing, Refresh, SessionAffinity, Switch, TableFull, TcpEstablishedOn,
+    TcpMachine, TcpNoState, TcpReopen, TcpSimultaneousOpen, TcpWindow, TooBig, TranslationKind, Ttl, UnsolicitedSyn,
+    UnsolicitedUdp,
 };
 
 use super::schema::{optional, word};
@@ -86,7 +87,9 @@ pub(crate) const AXES: &[Field] = &[
         &word::<PoolExhausted>(),
         "What happens when the external address of a pair is full (RFC 7857 section 4).",
     ),
-    optional("exhausted", &word::<Exhausted>(), "What happens when no port or quota is left."),
+    optional("exhausted", &word::<Exhausted>(), "What happens when no port, address or quota is left."),
+    optional("table_size", &LIMIT, "Sessions at once, for each IP version; 4194304 at most, and where it is `none`."),
+    optional("table_full", &word::<TableFull>(), "What happens when the table of sessions is full."),
     optional("quota", &QUOTA, "What one internal address may have at most (RFC 6888 REQ-4 and REQ-5)."),
     optional(
         "hairpin",
@@ -134,6 +137,11 @@ pub(crate) const AXES: &[Field] = &[
     ),
     optional("tcp_window", &word::<TcpWindow>(), "Whether sequence numbers are looked at."),
     optional("tcp_reopen", &word::<TcpReopen>(), "Whether a SYN on a closed connection's endpoints begins anew."),
+    optional(
+        "invalid_outbound",
+        &word::<InvalidOutbound>(),
+        "Packets from inside that belong to no session and open none.",
+    ),
     optional("expiry_notify", &word::<ExpiryNotify>(), "Whom the box tells that a connection has expired."),
     optional("icmp_error", &ICMP_ERROR, "ICMP errors about sessions (RFC 5508 REQ-3 to REQ-5)."),
     optional("icmp_verify", &SWITCH, "Whether errors with a wrong checksum are dropped (RFC 5508 REQ-3)."),
@@ -256,7 +264,11 @@ static FRAGMENTS: Shape = Shape::Either(
 static OUTBOUND: Shape = Shape::Object(&[
     optional("udp", &REACH, "UDP by remote port."),
     optional("tcp", &REACH, "TCP by remote port."),
-    optional("icmp", &SWITCH, "ICMP queries."),
+    optional(
+        "icmp",
+        &SWITCH,
+        "ICMP queries. Those that turn round inside pass all the same; `icmp_query: deny` forbids them too.",
+    ),
 ]);
 
 static ALG: Shape = Shape::Object(&[

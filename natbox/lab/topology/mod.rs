@@ -1,6 +1,7 @@
 //! Topology files: text in, a checked tree out, or every mistake with its place.
 
 pub(crate) mod axes;
+pub(crate) mod control;
 mod json_schema;
 pub(crate) mod mistake;
 mod packets;

@@ -64,6 +64,7 @@ impl Page {
             Shape::Object(_) => self.mapping(&format!("`{path}`"), path, shape),
             Shape::Named(inner) => self.inside(&format!("{path}.NAME"), inner),
             Shape::Either(_, mapping) => self.inside(path, mapping),
+            Shape::OneOrMany(inner) => self.inside(path, inner),
             _ => {}
         }
     }

@@ -3,6 +3,7 @@
 use natbox_wire::{DropReason, Word};
 
 use super::axes::AXES;
+use super::control::{CONTROL, EXPECT_MAP, FORWARDS, MAP};
 use super::packets::{EXPECT_SEND, SEND};
 use super::shape::{Action, Choice, Field, Shape, words};
 use super::{places, units};
@@ -29,9 +30,9 @@ fn presets() -> Vec<Choice> {
     natbox_nat::preset::all().iter().map(|preset| Choice { word: preset.name, meaning: preset.summary }).collect()
 }
 
-/// Every way in which hosts of a lab can come to talk. Nobody asks NATs for port mappings here.
+/// Every way in which hosts of a lab can come to talk.
 pub(crate) fn ways() -> impl Iterator<Item = Path> {
-    Path::ALL.iter().copied().filter(|path| !matches!(path, Path::Mapped | Path::None))
+    Path::ALL.iter().copied().filter(|path| *path != Path::None)
 }
 
 fn choice(path: Path) -> Choice {
@@ -44,7 +45,7 @@ pub(super) static NAME: Shape = Shape::Leaf(&units::NAME);
 static TEXT: Shape = Shape::Leaf(&units::TEXT);
 pub(super) static PAYLOAD: Shape = Shape::Leaf(&units::PAYLOAD);
 static DURATION: Shape = Shape::Leaf(&units::DURATION);
-static POSITIVE: Shape = Shape::Leaf(&units::POSITIVE);
+pub(super) static POSITIVE: Shape = Shape::Leaf(&units::POSITIVE);
 pub(super) static DURATIONS: Shape = Shape::Leaf(&units::DURATIONS);
 static RATE: Shape = Shape::Leaf(&units::RATE);
 static PERCENT: Shape = Shape::Leaf(&units::PERCENT);
@@ -114,6 +115,12 @@ const WIRING: &[Field] = &[
         "Whether the network behind it lets hosts reach nobody but the NAT, as access points do; off if absent.",
     ),
     optional("link", &LINK, "Its link to the network that it is attached to."),
+    optional("control", &CONTROL, "How hosts behind it may ask it for port mappings; `none` if absent."),
+    optional(
+        "forward",
+        &FORWARDS,
+        "External ports that a person has forwarded to hosts behind it: they outlive reboots.",
+    ),
 ];
 
 /// Two tables in one.
@@ -185,6 +192,18 @@ pub(crate) static ACTIONS: &[Action] = &[
         doc: "Connects two hosts and sends datagrams both ways at a constant rate.",
         shape: &CALL,
         expect: Some(&EXPECT_CALL),
+    },
+    Action {
+        key: "map",
+        doc: "Has a host ask its gateway for a port mapping.",
+        shape: &MAP,
+        expect: Some(&EXPECT_MAP),
+    },
+    Action {
+        key: "talk",
+        doc: "Sends messages over a connection that was kept, and waits for their echoes.",
+        shape: &TALK,
+        expect: Some(&EXPECT_TALK),
     },
     Action { key: "wait", doc: "Lets time pass.", shape: &DURATION, expect: None },
     Action { key: "reboot", doc: "Makes a NAT lose all its state.", shape: &NAME, expect: None },
@@ -277,6 +296,11 @@ static CONNECT: Shape = Shape::Object(&[
     ),
     optional("family", &FAMILY, "Over which IP version, the relay's lent address included; `ipv4` if absent."),
     optional("technique", &word::<Technique>(), "How they come to talk; `connect` if absent."),
+    optional(
+        "as",
+        &NAME,
+        "The name under which the connection is kept for later `talk` steps. It ends with the step if absent.",
+    ),
     optional("timeout", &POSITIVE, "How long all of it may take; 30s if absent."),
     optional("keep_alive", &POSITIVE, "Time from one keep-alive to the next; 15s if absent."),
     optional("allow", &Shape::OneOrMany(&WAY), "The paths that may be tried; every one if absent."),
@@ -319,6 +343,21 @@ static EXPECT_PATH: Shape = Shape::Either(
         optional("within", &POSITIVE, "How soon, at most."),
     ]),
 );
+
+static TALK: Shape = Shape::Either(
+    &NAME,
+    &Shape::Object(&[
+        required("on", &NAME, "The connection, by the name that its `connect` gave it."),
+        optional("for", &POSITIVE, "How long messages are sent; 1s if absent."),
+        optional("interval", &POSITIVE, "Time from one message to the next; 100ms if absent."),
+    ]),
+);
+
+static EXPECT_TALK: Shape = Shape::Object(&[
+    optional("path", &PATH, "The path in the end."),
+    optional("loss", &PERCENTS, "Share of messages without an echo."),
+    optional("outage", &DURATIONS, "The longest time without an echo."),
+]);
 
 static CALL: Shape = Shape::Object(&[
     required("from", &NAME, "The host that calls."),
@@ -363,6 +402,7 @@ static DROPS: Shape =
     Shape::ByWord { kind: <DropReason as Word>::KIND, choices: words::<DropReason>, value: &HOW_MANY };
 static EXPECT_COUNT: Shape = Shape::Object(&[
     optional("mappings", &HOW_MANY, "How many mappings live."),
+    optional("explicit", &HOW_MANY, "How many mappings live that somebody asked for: by port control, or forwarded."),
     optional("sessions", &HOW_MANY, "How many sessions live: the traffic of one mapping with one remote each."),
     optional("dropped", &HOW_MANY, "How many packets have died at the NAT, for whatever reason."),
     optional(

@@ -46,7 +46,7 @@ pub(crate) enum Shape {
     },
     /// One value, or a list of at least one.
     OneOrMany(&'static Shape),
-    /// The first form where a scalar stands, the second where a mapping stands.
+    /// The first form where a scalar stands (or a list, if that is one or many), the second where a mapping stands.
     Either(&'static Shape, &'static Shape),
     /// The steps of a scenario: a list of mappings, each with the key of one action.
     Steps(&'static [Action]),
@@ -107,6 +107,7 @@ pub(crate) fn check(node: &Node, shape: &'static Shape, mistakes: &mut Collector
         Shape::Either(scalar, mapping) => match node.value {
             Value::Scalar(_) => check(node, scalar, mistakes),
             Value::Map(_) => check(node, mapping, mistakes),
+            Value::List(_) if matches!(scalar, Shape::OneOrMany(_)) => check(node, scalar, mistakes),
             _ => wrong(node, &format!("{}, or {}", describe(scalar), describe(mapping)), mistakes),
         },
         Shape::Steps(actions) => check_steps(node, actions, mistakes),

@@ -6,13 +6,13 @@ use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
-use natbox_wire::{Packet, Time};
+use natbox_wire::{DropReason, Packet, Time};
 use rand_core::SeedableRng;
 use rand_pcg::Pcg64Mcg;
 
 use crate::alg::Algs;
 use crate::around::Aliases;
-use crate::behavior::{Filtering, Ipv6, TranslationKind};
+use crate::behavior::{Filtering, InvalidOutbound, Ipv6, TranslationKind};
 use crate::fragments::Fragments;
 use crate::key::{Address, Hash};
 use crate::policy;
@@ -20,7 +20,7 @@ use crate::realm::{Realm, Shared};
 use crate::short::STAGE;
 use crate::timers::{Side, Timers};
 use crate::uses::Uses;
-use crate::{Behavior, Ended, MappingEnd, MappingId, MappingView, Output, PortPlan, SessionView, Verdict};
+use crate::{Behavior, Ended, MappingEnd, MappingId, MappingView, Output, PortPlan, Refusal, SessionView, Verdict};
 
 /// A NAT.
 ///
@@ -119,11 +119,25 @@ impl Nat {
     #[inline(always)]
     fn leave(&mut self, packet: &mut Packet, now: Time) -> Verdict {
         let own = [&*self.external, &*self.inside];
-        if packet.is_ipv6() {
+        let verdict = if packet.is_ipv6() {
             realm(&mut self.v6, &self.shared, own, self.seed).outbound(&mut self.shared, packet, now)
         } else {
             realm(&mut self.v4, &self.shared, own, self.seed).outbound(&mut self.shared, packet, now)
+        };
+        match verdict {
+            Verdict::Drop(refusal) if self.leaks(packet, refusal) => Verdict::Pass,
+            _ => verdict,
         }
+    }
+
+    /// Whether a refused packet from inside leaves all the same, untranslated. What is for the box itself does not.
+    #[cold]
+    fn leaks(&self, packet: &Packet, refusal: Refusal) -> bool {
+        use DropReason::{IcmpNoSession, InvalidSegment, NoSession, OutOfWindow};
+        self.shared.behavior.invalid_outbound == InvalidOutbound::Leak
+            && matches!(refusal.reason, InvalidSegment | OutOfWindow | NoSession | IcmpNoSession)
+            && refusal.answer.is_none()
+            && !self.external.contains(&packet.destination())
     }
 
     /// A packet from outside.
@@ -320,8 +334,8 @@ impl Nat {
     /// When a mapping ends, if nothing more comes: with the last of the sessions that keep it alive. A TCP connection may
     /// get another chance then (`expiry_notify`). `None` if there is no such mapping.
     pub fn deadline(&self, id: MappingId) -> Option<Time> {
-        let holders = self.sessions().into_iter().filter(|session| session.mapping == id && session.holds);
-        holders.map(|session| session.deadline).max()
+        let v4 = self.v4.as_ref().and_then(|realm| realm.table.deadline_of(id));
+        v4.or_else(|| self.v6.as_ref().and_then(|realm| realm.table.deadline_of(id)))
     }
 
     /// What the NAT does of its own accord or with packets that it held, oldest first.

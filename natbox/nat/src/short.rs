@@ -6,6 +6,10 @@
 //! session that an axis wants to see every packet of sets one of its `marks`; an axis that concerns every session is
 //! named in [`Short::of`].
 //!
+//! It takes the road's steps once more on purpose. The road first asks what the packet is, which of three protocols, and
+//! how that one's filter and timers go; the short way knows one answer to all of that beforehand. What works is not there
+//! twice: both search, prolong and write by the same table, record and packet.
+//!
 //! A batch goes this way in stages, so that the processor waits for the memory of many packets at once: first it reads
 //! the place in the index for every packet, then every session's record, then it does to one packet after the other what
 //! it would have done to it alone. The first two change nothing, and what they found is looked at again before it is
@@ -14,7 +18,7 @@
 use natbox_wire::{Packet, Protocol, Time};
 
 use crate::Behavior;
-use crate::behavior::{Exhausted, GenericAlg, Refresh, Switch};
+use crate::behavior::{GenericAlg, Refresh, Switch};
 use crate::key::{Address, Endpoint};
 use crate::realm::Realm;
 use crate::record::NONE;
@@ -38,7 +42,7 @@ impl Short {
             && timeouts.udp_ports.is_empty();
         let payloads = alg.generic == GenericAlg::Off && alg.sip == Switch::Off && alg.tftp == Switch::Off;
         let others = behavior.degraded.is_empty() && timeouts.absolute.is_none();
-        let others = others && behavior.exhausted != Exhausted::EvictUnassured;
+        let others = others && !behavior.spares_assured();
         let others = others && !Uses::of(behavior).any(Uses::EVERY_PACKET);
         let lifetime = u64::try_from(timeouts.udp.as_nanos()).unwrap_or(u64::MAX);
         let prolong = |refresh: bool| refresh.then_some(lifetime);

@@ -147,9 +147,9 @@ impl<A: Address> Table<A> {
         self.session(session).mapping_of(session)
     }
 
-    /// Whether no further session may be opened.
-    pub(crate) fn is_full(&self) -> bool {
-        self.records.len() >= MAX_RECORDS
+    /// Whether no further session may be opened, where there may be so many.
+    pub(crate) fn is_full(&self, most: Option<u32>) -> bool {
+        self.records.len() >= most.map_or(MAX_RECORDS, |most| MAX_RECORDS.min(most as usize))
     }
 
     /// Adds a mapping. It ends when its last holder ends, so a session must be opened on it at once.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use natbox_wire::{Protocol, Time};
 
 use crate::Behavior;
-use crate::behavior::{Exhausted, Refresh};
+use crate::behavior::Refresh;
 use crate::tcp::{Lifetimes, Tcp};
 use crate::udp::Stages;
 
@@ -33,9 +33,9 @@ impl Timers {
         Timers {
             udp: timeouts.udp,
             // Whoever asks which sessions have seen a reply asks the stages.
-            stages: match behavior.exhausted {
-                Exhausted::EvictUnassured => Some(Box::new(Stages::even_alike(timeouts))),
-                _ => Stages::of(timeouts).map(Box::new),
+            stages: match behavior.spares_assured() {
+                true => Some(Box::new(Stages::even_alike(timeouts))),
+                false => Stages::of(timeouts).map(Box::new),
             },
             icmp: timeouts.icmp,
             tcp: Lifetimes::of(timeouts),

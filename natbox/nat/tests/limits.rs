@@ -207,3 +207,44 @@ fn the_rate_is_remembered_of_a_host_that_has_nothing_left() {
     rig.wait(Duration::from_millis(500));
     rig.send(flow(2, 5000));
 }
+
+/// A table of two sessions, one of which has seen a reply.
+fn full(table_full: TableFull, exhausted: Exhausted) -> Rig {
+    let mut rig = Rig::new(Behavior { table_size: Some(2), table_full, exhausted, ..Behavior::default() });
+    let external = rig.send(flow(2, 5000));
+    rig.receive(udp(Y1, external)).expect("a reply");
+    rig.wait_seconds(1);
+    rig.send(flow(2, 5001));
+    rig.wait_seconds(1);
+    rig
+}
+
+#[test]
+fn a_full_table_refuses_or_somebody_gives_way_whatever_is_done_for_lack_of_a_port() {
+    for exhausted in [Exhausted::DropSilent, Exhausted::EvictLru] {
+        let mut rig = full(TableFull::Drop, exhausted);
+        let refusal = refused(&mut rig, flow(3, 5000));
+        assert_eq!((refusal.reason, refusal.answer), (DropReason::SessionsExhausted, None));
+
+        let mut rig = full(TableFull::EvictLru, exhausted);
+        rig.send(flow(3, 5000));
+        assert_eq!(ended(&mut rig)[0].mapping.internal, at("10.0.0.2:5000"), "it would have ended first");
+
+        let mut rig = full(TableFull::EvictUnassured, exhausted);
+        let refusal = refused(&mut rig, flow(3, 5000));
+        assert_eq!(refusal.reason, DropReason::SessionsExhausted, "what would end first has seen a reply");
+        rig.send(flow(2, 5000));
+        rig.send(flow(3, 5000));
+        assert_eq!(ended(&mut rig)[0].mapping.internal, at("10.0.0.2:5001"));
+    }
+    let mut rig = full(TableFull::Drop, Exhausted::DropIcmp13);
+    let refusal = refused(&mut rig, flow(3, 5000));
+    assert_eq!(refusal.answer, Some(Answer::Icmp(IcmpError::AdminProhibited)));
+}
+
+#[test]
+fn outsiders_make_nobody_give_way() {
+    let mut rig = full(TableFull::EvictLru, Exhausted::EvictLru);
+    let external = rig.nat.mappings()[0].external;
+    assert_eq!(rig.receive(udp(Y2, external)), Err(DropReason::SessionsExhausted));
+}

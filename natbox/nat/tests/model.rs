@@ -4,7 +4,7 @@
 //! the NAT's own making, and every endpoint that is given out; only where a rule draws, the engine draws, and the
 //! model says whether it may.
 //!
-//! `NATBOX_MODEL_CASES=N` runs N cases. What ever failed is kept, shrunk, in `proptest-regressions`.
+//! `NATBOX_MODEL_CASES=N` runs N cases, `NATBOX_MODEL_SEED=N` others. What ever failed is kept, shrunk, in `proptest-regressions`.
 //!
 //! What the model does not know, and what is held to account for it instead:
 //!
@@ -15,27 +15,33 @@
 //! | `tcp_machine: netfilter` | Linux is the model | `tests/kernel`, packet by packet |
 //! | `tcp_window` | sequence spaces are as long as the model | `tcp::every_segment_of_two_well_behaved_ends_passes`, and `tests/kernel` |
 //! | `hairpin: router-source` | a second NAT on the inner face | `invariants::whom_router_source_hides_is_reached_through_the_mask` |
+//! | `session_affinity: off` where one endpoint has several mappings under one rule (`ports.overlap`, connection-dependent, `early_inbound: remap`, a mistranslated SYN/ACK) | nothing says which of them leads | `invariants` draws them too, but judges no more than it says |
+//! | `conflict: overload`, but with address-and-port-dependent mapping | of two sessions on one tuple, the table's order says which gets an answer | `rfc4787` and `ports`, by example |
+//! | `degraded`, and `conflict: other-address`, with addresses by chance or hash | what is counted depends on an address that nobody sees | the same with pooling `paired` |
 //! | `ttl`, `too_big`, `answer_ping`, `overlapping_realms` | the gateway's, in `natbox-world` | its tests |
 //!
 //! All of these are drawn in `invariants.rs`.
 
+#[path = "common/axes.rs"]
+mod axes;
 mod common;
 #[rustfmt::skip]
 #[path = "model/reference.rs"]
 mod reference;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use axes::{address, behaviors};
 use common::{ACK, FIN, NONE, RST, SYN, SYN_ACK, check};
 use natbox_nat::behavior::*;
 use natbox_nat::{Behavior, Ended, HoldId, Nat, Output, Side, Verdict};
 use natbox_wire::build::{self, IpFields};
-use natbox_wire::{IcmpError, Packet, Protocol, TcpFlags, Time, Word};
+use natbox_wire::{IcmpError, Packet, Protocol, TcpFlags, Time};
 use proptest::prelude::*;
-use proptest::test_runner::FileFailurePersistence;
+use proptest::test_runner::{FileFailurePersistence, RngSeed};
 use reference::Model;
 
 /// A packet of a session; of a query both ports are the identifier, and `query` is its ICMP type.
@@ -124,6 +130,11 @@ enum Step {
         wait: Wait,
         handled: bool,
     },
+    /// A connection is opened to the first remote, and perhaps closed by one side.
+    Connect {
+        host: usize,
+        closed: bool,
+    },
     Readdress(usize),
     Reboot,
 }
@@ -149,124 +160,6 @@ const ERRORS: [IcmpError; 4] = [
     IcmpError::Other { kind: 4, code: 0 },
 ];
 
-fn word<W: Word + std::fmt::Debug>() -> impl Strategy<Value = W> {
-    prop::sample::select(W::ALL)
-}
-
-/// Mostly this, else any.
-fn mostly<W: Word + std::fmt::Debug>(usual: W) -> impl Strategy<Value = W> {
-    prop_oneof![4 => Just(usual), 1 => word()]
-}
-
-fn one_of<T: Clone + std::fmt::Debug + 'static>(all: Vec<T>) -> impl Strategy<Value = T> {
-    prop::sample::select(all)
-}
-
-/// Mostly nothing.
-fn rarely<T: Clone + std::fmt::Debug + 'static>(all: Vec<T>) -> impl Strategy<Value = Option<T>> {
-    prop_oneof![3 => Just(None), 1 => one_of(all).prop_map(Some)]
-}
-
-/// Mostly the same for all protocols.
-fn each<W: Word + std::fmt::Debug + PartialEq + 'static>(all: Vec<W>) -> impl Strategy<Value = PerProtocol<W>> {
-    let one = one_of(all.clone()).prop_map(PerProtocol::from);
-    let three = (one_of(all.clone()), one_of(all.clone()), one_of(all)).prop_map(|(udp, tcp, icmp)| PerProtocol {
-        udp,
-        tcp,
-        icmp,
-    });
-    prop_oneof![2 => one, 1 => three]
-}
-
-fn seconds(seconds: u64) -> Duration {
-    Duration::from_secs(seconds)
-}
-
-prop_compose! {
-    fn ports()(
-        allocation in prop_oneof![3 => Just(PortAllocation::Preserve), 2 => Just(PortAllocation::Sequential), 4 => word()],
-        conflict in word(), overlap in mostly(PortOverlap::None), class in word(), parity in mostly(PortParity::Ignore),
-        range in one_of(vec![vec![4998..=5003_u16], vec![40_000..=40_003], vec![890..=1030], vec![1..=3, 4999..=5007], vec![1024..=1700], vec![900..=900, 5000..=5001]]),
-        contiguity in mostly(PortContiguity::None), counter in word(), (delta, increment) in (1..4_u16, one_of(vec![1, 500])),
-        (block_size, blocks_per_host) in (1..4_u16, 1..3_u16),
-        (quarantine, quarantine_max) in (rarely(vec![seconds(3), seconds(20)]), rarely(vec![0, 1, 2])),
-        (first, compression, dynamic_factor, max_ports, algorithm) in
-            (prop::bool::weighted(0.8), 1..3_u32, 0..3_u32, rarely(vec![1, 2]), word()),
-    ) -> Ports {
-        let deterministic = Deterministic { first: first.then_some(Ipv4Addr::new(10, 0, 2, 1)), compression, dynamic_factor, max_ports, algorithm };
-        let quarantine = quarantine.unwrap_or(Duration::ZERO);
-        Ports { allocation, conflict, overlap, range: PortRanges::new(range), class, parity, contiguity, delta, increment, table_length: 3, counter, block_size, blocks_per_host, deterministic, quarantine, quarantine_max }
-    }
-}
-
-prop_compose! {
-    fn timeouts()(
-        (udp_unreplied, udp_stream, stream_after, ports) in (rarely(vec![seconds(10)]), rarely(vec![seconds(60)]), one_of(vec![seconds(2), seconds(0)]), rarely(vec![vec![(1000, seconds(5)), (5000, seconds(45))]])),
-        (partial, unacknowledged, half_closed) in (rarely(vec![seconds(8)]), rarely(vec![seconds(12)]), rarely(vec![seconds(25)])),
-        (close_wait, time_wait, reset) in (rarely(vec![seconds(15)]), rarely(vec![seconds(7)]), rarely(vec![seconds(9)])),
-        absolute in rarely(vec![seconds(25), seconds(50)]),
-    ) -> Timeouts {
-        Timeouts {
-            udp: seconds(30), udp_unreplied, udp_stream, udp_stream_after: stream_after, udp_ports: ports.unwrap_or_default(), icmp: seconds(10),
-            tcp_opening: seconds(20), tcp_partial_open: partial, tcp_established: seconds(100), tcp_unacknowledged: unacknowledged, tcp_half_closed: half_closed,
-            tcp_close_wait: close_wait, tcp_closing: seconds(40), tcp_time_wait: time_wait, tcp_reset: reset, tcp_inbound_syn: seconds(6), absolute, early_inbound: seconds(15),
-        }
-    }
-}
-
-prop_compose! {
-    fn tcp_axes()(
-        unsolicited_syn in word(), unsolicited_udp in word(), tcp_no_state in word(), tcp_established_on in word(),
-        tcp_simopen in mostly(TcpSimultaneousOpen::Ok), tcp_reopen in word(), expiry_notify in word(),
-    ) -> Behavior {
-        Behavior { unsolicited_syn, unsolicited_udp, tcp_no_state, tcp_established_on, tcp_simopen, tcp_reopen, expiry_notify, ..Behavior::default() }
-    }
-}
-
-prop_compose! {
-    fn icmp_axes()(
-        base in tcp_axes(), icmp_error in prop_oneof![2 => Just(PerDirection::from(IcmpErrors::Translate)), 1 => (word(), word()).prop_map(|(inbound, outbound)| PerDirection { inbound, outbound })],
-        icmp_verify in word(), icmp_kills_mapping in mostly(Switch::Off), icmp_source_filter in mostly(Switch::Off), icmp_originate in word(),
-        icmp_query in prop_oneof![3 => Just(IcmpQuery::Permit), 2 => word()], icmp_identifier in word(), ip_id in word(),
-        refresh in word(), refresh_on_error in mostly(Switch::Off), refresh_on_filtered in mostly(Switch::Off),
-    ) -> Behavior {
-        Behavior { icmp_error, icmp_verify, icmp_kills_mapping, icmp_source_filter, icmp_originate, icmp_query, icmp_identifier, ip_id, refresh, refresh_on_error, refresh_on_filtered, ..base }
-    }
-}
-
-prop_compose! {
-    fn policy()(
-        base in icmp_axes(), udp in rarely(vec![Reach::Nothing, Reach::Ports((1000..=1000).into())]), tcp in rarely(vec![Reach::Nothing, Reach::Ports((1001..=5000).into())]), icmp in mostly(Switch::On),
-        quota in (rarely(vec![1, 2, 4]), rarely(vec![1, 3, 5]), rarely(vec![1, 2])).prop_map(|(ports, sessions, new_per_second)| Quota { ports, sessions, new_per_second }),
-        exhausted in word(), pool_exhausted in word(), pooling in prop_oneof![1 => Just(Pooling::Paired), 1 => word()],
-        early_inbound in mostly(EarlyInbound::Ignore), (alias, bypass) in (prop::bool::weighted(0.1), prop::bool::weighted(0.1)),
-    ) -> Behavior {
-        let outbound = Outbound { udp: udp.unwrap_or(Reach::All), tcp: tcp.unwrap_or(Reach::All), icmp };
-        let aliases = if alias { [false, true].map(|ipv6| Alias { inside: address(ipv6, 172, 1), outside: address(ipv6, 192, 1) }).to_vec() } else { vec![] };
-        let bypass = if bypass { [false, true].map(|ipv6| address(ipv6, 192, 3).into()).to_vec() } else { vec![] };
-        Behavior { outbound, quota, exhausted, pool_exhausted, pooling, early_inbound, aliases, bypass, ..base }
-    }
-}
-
-prop_compose! {
-    fn behaviors()(
-        base in policy(), ports in ports(), timeouts in timeouts(),
-        translation in prop_oneof![5 => Just(TranslationKind::Napt), 1 => word()], ipv6 in word(),
-        mapping in each(Mapping::ALL.to_vec()),
-        filtering in each(vec![Filtering::EndpointIndependent, Filtering::AddressDependent, Filtering::AddressAndPortDependent, Filtering::ConnectionDependent]),
-        (off, filter_scope, session_affinity) in (prop::bool::weighted(0.1), word(), word()), protocol_sharing in prop_oneof![2 => Just(ProtocolSharing::Off), 1 => word()],
-        degraded in rarely(vec![vec![(Mapping::AddressDependent, Filtering::AddressDependent)], vec![(Mapping::EndpointIndependent, Filtering::EndpointIndependent), (Mapping::AddressAndPortDependent, Filtering::AddressAndPortDependent)]]),
-        hairpin in each(vec![Hairpin::ExternalSource, Hairpin::InternalSource, Hairpin::Off]), hairpin_filter in word(),
-    ) -> Behavior {
-        let firewall = translation == TranslationKind::None && ipv6 == Ipv6::Firewall;
-        let filtering = if off && firewall { Filtering::Off.into() } else { filtering };
-        let degraded: Vec<Degraded> = degraded.unwrap_or_default().into_iter().map(|(mapping, filtering)| Degraded { mapping, filtering }).collect();
-        // Who degrades is told by where he was tried: that is no secret here.
-        let pooling = if degraded.is_empty() { base.pooling } else { Pooling::Paired };
-        Behavior { ports, timeouts, translation, ipv6, mapping, filtering, filter_scope, session_affinity, protocol_sharing, degraded, hairpin, hairpin_filter, pooling, ..base }
-    }
-}
-
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     // Mostly the same endpoints: only packets that meet one another's sessions tell anything.
     let few = |most: usize| prop_oneof![2 => Just(0_usize), 1 => 0..most];
@@ -290,6 +183,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         3 => (any::<bool>(), 0..8_usize, any::<bool>(), prop_oneof![3 => Just(0), 1 => 0..ERRORS.len()], prop_oneof![6 => Just(0_u8), 1 => 1..3_u8])
             .prop_map(|(inbound, about, router, kind, crooked)| Step::Error { inbound, about, router, kind, crooked }),
         6 => (wait, any::<bool>()).prop_map(|(wait, handled)| Step::Wait { wait, handled }),
+        3 => (few(3), any::<bool>()).prop_map(|(host, closed)| Step::Connect { host, closed }),
         1 => (0..POOLS.len()).prop_map(Step::Readdress),
         1 => Just(Step::Reboot),
     ];
@@ -299,14 +193,6 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 const POOLS: [&[u8]; 5] = [&[1], &[1, 2, 3], &[2], &[3, 1], &[]];
 const PORTS: [u16; 4] = [5000, 5001, 900, 5002];
 const REMOTES: [(u8, u16); 5] = [(1, 1000), (1, 1001), (2, 1000), (3, 1000), (3, 5000)];
-
-/// An address of the internal (10), external (198) or remote (192) network, of either version.
-fn address(ipv6: bool, network: u8, host: u8) -> IpAddr {
-    match ipv6 {
-        false => [network, 0, 2, host].into(),
-        true => [0x2001, 0xdb8, u16::from(network), 0, 0, 0, 0, u16::from(host)].into(),
-    }
-}
 
 fn pool(ipv6: bool, choice: usize) -> Vec<IpAddr> {
     POOLS[choice].iter().map(|host| address(ipv6, 198, *host)).collect()
@@ -360,6 +246,7 @@ impl Bench {
                 self.error(*inbound, *about, *router, ERRORS[*kind], *crooked)
             }
             Step::Wait { wait, handled } => self.wait(wait, *handled),
+            Step::Connect { host, closed } => return self.connect(*host, *closed),
             Step::Readdress(choice) => {
                 let external = pool(self.ipv6, *choice);
                 let told = collect(|ended| self.nat.readdress(&external, ended));
@@ -378,6 +265,17 @@ impl Bench {
         let announced = |told: Option<Time>, due: Option<Time>| due.is_none() || told <= due && told.is_some();
         assert!(announced(self.nat.poll_timeout(), due), "{due:?} is not announced");
         assert!(announced(self.nat.poll_wake(), wake), "{wake:?} is not announced to those who wait");
+    }
+
+    fn connect(&mut self, host: usize, closed: bool) {
+        let kind = |flags| Kind { protocol: Protocol::Tcp, flags, query: 0 };
+        let out = |flags| Step::Out { host, port: 0, to: 0, kind: kind(flags), batch: false };
+        self.step(&out(SYN));
+        self.step(&Step::In { remote: 0, to: 0, kind: kind(SYN_ACK), batch: false });
+        self.step(&out(ACK));
+        if closed {
+            self.step(&out(FIN));
+        }
     }
 
     /// A packet; a query has the identifier of `named`.
@@ -616,7 +514,10 @@ fn cases() -> ProptestConfig {
     let cases = std::env::var("NATBOX_MODEL_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(1000);
     let kept =
         FileFailurePersistence::Direct(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/proptest-regressions/model.txt"));
-    ProptestConfig { failure_persistence: Some(Box::new(kept)), ..ProptestConfig::with_cases(cases) }
+    // The same cases in every run, unless somebody asks for others.
+    let seed = std::env::var("NATBOX_MODEL_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1);
+    let rng_seed = RngSeed::Fixed(seed);
+    ProptestConfig { failure_persistence: Some(Box::new(kept)), rng_seed, ..ProptestConfig::with_cases(cases) }
 }
 
 proptest! {

@@ -112,3 +112,20 @@ fn a_box_without_state_judges_every_packet_alone() {
         assert_eq!(nat.outbound(&mut tcp(&inner, &outer, ACK)), Verdict::Pass);
     }
 }
+
+#[test]
+fn a_query_that_turns_round_inside_passes_where_none_may_leave_and_not_where_queries_are_denied() {
+    let lets_none_out = outbound(Reach::All, Reach::All, Switch::Off);
+    let denies = Behavior { icmp_query: IcmpQuery::Deny, ..Behavior::default() };
+    for (behavior, leaves, turns) in [
+        (lets_none_out, DropReason::OutboundBlocked, None),
+        (denies, DropReason::QueryDenied, Some(DropReason::QueryDenied)),
+    ] {
+        let behavior = Behavior { translation: TranslationKind::Basic, ..behavior };
+        let mut nat = Rig::with_addresses(behavior, &["198.51.100.1", "198.51.100.2"]);
+        let [asker, other] = [udp(X1, Y1), udp(X2, Y1)].map(|packet| nat.send(packet).ip().to_string());
+        assert_eq!(nat.refusal(ping(X1, "192.0.2.1")), leaves, "{asker}");
+        let turned = nat.hairpin(ping(X1, &other));
+        assert_eq!(turned.map(|(_, to)| to.ip()).err(), turns);
+    }
+}

@@ -297,7 +297,7 @@ fn req_10_no_payload_is_touched_unless_an_alg_is_switched_on() {
 
 #[test]
 fn req_14_a_datagram_in_three_fragments_comes_in_whatever_their_order() {
-    for mode in [FragmentMode::OutOfOrder, FragmentMode::Reassemble] {
+    for mode in [FragmentMode::OutOfOrder, FragmentMode::Reassemble, FragmentMode::Collect] {
         for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
             let mut nat = Rig::new(fragments(mode));
             let mut whole = datagram(Y1, &nat.send(udp(X1, Y1)).to_string(), 7, 3000);
@@ -323,7 +323,7 @@ fn req_14_in_order_is_the_least_and_is_not_enough_for_other_orders() {
 
 #[test]
 fn req_14a_a_flood_of_fragments_without_a_first_hurts_nobody_else() {
-    for mode in [FragmentMode::OutOfOrder, FragmentMode::Reassemble] {
+    for mode in [FragmentMode::OutOfOrder, FragmentMode::Reassemble, FragmentMode::Collect] {
         let mut nat = Rig::new(fragments(mode));
         let external = nat.send(udp(X1, Y1)).to_string();
         let other = cut(&datagram(Y2, &external, 7, 3000), 1500);

@@ -188,3 +188,30 @@ fn a_refused_packet_gives_no_permission() {
     }
     assert!(matches!(nat.inbound(&mut udp(Y1, external)), Verdict::Forward(_)));
 }
+
+#[test]
+fn the_deadlines_of_sessions_and_mappings_can_be_read_without_waiting() {
+    let mut behavior = Behavior::default();
+    behavior.timeouts.udp_ports = vec![(53, Duration::from_secs(10))];
+    let mut rig = Rig::new(behavior);
+    let external = rig.send(udp(X1, Y1));
+    rig.wait_seconds(5);
+    rig.send(udp(X1, "192.0.2.1:53"));
+    rig.receive(udp("192.0.2.9:9", external)).expect("anybody may");
+    let id = rig.nat.mappings()[0].id;
+    let told: Vec<_> =
+        rig.nat.sessions().iter().map(|one| (one.remote, one.permits, one.holds, one.deadline)).collect();
+    assert_eq!(
+        told,
+        [
+            (at("192.0.2.1:53"), true, true, seconds(15)),
+            (at(Y1), true, true, seconds(300)),
+            (at("192.0.2.9:9"), false, false, seconds(305)),
+        ]
+    );
+    assert_eq!(rig.nat.deadline(id), Some(seconds(300)), "a guest keeps nothing alive");
+    rig.wait_seconds(294);
+    assert_eq!(rig.nat.deadline(id), Some(seconds(300)));
+    let ended = rig.wait_seconds(1);
+    assert_eq!((ended.len(), rig.nat.deadline(id)), (1, None));
+}

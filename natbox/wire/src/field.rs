@@ -37,6 +37,10 @@ pub(crate) mod udp {
 }
 
 pub(crate) mod tcp {
+    /// The kind of an option: selective acknowledgements are welcome.
+    pub(crate) const SACK_PERMITTED: u8 = 4;
+    /// The kind of an option: selective acknowledgements.
+    pub(crate) const SACK: u8 = 5;
     pub(crate) const SEQUENCE: usize = 4;
     pub(crate) const ACKNOWLEDGEMENT: usize = 8;
     /// The upper four bits: header length in units of four bytes.

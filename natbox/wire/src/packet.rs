@@ -277,6 +277,34 @@ impl Packet {
             .next()
     }
 
+    /// Whether a TCP segment allows selective acknowledgements (RFC 2018 section 2).
+    pub fn tcp_sack_permitted(&self) -> bool {
+        self.tcp_options().any(|(kind, data)| kind == tcp::SACK_PERMITTED && data.is_empty())
+    }
+
+    /// The blocks of the first selective acknowledgement of a TCP segment (RFC 2018 section 3): first sequence number, and
+    /// one past the last.
+    pub fn tcp_sack_blocks(&self) -> impl Iterator<Item = (u32, u32)> {
+        let whole = |(kind, data): &(u8, &[u8])| *kind == tcp::SACK && !data.is_empty() && data.len().is_multiple_of(8);
+        let blocks = self.tcp_options().find(whole).map_or(&[][..], |(_, data)| data);
+        blocks.chunks_exact(8).map(|block| (be32(block, 0), be32(block, 4)))
+    }
+
+    /// The options of a TCP segment up to the first malformed one: kind and data.
+    fn tcp_options(&self) -> impl Iterator<Item = (u8, &[u8])> {
+        let part = if self.layout.kind() == Kind::Tcp { self.ip_payload() } else { &[] };
+        let mut rest = part.get(tcp::HEADER..).map_or(&[][..], |_| &part[tcp::HEADER..tcp_header_length(part)]);
+        std::iter::from_fn(move || {
+            while let [1, after @ ..] = rest {
+                rest = after;
+            }
+            let (kind, length) = (*rest.first()?, usize::from(*rest.get(1)?));
+            let data = rest.get(2..length).filter(|_| kind != 0)?;
+            rest = &rest[length..];
+            Some((kind, data))
+        })
+    }
+
     /// Everything behind the IP header and its extension headers: transport header and payload.
     #[inline]
     pub fn ip_payload(&self) -> &[u8] {

@@ -9,8 +9,6 @@ use crate::field::{be16, be32, ipv4, ipv6, put16, tcp, udp};
 use crate::layout::Kind;
 use crate::rewrite::{mend, mend_udp};
 
-const SACK: u8 = 5;
-
 impl Packet {
     /// Replaces what a whole UDP datagram or TCP segment carries; bytes beyond the UDP length are cut off. False, and
     /// the packet as it was, if it is anything else or would be longer than its length fields can say.
@@ -66,7 +64,7 @@ impl Packet {
                 (1, _) => next + 1,
                 (_, 0 | 1) => break,
                 (_, length) if next + length > end => break,
-                (SACK, length) => {
+                (tcp::SACK, length) => {
                     for edge_at in (next + 2..next + length).step_by(4).filter(|edge_at| edge_at + 4 <= next + length) {
                         let new = edge(be32(&self.bytes, edge_at));
                         self.bytes[edge_at..edge_at + 4].copy_from_slice(&new.to_be_bytes());

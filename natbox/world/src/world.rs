@@ -149,7 +149,7 @@ impl World {
     ///
     /// # Errors
     /// If the node is no gateway.
-    pub fn gateway_machine(&mut self, node: NodeId) -> Result<VirtualGateway, NotAGateway> {
+    pub fn gateway_machine(&self, node: NodeId) -> Result<VirtualGateway, NotAGateway> {
         self.state.borrow_mut().make_machine(node)?;
         Ok(VirtualGateway::new(VirtualHost::new(self.state.clone(), node)))
     }
@@ -163,7 +163,7 @@ impl World {
     ///
     /// # Errors
     /// Why there is none.
-    pub fn map(&mut self, node: NodeId, request: &MapRequest) -> Result<ExplicitMapping, MapRefusal> {
+    pub fn map(&self, node: NodeId, request: &MapRequest) -> Result<ExplicitMapping, MapRefusal> {
         self.state.borrow_mut().map(node, request)
     }
 

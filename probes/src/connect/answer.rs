@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use natbox_host::{Host, UdpSocket};
 use natbox_wire::Time;
@@ -9,10 +10,14 @@ use rand_core::Rng;
 
 use super::{Config, reflexive};
 use crate::ProbeError;
+use crate::path::Path;
+use crate::portmap::candidate;
 use crate::punch::session::{Introduced, Role, Session, Status, unauthorized};
-use crate::punch::{DATA, READ_BYTES, Via, accepted, host_candidates, local_endpoints, neighbours, open};
+use crate::punch::{
+    CheckPlan, DATA, READ_BYTES, Via, accepted, host_candidates, local_endpoints, mapped_of, neighbours, open,
+};
 use crate::rendezvous::{self, Body, Candidate, Message, Peer, RequestId, Token};
-use crate::stun::codec::{self, BINDING, MessageClass, Writer};
+use crate::stun::codec::{self, BINDING, MessageClass};
 use crate::wait::receive;
 
 /// The most callers at a time. A further one is not accepted, and its directory asks again until one has gone.
@@ -73,19 +78,8 @@ impl Service for Echo {
 /// When the socket cannot be bound, or the directory does not answer the first registration.
 pub async fn answer<H: Host, S: Service>(host: H, config: Config, service: S) -> Result<Infallible, ProbeError> {
     let mut answerer = Answerer::register(host, config, service).await?;
-    let mut buffer = vec![0; READ_BYTES];
     loop {
-        let deadline = answerer.next_deadline();
-        match receive(&answerer.host, &answerer.socket, &mut buffer, deadline).await {
-            Ok(Some(received)) => {
-                let datagram = &buffer[..received.length.min(READ_BYTES)];
-                answerer.take(datagram, received.source, received.at).await;
-            }
-            Ok(None) => answerer.tick().await,
-            // It concerns one caller, not the service; the rest keeps an error that stays from spinning.
-            Err(_) => answerer.host.sleep(std::time::Duration::from_millis(10)).await,
-        }
-        answerer.flush().await;
+        answerer.step(Time::MAX).await;
     }
 }
 
@@ -94,23 +88,25 @@ struct Call {
     id: SessionId,
     session: Session,
     last_heard: Time,
-    last_sent: Time,
+    /// Whether its path has died.
+    lost: bool,
 }
 
 impl Call {
     fn remote(&self) -> Option<SocketAddr> {
         match self.session.status() {
-            Status::Selected(index) => Some(self.session.pair(index).remote),
+            Status::Selected(index) | Status::Lost(index) => Some(self.session.pair(index).remote),
             _ => None,
         }
     }
 }
 
-struct Answerer<H: Host, S> {
-    host: H,
+pub(super) struct Answerer<H: Host, S> {
+    pub(super) host: H,
     config: Config,
-    service: S,
+    pub(super) service: S,
     socket: H::Udp,
+    buffer: Vec<u8>,
     random: H::Random,
     candidates: Vec<Candidate>,
     local: Vec<SocketAddr>,
@@ -119,13 +115,14 @@ struct Answerer<H: Host, S> {
     renew_at: Time,
     calls: Vec<Call>,
     next_id: u64,
-    replies: Replies,
+    pub(super) replies: Replies,
 }
 
 impl<H: Host, S: Service> Answerer<H, S> {
-    async fn register(host: H, config: Config, service: S) -> Result<Answerer<H, S>, ProbeError> {
+    pub(super) async fn register(host: H, config: Config, service: S) -> Result<Answerer<H, S>, ProbeError> {
         let socket = open(&host, config.directory, config.port).await?;
         let (mut candidates, local) = (host_candidates(&host, &socket), local_endpoints(&host, &socket));
+        candidates.extend(candidate::mapped(&host, &socket, &config.asks, &mut Vec::new()).await);
         if let Some(server) = config.stun {
             candidates.push(reflexive(&host, &config, &socket, server).await?);
         }
@@ -139,6 +136,7 @@ impl<H: Host, S: Service> Answerer<H, S> {
             config,
             service,
             socket,
+            buffer: vec![0; READ_BYTES],
             random,
             candidates,
             local,
@@ -150,11 +148,50 @@ impl<H: Host, S: Service> Answerer<H, S> {
         })
     }
 
+    /// Waits for one thing to happen, until `deadline` at most, and does what it asks for.
+    pub(super) async fn step(&mut self, deadline: Time) {
+        // What the owner has to say goes out first.
+        self.flush().await;
+        let deadline = deadline.min(self.next_deadline());
+        match receive(&self.host, &self.socket, &mut self.buffer, deadline).await {
+            Ok(Some(received)) => {
+                let mut buffer = std::mem::take(&mut self.buffer);
+                let datagram = &buffer[..received.length.min(READ_BYTES)];
+                self.take(datagram, received.source, received.at).await;
+                buffer.resize(READ_BYTES, 0);
+                self.buffer = buffer;
+            }
+            Ok(None) => self.tick().await,
+            // It concerns one caller, not the service; the rest keeps an error that stays from spinning.
+            Err(_) => self.host.sleep(Duration::from_millis(10)).await,
+        }
+        self.flush().await;
+    }
+
+    /// The first caller whose path is in use.
+    pub(super) fn first(&self) -> Option<SessionId> {
+        let mut calls = self.calls.iter();
+        calls.find(|call| matches!(call.session.status(), Status::Selected(_))).map(|call| call.id)
+    }
+
+    /// How this caller is reached now: the path, its endpoint, its name.
+    pub(super) fn reached(&self, id: SessionId) -> Option<(Path, SocketAddr, &str)> {
+        let sessions = self.calls.iter().rev().filter(|call| call.id == id).map(|call| &call.session);
+        let mut ways = sessions.filter_map(|session| match session.status() {
+            Status::Selected(index) => Some((session.path_of(session.pair(index)), session, index)),
+            Status::Lost(index) => Some((Path::None, session, index)),
+            Status::Checking | Status::Failed => None,
+        });
+        let (path, session, index) = ways.next()?;
+        Some((path, session.pair(index).remote, &session.introduced().peer.name))
+    }
+
     fn next_deadline(&self) -> Time {
         let checks = self.calls.iter().filter_map(|call| call.session.next_deadline());
-        let keep_alives = self.calls.iter().map(|call| call.last_sent + self.config.keep_alive);
+        let silence = self.config.keep_alive * SILENT_INTERVALS;
+        let ends = self.calls.iter().map(|call| call.last_heard + silence);
         let service = self.service.next_deadline().into_iter();
-        checks.chain(keep_alives).chain(service).chain([self.renew_at]).min().unwrap_or(self.renew_at)
+        checks.chain(ends).chain(service).chain([self.renew_at]).min().unwrap_or(self.renew_at)
     }
 
     async fn take(&mut self, datagram: &[u8], source: SocketAddr, at: Time) {
@@ -215,41 +252,58 @@ impl<H: Host, S: Service> Answerer<H, S> {
         let local = self.local.clone();
         let peer = peer.clone();
         let (role, neighbours) = (Role::Callee, neighbours(&self.host, &peer));
-        let introduced = Introduced { role, token, local, neighbours, reflexive: self.seen, peer, paths };
+        let (reflexive, mapped) = (self.seen, mapped_of(&self.candidates));
+        let introduced = Introduced { role, token, local, neighbours, reflexive, mapped, peer, paths, tries: paths };
         let first_id = u128::from(self.random.next_u64()) << 64 | u128::from(self.random.next_u64());
-        let session = Session::new(introduced, self.config.checks, first_id, now);
-        self.next_id += 1;
-        self.calls.push(Call { id: SessionId(self.next_id), session, last_heard: now, last_sent: now });
+        let checks = CheckPlan { consent: Some(self.config.keep_alive), ..self.config.checks };
+        let session = Session::new(introduced, checks, first_id, now);
+        let id = self.continued(&session.introduced().peer.name);
+        self.calls.push(Call { id, session, last_heard: now, lost: false });
         true
+    }
+
+    /// The number of the session that a caller of this name goes on with, or a new one.
+    fn continued(&mut self, peer: &str) -> SessionId {
+        let before = self.calls.iter().rev().find(|call| call.session.introduced().peer.name == peer);
+        before.map(|call| call.id).unwrap_or_else(|| {
+            self.next_id += 1;
+            SessionId(self.next_id)
+        })
     }
 
     async fn tick(&mut self) {
         let now = self.host.now();
         self.service.tick(&mut self.replies, now);
-        let keep_alive = self.config.keep_alive;
-        let silence = keep_alive * SILENT_INTERVALS;
+        let silence = self.config.keep_alive * SILENT_INTERVALS;
         for call in &mut self.calls {
             call.session.tick(now);
-            if now >= call.last_sent + keep_alive {
-                call.last_sent = now;
-                if let Some(remote) = call.remote() {
-                    let id = call.session.new_id();
-                    let datagram = Writer::indication(BINDING, id).fingerprint().finish();
-                    // A path that has broken shows by the caller's silence.
-                    let _ = self.socket.send_to(&datagram, remote).await;
-                }
+            let lost = matches!(call.session.status(), Status::Lost(_));
+            if lost && !call.lost {
+                // Perhaps this side's own NAT has forgotten it: callers are to find it where it is now.
+                self.renew_at = now;
             }
+            call.lost = lost;
         }
-        let service = &mut self.service;
+        self.bury(silence, now);
+        if now >= self.renew_at {
+            self.renew(now).await;
+        }
+    }
+
+    /// Forgets the sessions that came to nothing, or whose caller has gone.
+    fn bury(&mut self, silence: Duration, now: Time) {
+        let mut gone = Vec::new();
         self.calls.retain(|call| {
             let stays = call.session.status() != Status::Failed && now < call.last_heard + silence;
             if !stays {
-                service.ended(call.id);
+                gone.push(call.id);
             }
             stays
         });
-        if now >= self.renew_at {
-            self.renew(now).await;
+        for id in gone {
+            if !self.calls.iter().any(|call| call.id == id) {
+                self.service.ended(id);
+            }
         }
     }
 
@@ -263,17 +317,16 @@ impl<H: Host, S: Service> Answerer<H, S> {
     }
 
     /// Sends what the sessions and the service have to say. What cannot be sent counts as lost.
-    async fn flush(&mut self) {
-        let now = self.host.now();
+    pub(super) async fn flush(&mut self) {
         for call in &mut self.calls {
             for transmit in call.session.drain() {
                 let _ = self.socket.send_to(&transmit.datagram, transmit.to).await;
             }
         }
         for (id, datagram) in std::mem::take(&mut self.replies.0) {
-            let Some(call) = self.calls.iter_mut().find(|call| call.id == id) else { continue };
-            if let Some(remote) = call.remote() {
-                call.last_sent = now;
+            // A caller that has begun anew is where it was heard last.
+            let remotes = self.calls.iter().rev().filter(|call| call.id == id);
+            if let Some(remote) = remotes.filter_map(Call::remote).next() {
                 let _ = self.socket.send_to(&datagram, remote).await;
             }
         }

@@ -12,23 +12,23 @@
 //! | --- | --- |
 //! | `local`, `direct` | the caller checks the callee's own addresses |
 //! | `reversed` | the callee checks the caller's own addresses |
+//! | `mapped` | each checks what the other has asked its gateway for, where it asks ([`Config::asks`]) |
 //! | `hairpinned`, `punched` | both check each other's reflexive endpoints |
 //! | `relayed` | the callee checks the caller's relayed address (RFC 8656) |
 //!
 //! One relay is enough, the caller's: its permissions know no ports, so that it serves any NAT on the callee's side. It
 //! is used when everything else has failed, or with `relay_first` before all else, and left as soon as a better path works:
-//! both sides switch, and the relay is given back. A relay is not returned to when the better path breaks later.
+//! both sides switch, and the relay is given back, or kept with `relay_first`. When a path dies later, the caller goes back to
+//! the relay if it has kept it, or begins anew: see `connection`.
 
 mod answer;
+mod callee;
 mod connection;
 pub(crate) mod technique;
 
-use std::future::Future;
-use std::net::{IpAddr, SocketAddr};
-use std::pin::pin;
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use futures::{FutureExt, select_biased};
 use natbox_host::Host;
 use natbox_wire::Time;
 
@@ -40,8 +40,10 @@ pub use crate::path::{Path, Paths};
 pub use crate::punch::{Attempt, CheckPlan, Failure, Outcome, PairKind, Via};
 
 use crate::ProbeError;
+use crate::portmap::{Method, candidate};
+use crate::punch::session::consent::HEARTBEAT;
 use crate::punch::session::{Introduced, Session, Status};
-use crate::punch::{Link, Role, host_candidates, local_endpoints, neighbours, open, random_u128};
+use crate::punch::{Link, Role, host_candidates, local_endpoints, mapped_of, neighbours, open, random_u128, relay};
 use crate::rendezvous::{self, Candidate, CandidateKind, Introduction};
 use crate::stun::client::{BindingRequest, Client, Retransmission};
 use crate::turn;
@@ -57,6 +59,8 @@ pub struct Config {
     pub port: u16,
     /// A STUN server whose view of the socket becomes one more candidate.
     pub stun: Option<SocketAddr>,
+    /// How this host asks its gateway for a mapping of its port, in order; not at all if empty.
+    pub asks: Vec<Method>,
     /// The relay to fall back to. The answering side needs none.
     pub relay: Option<Relay>,
     /// How long to wait for the relay before going on without it.
@@ -79,6 +83,7 @@ impl Config {
             me: me.into(),
             port: 0,
             stun: None,
+            asks: Vec::new(),
             relay: None,
             relay_timeout: Duration::from_secs(3),
             allow: Paths::ALL,
@@ -95,44 +100,48 @@ impl Config {
 /// [`Failure`] with the step that failed, or with what became of every pair that was tried.
 pub async fn connect<H: Host>(host: &H, config: &Config, peer: &str) -> Result<Connection<H>, Failure> {
     let began = host.now();
+    let link = establish(host, config, peer).await?;
+    Ok(Connection::new(link, config.clone(), host.now().since(began)))
+}
+
+/// A link on which a path is in use.
+async fn establish<H: Host>(host: &H, config: &Config, peer: &str) -> Result<Link<H>, Failure> {
+    let began = host.now();
     let early = |error| Failure::early(error, host.now().since(began));
     let socket = open(host, config.directory, config.port).await.map_err(early)?;
-    let mut candidates = host_candidates(host, &socket);
+    let (mut candidates, mut remarks) = (host_candidates(host, &socket), Vec::new());
+    candidates.extend(candidate::mapped(host, &socket, &config.asks, &mut remarks).await);
     if let Some(server) = config.stun {
         candidates.push(reflexive(host, config, &socket, server).await.map_err(early)?);
     }
-    let mut remarks = Vec::new();
     let relay = allocate(host, config, &mut remarks).await;
     if let Some(relay) = &relay {
         candidates.push(Candidate { kind: CandidateKind::Relayed, endpoint: relay.relayed_address() });
     }
-    let local = local_endpoints(host, &socket);
+    let (local, mapped) = (local_endpoints(host, &socket), mapped_of(&candidates));
     let introduction =
         Introduction { own: config.me.clone(), wanted: peer.to_owned(), paths: config.allow, candidates };
     let introduced = rendezvous::introduce(host, &socket, config.directory, introduction, &config.retransmission);
     let rendezvous::Introduced { token, seen, peer } = introduced.await.map_err(early)?;
     if let Some(relay) = &relay {
-        permit(host, relay, &peer);
+        relay::permit(host, relay, &peer);
     }
     let (role, neighbours, paths) = (Role::Caller, neighbours(host, &peer), config.allow);
-    let introduced = Introduced { role, token, local, neighbours, reflexive: seen, peer, paths };
-    let checks = CheckPlan { relay_first: config.checks.relay_first && relay.is_some(), ..config.checks };
+    let introduced = Introduced { role, token, local, neighbours, reflexive: seen, mapped, peer, paths, tries: paths };
+    let relay_first = config.checks.relay_first && relay.is_some();
+    let consent = if relay_first { config.keep_alive.min(HEARTBEAT) } else { config.keep_alive };
+    let checks = CheckPlan { relay_first, consent: Some(consent), ..config.checks };
     let session = Session::new(introduced, checks, random_u128(host), host.now());
     let link = Link::new(host, socket, relay, session, config.keep_alive);
     settle(host, link, began, remarks).await
 }
 
 /// Runs the checks until a pair is in use, or none can be.
-async fn settle<H: Host>(
-    host: &H,
-    mut link: Link<H>,
-    began: Time,
-    remarks: Vec<String>,
-) -> Result<Connection<H>, Failure> {
+async fn settle<H: Host>(host: &H, mut link: Link<H>, began: Time, remarks: Vec<String>) -> Result<Link<H>, Failure> {
     let mut error = None;
     while error.is_none() {
         match link.session.status() {
-            Status::Selected(_) => return Ok(Connection::new(link, host.now().since(began))),
+            Status::Selected(_) | Status::Lost(_) => return Ok(link),
             Status::Failed => break,
             Status::Checking => {
                 error = link.step(Time::MAX).await.map_err(ProbeError::io("receive a check")).err().map(Box::new);
@@ -158,45 +167,5 @@ async fn allocate<H: Host>(host: &H, config: &Config, remarks: &mut Vec<String>)
     if !config.allow.contains(Path::Relayed) {
         return None;
     }
-    let Some(Relay { server, credentials }) = &config.relay else {
-        remarks.push("relayed: this host has no relay".to_owned());
-        return None;
-    };
-    match within(host, config.relay_timeout, turn::Client::allocate(host, *server, credentials)).await {
-        Some(Ok(relay)) => Some(relay),
-        Some(Err(error)) => {
-            remarks.push(format!("relayed: {error}"));
-            None
-        }
-        None => {
-            remarks.push(format!("relayed: {server} granted nothing within {:?}", config.relay_timeout));
-            None
-        }
-    }
-}
-
-/// Permits the peer to send to the relay, beside everything else: its checks are repeated until that is done.
-fn permit<H: Host>(host: &H, relay: &turn::Client<H>, peer: &rendezvous::Peer) {
-    let told = peer.candidates.iter().filter(|candidate| candidate.kind == CandidateKind::Reflexive);
-    let mut addresses: Vec<IpAddr> = told.map(|candidate| candidate.endpoint.ip()).collect();
-    addresses.push(peer.reflexive.ip());
-    addresses.sort_unstable();
-    addresses.dedup();
-    let relay = relay.clone();
-    host.spawn(async move {
-        for address in addresses {
-            // Without it the checks through the relay stay unanswered, and the report says so.
-            let _ = relay.create_permission(address).await;
-        }
-    });
-}
-
-/// What `future` gives, unless it takes longer than this.
-async fn within<H: Host, T>(host: &H, limit: Duration, future: impl Future<Output = T>) -> Option<T> {
-    let mut future = pin!(future.fuse());
-    let mut end = pin!(host.sleep(limit).fuse());
-    select_biased! {
-        output = future => Some(output),
-        () = end => None,
-    }
+    relay::allocate(host, config.relay.as_ref(), config.relay_timeout, remarks).await
 }

@@ -2,7 +2,7 @@
 
 use natbox_host::Host;
 
-use super::{Config, connect};
+use super::{Config, callee, connect};
 use crate::contact::{Contact, Failure, Setting};
 use crate::punch::{self, CheckPlan};
 
@@ -11,8 +11,9 @@ pub(crate) async fn call<H: Host>(host: &H, setting: &Setting, peer: &str) -> Re
 }
 
 pub(crate) async fn answer<H: Host>(host: &H, setting: &Setting) -> Result<Contact<H>, Failure> {
-    // The caller brings the relay, and says which paths may be tried: the callee's side is that of punching.
-    punch::technique::answer(host, setting).await
+    // The caller brings the relay, and says which paths may be tried.
+    let deadline = setting.options.deadline(host.now());
+    Ok(callee::answer(host, &setting.into(), deadline).await?)
 }
 
 impl From<&Setting> for Config {
@@ -20,6 +21,7 @@ impl From<&Setting> for Config {
         let (options, usual) = (&setting.options, Config::new(setting.directory, &setting.me));
         Config {
             stun: setting.stun.first().copied(),
+            asks: setting.asks.clone(),
             relay: setting.relay.clone(),
             relay_timeout: options.timeout.min(usual.relay_timeout),
             allow: options.allow,

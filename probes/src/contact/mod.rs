@@ -65,12 +65,20 @@ pub struct Contact<H> {
     host: H,
     channel: Box<dyn Channel>,
     elapsed: Duration,
+    /// What is known besides what the channel tells.
+    facts: Facts,
 }
 
 impl<H> Contact<H> {
     /// What a technique came to within `elapsed`.
     pub fn new(host: H, channel: impl Channel + 'static, elapsed: Duration) -> Contact<H> {
-        Contact { host, channel: Box::new(channel), elapsed }
+        Contact { host, channel: Box::new(channel), elapsed, facts: Facts::new() }
+    }
+
+    /// With these facts besides those of the channel.
+    pub fn with_facts(mut self, facts: Facts) -> Contact<H> {
+        self.facts.extend(facts);
+        self
     }
 
     /// The machine that this end is on.
@@ -110,7 +118,9 @@ impl<H> Contact<H> {
 
     /// What the technique has found out or spent.
     pub fn facts(&self) -> Facts {
-        self.channel.facts()
+        let mut facts = self.facts.clone();
+        facts.extend(self.channel.facts());
+        facts
     }
 
     /// Sends a message of 1,200 bytes at most to the peer.

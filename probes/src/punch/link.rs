@@ -23,6 +23,8 @@ use crate::turn;
 pub(crate) const DATA: u8 = 0x80;
 /// What a link reads at once, in bytes: checks, and data up to more than an Ethernet frame. Longer data loses its end.
 pub(crate) const READ_BYTES: usize = 2048;
+/// The TTL of everything that is to arrive.
+const USUAL_TTL: u8 = 64;
 /// How long a relay is kept after a better path is in use, for what is still under way through it.
 const RELAY_LINGERS: Duration = Duration::from_secs(3);
 
@@ -80,7 +82,9 @@ impl<H: Host> Link<H> {
     /// The pair in use.
     pub(crate) fn selected(&self) -> Option<(Via, SocketAddr)> {
         match self.session.status() {
-            Status::Selected(index) => Some((self.session.pair(index).via, self.session.pair(index).remote)),
+            Status::Selected(index) | Status::Lost(index) => {
+                Some((self.session.pair(index).via, self.session.pair(index).remote))
+            }
             _ => None,
         }
     }
@@ -91,7 +95,7 @@ impl<H: Host> Link<H> {
         let mut datagram = Vec::with_capacity(payload.len() + 1);
         datagram.push(DATA);
         datagram.extend_from_slice(payload);
-        self.transmit(&Transmit { via, to, datagram }).await
+        self.transmit(&Transmit { via, to, datagram, ttl: None }).await
     }
 
     /// Waits for one thing to happen, until `deadline` at most.
@@ -164,7 +168,7 @@ impl<H: Host> Link<H> {
                 if !taken && stranger {
                     let datagram = unauthorized(&message);
                     // Whoever it is may be gone.
-                    let _ = self.transmit(&Transmit { via, to: source, datagram }).await;
+                    let _ = self.transmit(&Transmit { via, to: source, datagram, ttl: None }).await;
                 }
             }
             Some(0xD1) => self.accept_again(source, length).await,
@@ -190,7 +194,7 @@ impl<H: Host> Link<H> {
             if let Some((via, to)) = self.selected() {
                 // A Binding indication (RFC 8445 section 11): any outbound packet keeps the mappings.
                 let datagram = Writer::indication(BINDING, self.session.new_id()).fingerprint().finish();
-                let _ = self.transmit(&Transmit { via, to, datagram }).await;
+                let _ = self.transmit(&Transmit { via, to, datagram, ttl: None }).await;
             }
             self.last_sent = now;
         }
@@ -203,6 +207,7 @@ impl<H: Host> Link<H> {
     /// When the relay is given back, because the path in use does without it.
     fn relay_ends(&self) -> Time {
         match self.history.last() {
+            _ if self.session.keeps_relay() => Time::MAX,
             Some((since, path)) if self.relay.is_some() && *path != Path::Relayed => *since + RELAY_LINGERS,
             _ => Time::MAX,
         }
@@ -210,18 +215,21 @@ impl<H: Host> Link<H> {
 
     fn keep_alive_due(&self) -> Time {
         match self.session.status() {
-            Status::Selected(_) => self.last_sent + self.keep_alive,
+            // The checks of a path that is watched keep it alive.
+            Status::Selected(_) if !self.session.is_watched() => self.last_sent + self.keep_alive,
             _ => Time::MAX,
         }
     }
 
     /// Remembers a change of path.
     fn note_path(&mut self) {
-        if let Status::Selected(index) = self.session.status() {
-            let path = self.session.path_of(self.session.pair(index));
-            if self.history.last().is_none_or(|(_, last)| *last != path) {
-                self.history.push((self.host.now(), path));
-            }
+        let path = match self.session.status() {
+            Status::Selected(index) => Some(self.session.path_of(self.session.pair(index))),
+            Status::Lost(_) => Some(Path::None),
+            Status::Checking | Status::Failed => None,
+        };
+        if let Some(path) = path.filter(|path| self.history.last().is_none_or(|(_, last)| last != path)) {
+            self.history.push((self.host.now(), path));
         }
     }
 
@@ -236,7 +244,15 @@ impl<H: Host> Link<H> {
     async fn transmit(&mut self, transmit: &Transmit) -> io::Result<()> {
         self.last_sent = self.host.now();
         match (transmit.via, &self.relay) {
-            (Via::Socket, _) => self.socket.send_to(&transmit.datagram, transmit.to).await.map(|_| ()),
+            (Via::Socket, _) => match transmit.ttl {
+                None => self.socket.send_to(&transmit.datagram, transmit.to).await.map(drop),
+                Some(ttl) => {
+                    self.socket.set_ttl(ttl)?;
+                    let sent = self.socket.send_to(&transmit.datagram, transmit.to).await.map(drop);
+                    self.socket.set_ttl(USUAL_TTL)?;
+                    sent
+                }
+            },
             (Via::Relay, Some(relay)) => relay
                 .send_to(&transmit.datagram, transmit.to)
                 .await

@@ -19,6 +19,7 @@
 //! [`connect`](crate::connect). Leaves out prediction of ports, and many sockets at once.
 
 mod link;
+pub(crate) mod relay;
 pub(crate) mod session;
 pub(crate) mod technique;
 
@@ -32,14 +33,19 @@ use natbox_wire::Time;
 use rand_core::Rng;
 
 pub(crate) use link::{DATA, Link, READ_BYTES, Step, accepted};
-pub use session::{Attempt, CheckPlan, Outcome, PairKind, Role, Via};
+pub use session::{Attempt, CheckPlan, LOW_TTL_CHECKS, Outcome, PairKind, Role, Via};
 
-use crate::ProbeError;
+use crate::contact::Relay;
 use crate::path::{Path, Paths};
+use crate::portmap::{Method, candidate};
 use crate::rendezvous::{self, Body, Candidate, CandidateKind, Introduction, Message, Peer, RequestId};
 use crate::stun::client::{BindingRequest, Client, Retransmission};
 use crate::wait::receive;
+use crate::{ProbeError, turn};
 use session::{Introduced, Session, Status};
+
+/// How long to wait for the relay before going on without it.
+pub(crate) const RELAY_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// How to meet a peer, and how to check the ways to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,6 +60,14 @@ pub struct PunchConfig {
     pub stun: Option<SocketAddr>,
     /// Whether the peer is told this host's own addresses, and tries them.
     pub host_candidates: bool,
+    /// How this side asks its gateway for a mapping of its port, in order; not at all if empty.
+    pub asks: Vec<Method>,
+    /// A relay for the peer to be reached through, if this side is to have one.
+    pub relay: Option<Relay>,
+    /// The paths that may come about. The caller's word holds for both.
+    pub allow: Paths,
+    /// The paths that this side tries of itself; any that is allowed may come about by what the peer tries.
+    pub tries: Paths,
     /// How pairs are checked.
     pub checks: CheckPlan,
     /// When requests to servers are sent again.
@@ -71,6 +85,10 @@ impl PunchConfig {
             port: 0,
             stun: None,
             host_candidates: true,
+            asks: Vec::new(),
+            relay: None,
+            allow: Paths::ALL,
+            tries: Paths::ALL,
             checks: CheckPlan::default(),
             retransmission: Retransmission::PROBE,
             keep_alive: Duration::from_secs(15),
@@ -79,7 +97,7 @@ impl PunchConfig {
 }
 
 /// Why two hosts did not come together, and what was tried.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Failure {
     /// The step that failed; `None` if every pair of endpoints was checked in vain.
     pub error: Option<Box<ProbeError>>,
@@ -178,14 +196,15 @@ impl<H: Host> Punched<H> {
 pub async fn punch<H: Host>(host: &H, config: &PunchConfig, peer: &str) -> Result<Punched<H>, Failure> {
     let began = host.now();
     let early = |error| Failure::early(error, host.now().since(began));
-    let (socket, candidates) = prepare(host, config).await.map_err(early)?;
-    let local = local_endpoints(host, &socket);
-    let introduction = Introduction { own: config.me.clone(), wanted: peer.to_owned(), paths: Paths::ALL, candidates };
+    let Own { socket, relay, candidates, remarks } = prepare(host, config).await.map_err(early)?;
+    let (local, mapped) = (local_endpoints(host, &socket), mapped_of(&candidates));
+    let (own, wanted, paths) = (config.me.clone(), peer.to_owned(), config.allow);
+    let introduction = Introduction { own, wanted, paths, candidates };
     let introduced = rendezvous::introduce(host, &socket, config.directory, introduction, &config.retransmission).await;
     let rendezvous::Introduced { token, seen, peer } = introduced.map_err(early)?;
-    let (role, neighbours, paths) = (Role::Caller, neighbours(host, &peer), Paths::ALL);
-    let introduced = Introduced { role, token, local, neighbours, reflexive: seen, peer, paths };
-    run(host, socket, config, introduced, began).await
+    let (role, neighbours, tries) = (Role::Caller, neighbours(host, &peer), config.tries);
+    let introduced = Introduced { role, token, local, neighbours, reflexive: seen, mapped, peer, paths, tries };
+    run(host, (socket, relay), config, introduced, began, remarks).await
 }
 
 /// Registers, and answers the first call that comes before `deadline`. The registration is left to end with it.
@@ -195,7 +214,7 @@ pub async fn punch<H: Host>(host: &H, config: &PunchConfig, peer: &str) -> Resul
 pub async fn answer<H: Host>(host: &H, config: &PunchConfig, deadline: Time) -> Result<Punched<H>, Failure> {
     let began = host.now();
     let early = |error| Failure::early(error, host.now().since(began));
-    let (socket, candidates) = prepare(host, config).await.map_err(early)?;
+    let Own { socket, relay, candidates, remarks } = prepare(host, config).await.map_err(early)?;
     let lifetime = deadline.since(began).max(Duration::from_secs(1));
     let registration = (config.me.as_str(), lifetime, &candidates[..]);
     let registered = rendezvous::register(host, &socket, config.directory, registration, &config.retransmission).await;
@@ -207,8 +226,8 @@ pub async fn answer<H: Host>(host: &H, config: &PunchConfig, deadline: Time) -> 
     let accept = socket.send_to(&accepted(id), config.directory).await;
     accept.map_err(ProbeError::io("accept an invitation")).map_err(early)?;
     let local = local_endpoints(host, &socket);
-    let introduced = Introduced { local, reflexive: seen, ..introduced };
-    run(host, socket, config, introduced, called).await
+    let introduced = Introduced { local, reflexive: seen, mapped: mapped_of(&candidates), ..introduced };
+    run(host, (socket, relay), config, introduced, called, remarks).await
 }
 
 /// Waits for an invitation, and keeps the mapping to the directory alive.
@@ -229,8 +248,11 @@ async fn invitation<H: Host>(
         if let Some(received) = received.filter(|received| received.source == config.directory) {
             let message = Message::decode(&buffer[..received.length.min(buffer.len())]);
             if let Some(Message { id, body: Body::Invitation { token, paths, peer } }) = message {
-                let (role, local, neighbours) = (Role::Callee, Vec::new(), neighbours(host, &peer));
-                return Ok((id, Introduced { role, token, local, neighbours, reflexive: peer.reflexive, peer, paths }));
+                let (role, local, neighbours, reflexive) =
+                    (Role::Callee, Vec::new(), neighbours(host, &peer), peer.reflexive);
+                let tries = Paths::from_bits(paths.to_bits() & config.tries.to_bits());
+                let mapped = None;
+                return Ok((id, Introduced { role, token, local, neighbours, reflexive, mapped, peer, paths, tries }));
             }
         }
         if now >= deadline {
@@ -247,44 +269,68 @@ async fn invitation<H: Host>(
 /// Runs the checks to their end.
 async fn run<H: Host>(
     host: &H,
-    socket: H::Udp,
+    (socket, relay): (H::Udp, Option<turn::Client<H>>),
     config: &PunchConfig,
     introduced: Introduced,
     began: Time,
+    remarks: Vec<String>,
 ) -> Result<Punched<H>, Failure> {
     let now = host.now();
+    if let Some(relay) = &relay {
+        relay::permit(host, relay, &introduced.peer);
+    }
     let session = Session::new(introduced, config.checks, random_u128(host), now);
-    let mut link = Link::new(host, socket, None, session, config.keep_alive);
+    let mut link = Link::new(host, socket, relay, session, config.keep_alive);
     loop {
         match link.session.status() {
-            Status::Selected(_) => return Ok(Punched { link, elapsed: host.now().since(began) }),
+            Status::Selected(_) | Status::Lost(_) => return Ok(Punched { link, elapsed: host.now().since(began) }),
             Status::Failed => {
                 let (elapsed, attempts) = (host.now().since(began), link.session.attempts());
-                return Err(Failure { error: None, elapsed, attempts, remarks: Vec::new() });
+                return Err(Failure { error: None, elapsed, attempts, remarks });
             }
             Status::Checking => {}
         }
         if let Err(error) = link.step(Time::MAX).await {
             let error = ProbeError::io("receive a check")(error);
             let (elapsed, attempts) = (host.now().since(began), link.session.attempts());
-            return Err(Failure { error: Some(Box::new(error)), elapsed, attempts, remarks: Vec::new() });
+            return Err(Failure { error: Some(Box::new(error)), elapsed, attempts, remarks });
         }
     }
 }
 
-/// A socket, and the candidates that it has.
-async fn prepare<H: Host>(host: &H, config: &PunchConfig) -> Result<(H::Udp, Vec<Candidate>), ProbeError> {
+/// What a side has before it meets the other.
+struct Own<H: Host> {
+    socket: H::Udp,
+    relay: Option<turn::Client<H>>,
+    candidates: Vec<Candidate>,
+    remarks: Vec<String>,
+}
+
+/// A socket, a relay if there is to be one, and the candidates that they make.
+async fn prepare<H: Host>(host: &H, config: &PunchConfig) -> Result<Own<H>, ProbeError> {
     let socket = open(host, config.directory, config.port).await?;
-    let mut candidates = Vec::new();
+    let (mut candidates, mut remarks) = (Vec::new(), Vec::new());
     if config.host_candidates {
         candidates.extend(host_candidates(host, &socket));
     }
+    candidates.extend(candidate::mapped(host, &socket, &config.asks, &mut remarks).await);
     if let Some(server) = config.stun {
         let mut client = Client::new(host, config.retransmission);
         let binding = client.binding(&socket, server, BindingRequest::default()).await?;
         candidates.push(Candidate { kind: CandidateKind::Reflexive, endpoint: binding.mapped });
     }
-    Ok((socket, candidates))
+    let relay = match &config.relay {
+        Some(_) => relay::allocate(host, config.relay.as_ref(), RELAY_TIMEOUT, &mut remarks).await,
+        None => None,
+    };
+    let relayed = relay.iter().map(turn::Client::relayed_address);
+    candidates.extend(relayed.map(|endpoint| Candidate { kind: CandidateKind::Relayed, endpoint }));
+    Ok(Own { socket, relay, candidates, remarks })
+}
+
+/// What this side's gateway has mapped for it, of these.
+pub(crate) fn mapped_of(candidates: &[Candidate]) -> Option<SocketAddr> {
+    candidates.iter().find(|own| own.kind == CandidateKind::Mapped).map(|own| own.endpoint)
 }
 
 /// A socket on `port` that takes packets on every address of the IP version that leads to `server`.

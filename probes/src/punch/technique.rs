@@ -14,22 +14,37 @@ use crate::contact::{Channel, Contact, Datagram, Facts, Failure, Options, Settin
 use crate::path::Path;
 
 pub(crate) async fn call<H: Host>(host: &H, setting: &Setting, peer: &str) -> Result<Contact<H>, Failure> {
-    let punched = punch(host, &config(setting), peer).await?;
-    Ok(punched.into())
+    call_as(host, &setting.into(), peer).await
 }
 
 pub(crate) async fn answer<H: Host>(host: &H, setting: &Setting) -> Result<Contact<H>, Failure> {
-    let deadline = setting.options.deadline(host.now());
-    let punched = wait(host, &config(setting), deadline).await?;
-    Ok(punched.into())
+    answer_as(host, &setting.into(), setting).await
 }
 
-fn config(setting: &Setting) -> PunchConfig {
-    PunchConfig {
-        stun: setting.stun.first().copied(),
-        checks: plan(&setting.options),
-        keep_alive: setting.options.keep_alive,
-        ..PunchConfig::new(setting.directory, &setting.me)
+/// Calls as `config` says.
+pub(crate) async fn call_as<H: Host>(host: &H, config: &PunchConfig, peer: &str) -> Result<Contact<H>, Failure> {
+    Ok(punch(host, config, peer).await?.into())
+}
+
+/// Answers as `config` says.
+pub(crate) async fn answer_as<H: Host>(
+    host: &H,
+    config: &PunchConfig,
+    setting: &Setting,
+) -> Result<Contact<H>, Failure> {
+    Ok(wait(host, config, setting.options.deadline(host.now())).await?.into())
+}
+
+impl From<&Setting> for PunchConfig {
+    /// Everything is tried, without a relay.
+    fn from(setting: &Setting) -> PunchConfig {
+        PunchConfig {
+            stun: setting.stun.first().copied(),
+            asks: setting.asks.clone(),
+            checks: plan(&setting.options),
+            keep_alive: setting.options.keep_alive,
+            ..PunchConfig::new(setting.directory, &setting.me)
+        }
     }
 }
 

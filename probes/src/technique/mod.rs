@@ -16,12 +16,23 @@ use natbox_host::Host;
 use natbox_wire::words;
 
 pub use crate::contact::{Channel, Contact, Datagram, Fact, Facts, Failure, OPTIONS, Options, Relay, Setting};
-use crate::{ProbeError, connect, punch};
+use crate::portmap::Method;
+use crate::{ProbeError, connect, direct, hairpin, local, low_ttl, mapped, punch, relay_first, relayed, reversal};
 
 words! {
     /// A way to come to talk.
     pub enum Technique: "technique" {
+        Direct = "direct", "the caller sends to the callee's own addresses";
+        Reversal = "reversal", "the callee calls back to the caller's own addresses";
+        Local = "local", "both try each other's own addresses on their network";
+        Hairpin = "hairpin", "both meet at the external endpoints of the NAT that they share";
         Punch = "punch", "UDP hole punching";
+        PunchLowTtl = "punch-low-ttl", "UDP hole punching whose first packets die between the NATs";
+        Turn = "turn", "through a relay, over UDP";
+        RelayFirst = "relay-first", "a relay at once, then the best path, and back when that dies";
+        NatPmp = "nat-pmp", "through a mapping that either asks its gateway for by NAT-PMP";
+        Pcp = "pcp", "through a mapping that either asks its gateway for by PCP";
+        Upnp = "upnp", "through a mapping that either asks its gateway for by UPnP-IGD";
         Connect = "connect", "everything that is allowed; the best path wins";
     }
 }
@@ -30,16 +41,24 @@ impl Technique {
     /// The options that it reads, by their names in [`Options`] and in topology files.
     pub fn reads(self) -> &'static [&'static str] {
         match self {
+            Technique::Direct
+            | Technique::NatPmp
+            | Technique::Pcp
+            | Technique::Upnp
+            | Technique::Reversal
+            | Technique::Local
+            | Technique::Hairpin
+            | Technique::Turn
+            | Technique::RelayFirst => &["timeout", "keep_alive"],
             Technique::Punch => &["timeout", "keep_alive", "peer_reflexive"],
+            Technique::PunchLowTtl => &["timeout", "keep_alive", "peer_reflexive", "low_ttl"],
             Technique::Connect => &["timeout", "keep_alive", "allow", "relay_first"],
         }
     }
 
     /// Whether the caller cannot do without a relay.
     pub fn needs_relay(self) -> bool {
-        match self {
-            Technique::Punch | Technique::Connect => false,
-        }
+        matches!(self, Technique::Turn | Technique::RelayFirst)
     }
 }
 
@@ -54,7 +73,17 @@ pub async fn call<H: Host>(
     peer: &str,
 ) -> Result<Contact<H>, Failure> {
     let called: Attempt<'_, H> = match technique {
+        Technique::Direct => Box::pin(direct::call(host, setting, peer)),
+        Technique::Reversal => Box::pin(reversal::call(host, setting, peer)),
+        Technique::Local => Box::pin(local::call(host, setting, peer)),
+        Technique::Hairpin => Box::pin(hairpin::call(host, setting, peer)),
         Technique::Punch => Box::pin(punch::technique::call(host, setting, peer)),
+        Technique::PunchLowTtl => Box::pin(low_ttl::call(host, setting, peer)),
+        Technique::Turn => Box::pin(relayed::call(host, setting, peer)),
+        Technique::RelayFirst => Box::pin(relay_first::call(host, setting, peer)),
+        Technique::NatPmp => Box::pin(mapped::call(host, Method::NatPmp, setting, peer)),
+        Technique::Pcp => Box::pin(mapped::call(host, Method::Pcp, setting, peer)),
+        Technique::Upnp => Box::pin(mapped::call(host, Method::Upnp, setting, peer)),
         Technique::Connect => Box::pin(connect::technique::call(host, setting, peer)),
     };
     within(host, setting.options.timeout, setting.directory, called).await
@@ -66,7 +95,17 @@ pub async fn call<H: Host>(
 /// [`Failure`]: nobody called, or what was tried and why it ended.
 pub async fn answer<H: Host>(host: &H, technique: Technique, setting: &Setting) -> Result<Contact<H>, Failure> {
     let answered: Attempt<'_, H> = match technique {
+        Technique::Direct => Box::pin(direct::answer(host, setting)),
+        Technique::Reversal => Box::pin(reversal::answer(host, setting)),
+        Technique::Local => Box::pin(local::answer(host, setting)),
+        Technique::Hairpin => Box::pin(hairpin::answer(host, setting)),
         Technique::Punch => Box::pin(punch::technique::answer(host, setting)),
+        Technique::PunchLowTtl => Box::pin(low_ttl::answer(host, setting)),
+        Technique::Turn => Box::pin(relayed::answer(host, setting)),
+        Technique::RelayFirst => Box::pin(relay_first::answer(host, setting)),
+        Technique::NatPmp => Box::pin(mapped::answer(host, Method::NatPmp, setting)),
+        Technique::Pcp => Box::pin(mapped::answer(host, Method::Pcp, setting)),
+        Technique::Upnp => Box::pin(mapped::answer(host, Method::Upnp, setting)),
         Technique::Connect => Box::pin(connect::technique::answer(host, setting)),
     };
     // Once somebody has called, it takes as long as it may.

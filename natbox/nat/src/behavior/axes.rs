@@ -102,6 +102,8 @@ impl Behavior {
         rows.word("pooling", self.pooling);
         rows.word("pool_exhausted", self.pool_exhausted);
         rows.word("exhausted", self.exhausted);
+        rows.limit("table_size", self.table_size);
+        rows.word("table_full", self.table_full);
         rows.limit("quota.ports", self.quota.ports);
         rows.limit("quota.sessions", self.quota.sessions);
         rows.limit("quota.new_per_second", self.quota.new_per_second);
@@ -128,6 +130,7 @@ impl Behavior {
         rows.word("tcp_simopen", self.tcp_simopen);
         rows.word("tcp_window", self.tcp_window);
         rows.word("tcp_reopen", self.tcp_reopen);
+        rows.word("invalid_outbound", self.invalid_outbound);
         rows.word("expiry_notify", self.expiry_notify);
     }
 

@@ -34,7 +34,7 @@ words! {
         Permit = "permit", "echo, timestamp and address mask requests open sessions; information requests do not (REQ-10c)";
         All = "all", "information requests do too, as in netfilter";
         EchoOnly = "echo-only", "echo requests alone do";
-        Deny = "deny", "none does: ICMP administratively prohibited (REQ-8)";
+        Deny = "deny", "none is translated, nor turned round inside: ICMP administratively prohibited (REQ-8)";
     }
 }
 
@@ -79,6 +79,7 @@ words! {
     pub enum FragmentMode: "fragment behaviour" {
         OutOfOrder = "out-of-order", "those that come before the first are held until it comes";
         Reassemble = "reassemble", "held until the datagram is whole, which goes on in one piece or anew in fragments";
+        Collect = "collect", "held until the datagram is whole, which goes on in the fragments that it came in, the first first (Linux)";
         InOrder = "in-order", "those that come before the first are dropped";
         None = "none", "every fragment is dropped";
     }

@@ -132,8 +132,13 @@ pub struct Behavior {
     pub pooling: Pooling,
     /// What happens when the external address of a pair is full.
     pub pool_exhausted: PoolExhausted,
-    /// What happens when no port or quota is left.
+    /// What happens when no port, address or quota is left.
     pub exhausted: Exhausted,
+    /// Sessions that the table of one IP version holds at most, a mapping without one counted as one; 4,194,304 if absent,
+    /// and no more than that.
+    pub table_size: Option<u32>,
+    /// What happens when the table is full.
+    pub table_full: TableFull,
     /// What one internal address may have.
     pub quota: Quota,
     /// Packets from inside to an external address of this NAT.
@@ -172,6 +177,8 @@ pub struct Behavior {
     pub tcp_window: TcpWindow,
     /// Whether a closed connection's endpoints may be used again at once.
     pub tcp_reopen: TcpReopen,
+    /// What becomes of packets from inside that belong to no session and open none.
+    pub invalid_outbound: InvalidOutbound,
     /// Whom the box tells that a connection has expired.
     pub expiry_notify: ExpiryNotify,
     /// ICMP errors about sessions.
@@ -205,6 +212,13 @@ pub struct Behavior {
     pub alg: Alg,
 }
 
+impl Behavior {
+    /// Whether sessions that have seen a reply are told from others when something must give way.
+    pub(crate) fn spares_assured(&self) -> bool {
+        self.exhausted == Exhausted::EvictUnassured || self.table_full == TableFull::EvictUnassured
+    }
+}
+
 impl Default for Behavior {
     /// What RFC 4787, 5382, 5508 and 7857 require, and recommend where they leave a choice.
     fn default() -> Behavior {
@@ -221,6 +235,8 @@ impl Default for Behavior {
             pooling: Pooling::Paired,
             pool_exhausted: PoolExhausted::Drop,
             exhausted: Exhausted::DropIcmp13,
+            table_size: None,
+            table_full: TableFull::Drop,
             quota: Quota::default(),
             hairpin: Hairpin::ExternalSource.into(),
             hairpin_filter: HairpinFilter::Apply,
@@ -240,6 +256,7 @@ impl Default for Behavior {
             tcp_simopen: TcpSimultaneousOpen::Ok,
             tcp_window: TcpWindow::Off,
             tcp_reopen: TcpReopen::On,
+            invalid_outbound: InvalidOutbound::Drop,
             expiry_notify: ExpiryNotify::None,
             icmp_error: IcmpErrors::Translate.into(),
             icmp_verify: Switch::On,

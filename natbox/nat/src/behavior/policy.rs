@@ -44,7 +44,7 @@ pub struct Outbound {
     pub udp: Reach,
     /// TCP.
     pub tcp: Reach,
-    /// ICMP queries.
+    /// ICMP queries. Those that turn round inside do not leave, and pass; `icmp_query: deny` forbids them too.
     pub icmp: Switch,
 }
 

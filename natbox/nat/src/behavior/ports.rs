@@ -97,14 +97,23 @@ words! {
 }
 
 words! {
-    /// What happens to a packet that needs a mapping when there is no port or quota left (RFC 5508 REQ-8, RFC 6888
-    /// REQ-11).
+    /// What happens to a packet that needs a mapping when there is no port, address or quota left (RFC 5508 REQ-8, RFC
+    /// 6888 REQ-11). When the table itself is full, `table_full` says who gives way, and this what a sender is told.
     pub enum Exhausted: "exhaustion rule" {
         DropIcmp13 = "drop-icmp13", "dropped; ICMP communication administratively prohibited (RFC 5508 REQ-8)";
         DropIcmp1 = "drop-icmp1", "dropped; ICMP host unreachable (RFC 6888 REQ-11)";
         DropSilent = "drop-silent", "dropped";
         EvictLru = "evict-lru", "the mapping that would end first gives way, of those that leave room";
-        EvictUnassured = "evict-unassured", "as `evict-lru`, but only mappings whose sessions have seen no reply; else dropped (Linux)";
+        EvictUnassured = "evict-unassured", "as `evict-lru`, but only mappings whose sessions have seen no reply; else dropped";
+    }
+}
+
+words! {
+    /// What happens to a packet from inside that needs a session when the table has no room for one.
+    pub enum TableFull: "full table rule" {
+        Drop = "drop", "dropped, and its sender is told as `exhausted` says";
+        EvictLru = "evict-lru", "the session that would end first gives way";
+        EvictUnassured = "evict-unassured", "as `evict-lru`, if that has seen no reply; else dropped (Linux: early_drop)";
     }
 }
 

@@ -67,6 +67,15 @@ words! {
 }
 
 words! {
+    /// What becomes of a packet from inside that belongs to no session and opens none, or that its connection does not
+    /// allow: TCP segments, echo replies, ICMP errors (the state `invalid` of Linux).
+    pub enum InvalidOutbound: "invalid outbound packet" {
+        Drop = "drop", "dropped";
+        Leak = "leak", "it leaves as it came, with its internal address: nobody drops what the NAT does not know (Linux without `ct state invalid drop`)";
+    }
+}
+
+words! {
     /// Whom the box tells that an established connection has been idle for its whole lifetime.
     pub enum ExpiryNotify: "expiry notice" {
         None = "none", "nobody";

@@ -59,7 +59,7 @@ impl<A: Address> Realm<A> {
         if let Some(hold) = own {
             return self.renew(nat, hold, wanted.request, now).ok_or(MapRefusal::Unsuitable);
         }
-        self.has_room()?;
+        self.has_room(nat)?;
         let mapping = match self.implicit(nat, wanted) {
             Some(mapping) => mapping,
             None => {
@@ -82,7 +82,7 @@ impl<A: Address> Realm<A> {
         if let Some(hold) = self.explicit.with_remote(protocol, internal, remote) {
             return self.renew(nat, hold, wanted.request, now).ok_or(MapRefusal::Unsuitable);
         }
-        self.has_room()?;
+        self.has_room(nat)?;
         let flow = Flow { protocol, source: internal, destination: remote, flags: TcpFlags::default(), opens: true };
         let towards = self.towards(nat, protocol, internal.address, remote);
         let session = self.table.find_outbound(protocol, internal, remote);
@@ -112,8 +112,8 @@ impl<A: Address> Realm<A> {
         Ok(self.hold(nat, mapping, wanted, Some(remote), now))
     }
 
-    fn has_room(&self) -> Result<(), MapRefusal> {
-        match self.table.is_full() || self.explicit.len() >= MOST {
+    fn has_room(&self, nat: &Shared) -> Result<(), MapRefusal> {
+        match self.table.is_full(nat.behavior.table_size) || self.explicit.len() >= MOST {
             true => Err(MapRefusal::Exhausted),
             false => Ok(()),
         }
@@ -166,7 +166,8 @@ impl<A: Address> Realm<A> {
     fn wished(&mut self, wanted: Wanted<'_, A>) -> Option<Endpoint<A>> {
         let port = Some(wanted.request.external_port).filter(|port| *port != 0)?;
         let address = self.pool.address_for(wanted.internal.address, wanted.address)?;
-        self.take_wished(wanted, Endpoint { address, port }).then_some(Endpoint { address, port })
+        let external = Endpoint { address, port };
+        (wanted.is_served_by(external) && self.take_wished(wanted, external)).then_some(external)
     }
 
     /// The first external port of the range, from the wished or the internal one on, that nobody has.

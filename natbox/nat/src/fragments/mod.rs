@@ -9,6 +9,8 @@
 //! * *reassemble*: all are held until the datagram is whole. In IPv4 it then goes on in one piece, which the next link
 //!   may cut anew; its don't-fragment flag is cleared, for it had been cut. In IPv6, where nobody may cut it on the way,
 //!   its fragments go on as they came, the first first.
+//! * *collect*: the same, but in IPv4 too they go on as they came, the first first (Linux: nf_defrag_ipv4, and ip_fragment at
+//!   the size of the largest).
 //! * *in-order*: what comes before the first is dropped.
 //! * *none*: every fragment is dropped.
 //!
@@ -118,7 +120,9 @@ impl Fragments {
         match self.cache.decision(serial) {
             Decision::Open(way) if !coming.is_first() => self.follow(serial, way, packet),
             Decision::Refused(refusal) => self.end(serial, Verdict::Drop(refusal)),
-            Decision::Waiting if mode == FragmentMode::Reassemble => self.collect(road, serial, &coming, packet),
+            Decision::Waiting if matches!(mode, FragmentMode::Reassemble | FragmentMode::Collect) => {
+                self.collect(road, serial, &coming, mode, packet)
+            }
             Decision::Open(_) | Decision::Waiting if coming.is_first() => self.lead(road, serial, &coming, packet),
             Decision::Open(_) | Decision::Waiting => self.hold(road, serial, &coming, packet),
         }
@@ -167,13 +171,20 @@ impl Fragments {
     }
 
     /// A fragment is kept until the datagram is whole.
-    fn collect(&mut self, road: &mut impl Road, serial: u64, coming: &Coming<'_>, packet: &mut Packet) -> Verdict {
+    fn collect(
+        &mut self,
+        road: &mut impl Road,
+        serial: u64,
+        coming: &Coming<'_>,
+        mode: FragmentMode,
+        packet: &mut Packet,
+    ) -> Verdict {
         if !self.cache.is_complete(serial) {
             return self.hold(road, serial, coming, packet);
         }
         let held = self.cache.take_held(serial);
         self.cache.forget(serial);
-        match packet.is_ipv6() {
+        match packet.is_ipv6() || mode == FragmentMode::Collect {
             false => join(road, coming, held, packet),
             true => march(road, coming, held, packet),
         }
@@ -193,7 +204,8 @@ fn join(road: &mut impl Road, coming: &Coming<'_>, held: Vec<(HoldId, Packet)>, 
     let verdict = match joined(&held, coming.place, packet) {
         Some(mut whole) => {
             let verdict = road.travel(coming.key.from, &mut whole, coming.now);
-            if !matches!(verdict, Verdict::Drop(_)) {
+            // One that is held is held whole: the fragment is part of it, and stays as it came.
+            if !matches!(verdict, Verdict::Drop(_) | Verdict::Hold(_)) {
                 *packet = whole;
             }
             verdict
@@ -245,6 +257,8 @@ fn march(road: &mut impl Road, coming: &Coming<'_>, mut held: Vec<(HoldId, Packe
     let verdict = road.travel(coming.key.from, &mut after, coming.now);
     let output = match verdict {
         Verdict::Drop(refusal) => discard(coming.key.from, (first, before), refusal),
+        // Somebody else holds it under a number of its own.
+        Verdict::Hold(_) => Output::Joined { hold: first },
         _ => Output::Release { hold: first, from: coming.key.from, packet: after.clone(), verdict },
     };
     road.output().push_back(output);

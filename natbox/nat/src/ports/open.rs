@@ -2,11 +2,11 @@
 //!
 //! Limits are those of an internal address (RFC 6888 REQ-4 and REQ-5), and count where addresses are translated. A packet
 //! for which nothing is left dies, and its sender is told as `exhausted` says, or somebody else's mapping ends: the one
-//! that would end first of those whose end helps. New mappings a second are a rate, which nobody's end makes room in.
+//! that would end first of those whose end helps. Where the table itself is full, `table_full` says whose session ends. New mappings a second are a rate, which nobody's end makes room in.
 
 use natbox_wire::{DropReason, IcmpError, Protocol, Time};
 
-use crate::behavior::{Exhausted, PortAllocation};
+use crate::behavior::{Exhausted, PortAllocation, TableFull};
 use crate::classify::Flow;
 use crate::key::{Address, Endpoint};
 use crate::ports::evict::Candidate;
@@ -76,7 +76,7 @@ impl<A: Address> Realm<A> {
             Side::Inside => Self::exhausted(nat, reason),
             Side::Outside => refuse(reason),
         };
-        if self.table.is_full() && !(side == Side::Inside && self.make_room_in_table(nat)) {
+        if self.table.is_full(nat.behavior.table_size) && !(side == Side::Inside && self.make_room_in_table(nat)) {
             return Err(refusal(nat, DropReason::SessionsExhausted));
         }
         let Some(most) = nat.behavior.quota.sessions.filter(|_| self.translates) else { return Ok(()) };
@@ -179,6 +179,23 @@ impl<A: Address> Realm<A> {
         }
     }
 
+    /// The deadline of a session has moved, perhaps nearer: its mapping's place among those that may give way.
+    #[inline]
+    pub(crate) fn moved(&mut self, session: u32) {
+        if self.pool.evicts() && self.translates {
+            self.stamp(self.table.mapping_of(session));
+        }
+    }
+
+    #[cold]
+    fn stamp(&mut self, mapping: u32) {
+        let until = self.table.sessions_of(mapping).map(|session| self.table.session(session).deadline).max();
+        let record = self.table.mapping(mapping);
+        let (protocol, internal, external, id) = (record.protocol, record.internal.address, record.external, record.id);
+        self.pool.strike(protocol, internal, external, id);
+        self.pool.enlist(protocol, internal, external, id, mapping, until.unwrap_or(Time::ZERO));
+    }
+
     /// A session has been opened.
     #[inline]
     pub(crate) fn count_session(&mut self, nat: &Shared, session: u32) {
@@ -230,6 +247,8 @@ impl<A: Address> Realm<A> {
         for index in gone.map(|(index, _)| index).collect::<Vec<u32>>() {
             self.end_mapping(nat, index, MappingEnd::Readdressed);
         }
+        // Only now: a host that seems to have nothing when something of it ends is forgotten.
+        self.pool.recount();
         let mut stays: Vec<_> = self.table.mappings().collect();
         stays.sort_by_key(|(_, mapping)| mapping.id);
         for (index, mapping) in stays {
@@ -249,16 +268,16 @@ impl<A: Address> Realm<A> {
 
     /// Ends a session so that another may take its place in the table.
     fn make_room_in_table(&mut self, nat: &mut Shared) -> bool {
-        let evicts = |realm: &Realm<A>, session| match nat.behavior.exhausted {
+        let gives_way = |realm: &Realm<A>, session| match nat.behavior.table_full {
             _ if realm.table.session(session).is_hold() => false,
-            Exhausted::EvictLru => true,
-            Exhausted::EvictUnassured => realm.is_unassured(session),
-            Exhausted::DropIcmp13 | Exhausted::DropIcmp1 | Exhausted::DropSilent => false,
+            TableFull::Drop => false,
+            TableFull::EvictLru => true,
+            TableFull::EvictUnassured => realm.is_unassured(session),
         };
-        if !self.pool.evicts() {
+        if nat.behavior.table_full == TableFull::Drop {
             return false;
         }
-        let Some(session) = self.table.soonest().filter(|session| evicts(self, *session)) else { return false };
+        let Some(session) = self.table.soonest().filter(|session| gives_way(self, *session)) else { return false };
         self.end_session(nat, session, MappingEnd::Evicted);
         true
     }

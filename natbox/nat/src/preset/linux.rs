@@ -9,9 +9,9 @@ use std::time::Duration;
 use super::{EVERYTHING, Preset};
 use crate::Behavior;
 use crate::behavior::{
-    EarlyInbound, Exhausted, Filtering, FragmentMode, FragmentRules, Hairpin, IcmpIdentifier, IcmpQuery, IpId, Mapping,
-    PerProtocol, Pooling, PortAllocation, PortClass, PortOverlap, Ports, Refresh, Switch, TcpEstablishedOn, TcpMachine,
-    TcpNoState, TcpWindow, Timeouts, UnsolicitedSyn, UnsolicitedUdp,
+    EarlyInbound, Exhausted, Filtering, FragmentMode, FragmentRules, Hairpin, IcmpIdentifier, IcmpQuery,
+    InvalidOutbound, IpId, Mapping, PerProtocol, Pooling, PortAllocation, PortClass, PortOverlap, Ports, Refresh,
+    Switch, TableFull, TcpEstablishedOn, TcpMachine, TcpNoState, TcpWindow, Timeouts, UnsolicitedSyn, UnsolicitedUdp,
 };
 
 const KERNEL: &str = "Linux 6.18, nftables, in network namespaces";
@@ -50,6 +50,8 @@ pub(super) fn netfilter() -> Behavior {
         },
         pooling: Pooling::HashSourceDestination,
         exhausted: Exhausted::DropSilent,
+        // nf_conntrack_core.c, `early_drop`. How many there may be (nf_conntrack_max) goes by the machine's memory.
+        table_full: TableFull::EvictUnassured,
         hairpin: Hairpin::Off.into(),
         refresh: Refresh::Both,
         timeouts: timeouts(),
@@ -59,12 +61,13 @@ pub(super) fn netfilter() -> Behavior {
         tcp_machine: TcpMachine::Netfilter,
         tcp_established_on: TcpEstablishedOn::AckBothWays,
         tcp_window: TcpWindow::Strict,
+        invalid_outbound: InvalidOutbound::Leak,
         icmp_query: IcmpQuery::All,
         icmp_identifier: IcmpIdentifier::Preserve,
         ip_id: IpId::Copy,
         fragments: FragmentRules {
-            inbound: FragmentMode::Reassemble,
-            outbound: FragmentMode::Reassemble,
+            inbound: FragmentMode::Collect,
+            outbound: FragmentMode::Collect,
             ..FragmentRules::default()
         },
         ..Behavior::default()
@@ -149,13 +152,14 @@ fn openwrt() -> Preset {
         observed: "its configuration, on Linux 6.18 (nftables, INPUT reject)",
         source: "openwrt/openwrt package/kernel/linux/files/sysctl-nf-conntrack.conf (UDP 60 and 180 s, TCP 7440 s); WAN input \
                  REJECT: TCP is reset and UDP answered with port unreachable, and no entry is confirmed; its rule Allow-Ping lets \
-                 pings in. Reflection for port \
+                 pings in; a masquerading zone drops what is invalid (fw4, \"Prevent NAT leakage\"). Reflection for port \
                  forwards is left out.",
         known: EVERYTHING,
         behavior: Behavior {
             timeouts,
             unsolicited_syn: UnsolicitedSyn::RstNow,
             unsolicited_udp: UnsolicitedUdp::Icmp,
+            invalid_outbound: InvalidOutbound::Drop,
             answer_ping: Switch::On,
             ..base
         },
@@ -195,9 +199,9 @@ fn mikrotik() -> Preset {
         summary: "MikroTik RouterOS: Linux masquerading with shorter timers",
         observed: "configuration dumps of RouterOS 6 and 7",
         source: "published `/ip firewall connection tracking print` dumps: UDP 10 s (newer 30 s) and 180 s, TCP established one day, ICMP \
-                 10 s. The rest as Linux, which it is built on.",
+                 10 s; its default configuration drops what is invalid. The rest as Linux, which it is built on.",
         known: &["mapping"],
-        behavior: Behavior { timeouts, ..base },
+        behavior: Behavior { timeouts, invalid_outbound: InvalidOutbound::Drop, ..base },
     }
 }
 

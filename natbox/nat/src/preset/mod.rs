@@ -45,6 +45,7 @@ const SETTINGS: &[&str] = &[
     "degraded",
     "outbound",
     "quota",
+    "table_size",
     "alg",
     "ports.delta",
     "ports.increment",

@@ -240,12 +240,20 @@ impl<A: Address> Table<A> {
 
     /// The live sessions, as reports show them, in no order that means anything.
     pub(crate) fn session_views(&self) -> impl Iterator<Item = SessionView> {
-        self.records.iter().filter(|(_, record)| record.is(of_session::LIVE)).map(|(_, record)| SessionView {
+        let sessions = self.records.iter().map(|(_, record)| record);
+        sessions.filter(|record| record.is(of_session::LIVE) && !record.is_hold()).map(|record| SessionView {
             mapping: record.id,
             remote: record.remote.to_socket(),
             permits: record.permits(),
             holds: record.is(of_session::HOLDS),
             deadline: record.deadline,
         })
+    }
+
+    /// When a mapping ends, if nothing more comes.
+    pub(crate) fn deadline_of(&self, id: MappingId) -> Option<Time> {
+        let holders = self.records.iter().map(|(_, record)| record);
+        let holders = holders.filter(|record| record.id == id && record.is(of_session::LIVE | of_session::HOLDS));
+        holders.map(|record| record.deadline).max()
     }
 }

@@ -114,6 +114,8 @@ pub(crate) enum Step {
     Ignored,
     /// It is dropped.
     Refused(DropReason),
+    /// It is dropped, and a connection that would live for long lives only for as long as unacknowledged data is waited for.
+    Doubted(DropReason),
     /// The connection is forgotten; the segment is a first one.
     Anew,
 }

@@ -1,6 +1,8 @@
 //! What the road of a packet does with segments: the machine, the axes that refuse some, and the mappings that
 //! connections get for themselves.
 
+use std::time::Duration;
+
 use natbox_wire::{DropReason, Packet, Protocol, Time};
 
 use crate::behavior::{
@@ -153,6 +155,10 @@ impl<A: Address> Realm<A> {
             Step::To(after, timer) => (after, timer),
             Step::Ignored => return Ok(Passed::On),
             Step::Refused(reason) => return Err(self.refusal(index, reason)),
+            Step::Doubted(reason) => {
+                self.shorten(nat, index, now);
+                return Err(self.refusal(index, reason));
+            }
             Step::Anew => return Ok(Passed::Anew),
         };
         if tracks(nat) {
@@ -162,11 +168,20 @@ impl<A: Address> Realm<A> {
         self.table.session_mut(index).tcp = after;
         if let Some(lifetime) = nat.timers.tcp.after(timer, after.stage()) {
             self.table.set_deadline(index, now + lifetime);
+            self.moved(index);
         }
         if side == Side::Inside && !self.table.session(index).permits() {
             self.table.permit(index);
         }
         Ok(Passed::On)
+    }
+
+    /// A connection of which both ends say that it is over, in segments that cannot be believed.
+    fn shorten(&mut self, nat: &Shared, index: u32, now: Time) {
+        let due = now + nat.behavior.timeouts.tcp_unacknowledged();
+        if self.table.session(index).deadline >= (now + SHORT).max(due) {
+            self.table.set_due(index, due);
+        }
     }
 
     fn step(&mut self, nat: &Shared, packet: &Packet, index: u32, side: Side, flow: Flow<A>) -> Step {
@@ -239,6 +254,9 @@ impl<A: Address> Realm<A> {
         Refusal { reason, mapping: Some(self.table.session(session).id), answer: None }
     }
 }
+
+/// Connections that end sooner than this are not worth shortening (nf_conntrack_proto_tcp.c, nf_tcp_handle_invalid).
+const SHORT: Duration = Duration::from_secs(120);
 
 /// How a segment passes.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -33,7 +33,7 @@ fn pieces(source: &str, destination: &str, length: usize, mtu_bytes: usize) -> V
 
 #[test]
 fn large_datagrams_get_through_a_small_mtu_in_every_mode_that_takes_fragments() {
-    for mode in [FragmentMode::OutOfOrder, FragmentMode::Reassemble, FragmentMode::InOrder] {
+    for mode in [FragmentMode::OutOfOrder, FragmentMode::Reassemble, FragmentMode::Collect, FragmentMode::InOrder] {
         let links = Links { alice: narrow(900), home: narrow(700), server: narrow(600) };
         let mut home = home(1, links, behavior(mode));
         let (alice, server) = (home.host("alice"), home.host("server"));

@@ -97,6 +97,6 @@ impl Session {
         }
         nomination.sent += 1;
         nomination.next = now + self.plan.interval;
-        self.out.push(Transmit { via: pair.via, to: pair.remote, datagram: nomination.request.clone() });
+        self.out.push(Transmit { via: pair.via, to: pair.remote, datagram: nomination.request.clone(), ttl: None });
     }
 }

@@ -31,16 +31,16 @@ impl Session {
         }
         if request.validate_integrity_with_key(&self.key).is_err() {
             let datagram = unauthorized(request);
-            self.out.push(Transmit { via, to: source, datagram });
+            self.out.push(Transmit { via, to: source, datagram, ttl: None });
             return true;
         }
         let Some(index) = self.pair_of(via, source, now) else { return true };
         self.pairs[index].trusted = true;
         let answer = Writer::success(request).xor_address(attribute::XOR_MAPPED_ADDRESS, source);
         let datagram = answer.integrity(&self.key).finish();
-        self.out.push(Transmit { via, to: source, datagram });
+        self.out.push(Transmit { via, to: source, datagram, ttl: None });
         if self.introduced.role == Role::Callee && request.has_attribute(attribute::USE_CANDIDATE) {
-            self.nominated(index, request.transaction_id());
+            self.nominated(index, request.transaction_id(), now);
         }
         self.trigger(index, now);
         true
@@ -76,7 +76,7 @@ impl Session {
     }
 
     /// The callee's side of a nomination.
-    fn nominated(&mut self, index: usize, id: TransactionId) {
+    fn nominated(&mut self, index: usize, id: TransactionId, now: Time) {
         if self.nominations_seen.contains(&id) {
             return;
         }
@@ -86,6 +86,7 @@ impl Session {
         self.nominations_seen.push(id);
         self.selected = Some(index);
         self.stop_checking();
+        self.watch(now);
     }
 
     /// An answer came.
@@ -94,7 +95,7 @@ impl Session {
         let nominating = self.nomination.as_ref().is_some_and(|nomination| Some(nomination.id) == id);
         let index = match &self.nomination {
             Some(nomination) if nominating => Some(nomination.pair),
-            _ => self.pairs.iter().position(|pair| pair.id == id),
+            _ => self.pairs.iter().position(|pair| pair.id == id).or_else(|| self.beats(answer.transaction_id())),
         };
         let Some(index) = index else { return false };
         if answer.validate_integrity_with_key(&self.key).is_err() {
@@ -108,10 +109,15 @@ impl Session {
             return true;
         }
         pair.trusted = true;
+        if self.answered_beat(answer.transaction_id(), now) {
+            return true;
+        }
+        let pair = &mut self.pairs[index];
         if nominating {
             self.nomination = None;
             self.selected = Some(index);
             self.stop_checking();
+            self.watch(now);
             // A caller that has begun with its relay looks for something better from here on.
             self.tick(now);
         } else if !matches!(pair.state, PairState::Valid { .. }) {

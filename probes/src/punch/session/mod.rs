@@ -21,6 +21,7 @@
 //! Leaves out of ICE: priorities and frozen pairs (all pairs are checked at once, and the best path wins), roles that
 //! conflict (the directory says who calls), FINGERPRINT (the integrity tells checks from data).
 
+pub(crate) mod consent;
 mod decide;
 mod incoming;
 mod pair;
@@ -40,6 +41,9 @@ use crate::stun::codec::{self, BINDING, IntegrityKey, Message, TransactionId, Wr
 
 /// The most pairs that a session keeps: peer-reflexive candidates are learned up to here (RFC 8445 section 6.1.2.5).
 const MOST_PAIRS: usize = 100;
+/// How many checks of a pair have a low TTL, where that is asked for: enough for both sides to have sent one, though they
+/// do not begin at the same moment.
+pub const LOW_TTL_CHECKS: u32 = 2;
 /// How many nominations a callee remembers, so that a duplicate changes nothing.
 const NOMINATIONS_REMEMBERED: usize = 8;
 
@@ -63,6 +67,10 @@ pub struct CheckPlan {
     pub peer_reflexive: bool,
     /// How long a valid pair waits for a better one that is still being checked behind the same NAT.
     pub grace: Duration,
+    /// The TTL of the first [two](LOW_TTL_CHECKS) checks of the endpoints at which a server saw the peer.
+    pub low_ttl: Option<u8>,
+    /// The time between two checks of the path in use, which find out when it dies; without it nobody does.
+    pub consent: Option<Duration>,
     /// Whether the caller begins with its relay, and looks for anything better once that is in use; else the relay
     /// comes last.
     pub relay_first: bool,
@@ -76,6 +84,8 @@ impl Default for CheckPlan {
             interval: Duration::from_millis(200),
             peer_reflexive: true,
             grace: Duration::from_millis(100),
+            low_ttl: None,
+            consent: None,
             relay_first: false,
         }
     }
@@ -99,9 +109,13 @@ pub(crate) struct Introduced {
     pub(crate) neighbours: Vec<IpAddr>,
     /// Where the directory saw this side.
     pub(crate) reflexive: SocketAddr,
+    /// What this side's gateway has mapped for it.
+    pub(crate) mapped: Option<SocketAddr>,
     pub(crate) peer: Peer,
-    /// The paths that may be tried.
+    /// The paths that may come about.
     pub(crate) paths: Paths,
+    /// The paths that this side tries of itself, without a check of the peer's.
+    pub(crate) tries: Paths,
 }
 
 /// A datagram to send.
@@ -110,6 +124,8 @@ pub(crate) struct Transmit {
     pub(crate) via: Via,
     pub(crate) to: SocketAddr,
     pub(crate) datagram: Vec<u8>,
+    /// Where it is to die on its way.
+    pub(crate) ttl: Option<u8>,
 }
 
 /// Where a session stands.
@@ -118,6 +134,8 @@ pub(crate) enum Status {
     Checking,
     /// The pair of this index is in use.
     Selected(usize),
+    /// The pair of this index was in use, and has died.
+    Lost(usize),
     Failed,
 }
 
@@ -138,6 +156,12 @@ pub(crate) struct Session {
     nomination: Option<Nomination>,
     nominations_seen: Vec<TransactionId>,
     selected: Option<usize>,
+    /// Whether the selected pair has died, and nothing is left in its place.
+    lost: bool,
+    /// The checks of the pair in use.
+    beat: Option<consent::Beat>,
+    /// The checks of the relay that a caller keeps beside a better pair.
+    standby: Option<consent::Beat>,
     failed: bool,
     /// When the caller stops waiting for anything better than a relay.
     give_up: Time,
@@ -177,6 +201,9 @@ impl Session {
             nomination: None,
             nominations_seen: Vec::new(),
             selected: None,
+            lost: false,
+            beat: None,
+            standby: None,
             failed: false,
             give_up: held_until.unwrap_or(now) + plan.duration(),
             held_until,
@@ -196,10 +223,21 @@ impl Session {
     /// Where it stands.
     pub(crate) fn status(&self) -> Status {
         match self.selected {
+            Some(pair) if self.lost => Status::Lost(pair),
             Some(pair) => Status::Selected(pair),
             None if self.failed => Status::Failed,
             None => Status::Checking,
         }
+    }
+
+    /// Whether somebody finds out when the path in use dies.
+    pub(crate) fn is_watched(&self) -> bool {
+        self.plan.consent.is_some()
+    }
+
+    /// Whether the relay is kept beside a better path.
+    pub(crate) fn keeps_relay(&self) -> bool {
+        self.plan.relay_first && self.is_watched()
     }
 
     /// The pair of an index that [`Status::Selected`] gave.
@@ -228,7 +266,7 @@ impl Session {
         let nomination = self.nomination.iter().map(|nomination| nomination.next);
         let undecided = self.selected.is_none() && !self.failed && self.nomination.is_none();
         let decision = undecided.then(|| self.decision_at()).flatten();
-        checks.chain(nomination).chain(decision).chain(self.held_until).min()
+        checks.chain(nomination).chain(decision).chain(self.held_until).chain(self.beat_due()).min()
     }
 
     /// Sends the checks that are due, and decides.
@@ -243,6 +281,7 @@ impl Session {
         }
         self.renominate(now);
         self.decide(now);
+        self.beat(now);
     }
 
     /// Sends a check of a pair, or gives the pair up.
@@ -260,7 +299,9 @@ impl Session {
         let pair = &mut self.pairs[index];
         pair.state = PairState::Checking { sent: sent + 1, next: now + self.plan.interval };
         pair.sent += 1;
-        self.out.push(Transmit { via: pair.via, to: pair.remote, datagram: pair.request.clone() });
+        let low = pair.kind == PairKind::Reflexive && !pair.triggered && pair.sent <= LOW_TTL_CHECKS;
+        let ttl = self.plan.low_ttl.filter(|_| low);
+        self.out.push(Transmit { via: pair.via, to: pair.remote, datagram: pair.request.clone(), ttl });
     }
 
     pub(crate) fn new_id(&mut self) -> TransactionId {
@@ -280,11 +321,12 @@ pub(crate) fn unauthorized(request: &Message<'_>) -> Vec<u8> {
     Writer::error(request, 401, "Unauthorized").finish()
 }
 
-/// Whether a candidate of the peer is of use to a side that may try `paths`.
+/// Whether a candidate of the peer is of use to a side that tries `paths`.
 fn wanted(role: Role, kind: CandidateKind, paths: Paths) -> bool {
     match (role, kind) {
         (Role::Caller, CandidateKind::Host) => paths.any_of(&[Path::Local, Path::Direct]),
         (Role::Callee, CandidateKind::Host) => paths.any_of(&[Path::Local, Path::Reversed]),
+        (_, CandidateKind::Mapped) => paths.contains(Path::Mapped),
         (_, CandidateKind::Reflexive) => paths.any_of(&[Path::Punched, Path::Hairpinned]),
         (_, CandidateKind::Relayed) => paths.contains(Path::Relayed),
     }

@@ -20,6 +20,7 @@ fn session(role: Role, token: u8, plan: CheckPlan) -> Session {
     let (alice, bob) = (("10.0.0.2:5000", "198.18.0.2:5000"), ("10.0.1.3:5000", "198.18.0.3:5000"));
     let (own, other) = if role == Role::Caller { (alice, bob) } else { (bob, alice) };
     let introduced = Introduced {
+        mapped: None,
         role,
         token: Token([token; 16]),
         local: vec![endpoint(own.0)],
@@ -27,6 +28,7 @@ fn session(role: Role, token: u8, plan: CheckPlan) -> Session {
         reflexive: endpoint(own.1),
         peer: peer(other.0, other.1),
         paths: Paths::ALL,
+        tries: Paths::ALL,
     };
     Session::new(introduced, plan, 1, Time::ZERO)
 }
@@ -99,7 +101,7 @@ fn a_check_with_the_right_name_and_a_wrong_password_is_refused() {
     drain(&mut alice);
     let forged = Writer::request(BINDING, 5.into()).text(attribute::USERNAME, "01010101a:01010101b");
     let datagram = forged.integrity(&codec::short_term_key("guess")).finish();
-    let forged = Transmit { via: Via::Socket, to: endpoint("198.18.0.2:5000"), datagram };
+    let forged = Transmit { via: Via::Socket, to: endpoint("198.18.0.2:5000"), datagram, ttl: None };
     let sent = hand(&mut alice, &forged, "198.18.0.3:5000", Time::ZERO);
     let [refusal] = &sent[..] else { panic!("{sent:?}") };
     assert_eq!(codec::error_code(&codec::parse(&refusal.datagram).unwrap()).map(|(code, _)| code), Some(401));
@@ -139,8 +141,12 @@ fn a_duplicated_old_nomination_does_not_change_the_pair() {
     drain(&mut bob);
     let (first, second) = (alice.request(1.into(), true), alice.request(2.into(), true));
     drain(&mut alice);
-    let from =
-        |datagram: &Vec<u8>| Transmit { via: Via::Socket, to: endpoint("10.0.1.3:5000"), datagram: datagram.clone() };
+    let from = |datagram: &Vec<u8>| Transmit {
+        via: Via::Socket,
+        to: endpoint("10.0.1.3:5000"),
+        datagram: datagram.clone(),
+        ttl: None,
+    };
     for (nomination, source, expected) in [
         (&first, "198.18.0.9:5000", "198.18.0.9:5000"),
         (&second, "198.18.0.2:5000", "198.18.0.2:5000"),

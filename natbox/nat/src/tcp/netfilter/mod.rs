@@ -7,8 +7,6 @@
 //!
 //! `stages` says which stage a segment leads to, `window` whether it is in the window; this file what comes before and
 //! after: segments that pass without counting, connections that begin anew, resets, timers.
-//!
-//! Left out: SACK blocks; the shorter life of a connection with FINs or RSTs outside the window from both sides.
 
 mod stages;
 mod window;
@@ -16,6 +14,7 @@ mod window;
 use natbox_wire::{DropReason, Packet, TcpFlags};
 
 use crate::behavior::TcpWindow;
+use crate::tcp::segment::before;
 use crate::tcp::{Segment, Stage, Step, Tcp, Timer};
 use crate::timers::Side;
 use stages::{Next, next};
@@ -63,6 +62,7 @@ struct Last {
     end: u32,
     window: u16,
     scale: Option<u8>,
+    sack_permitted: bool,
     /// It was a SYN on a closing connection: an ACK may be the challenge of RFC 5961, and not that of the last FIN.
     challenges: bool,
 }
@@ -94,11 +94,11 @@ impl Entry {
         let mut entry = Entry::default();
         entry.ends[side as usize] = End::begun_by(&segment);
         if !flags.syn {
-            entry.ends.iter_mut().for_each(|end| end.liberal = true);
+            entry.ends.iter_mut().for_each(|end| (end.liberal, end.sack_permitted) = (true, true));
         }
         let kind = Kind::of(flags).unwrap_or_default();
         if flags.syn {
-            window::place(&mut entry.ends, side, &segment, Stage::Opening, TcpWindow::Strict);
+            window::place(&mut entry.ends, (side, true), &segment, Stage::Opening, TcpWindow::Strict);
         }
         entry.last = Last { kind, outside: side == Side::Outside, ..Last::default() };
         entry
@@ -139,7 +139,7 @@ impl Entry {
             _ => {}
         }
         if !unquestioned {
-            match self.place(side, kind, &segment, old, rule) {
+            match self.place((side, original), kind, &segment, old, rule) {
                 Place::Within => {}
                 Place::Ignored => {
                     self.replied |= !original;
@@ -165,8 +165,8 @@ impl Entry {
 
     fn begin_again(&mut self, side: Side) {
         let last = self.last;
-        self.ends[1 - side as usize] = End::restarted(last.end, last.window, last.scale);
-        self.ends[side as usize] = End::default();
+        self.ends[1 - side as usize] = End::restarted(last.end, last.window, last.scale, last.sack_permitted);
+        self.ends[side as usize] = self.ends[side as usize].forgotten();
         self.last.challenges = false;
     }
 
@@ -179,6 +179,7 @@ impl Entry {
             end: segment.end,
             window: segment.window,
             scale: if kind == Kind::Syn { segment.scale } else { self.last.scale },
+            sack_permitted: if kind == Kind::Syn { segment.sack_permitted } else { self.last.sack_permitted },
             challenges: kind == Kind::Syn && original && old == Stage::Closing,
         };
         self.replied |= !original;
@@ -202,7 +203,7 @@ impl Entry {
             if segment.sequence == 0 && !established {
                 return Reset::Exact;
             }
-            if window::before(segment.sequence, acked) {
+            if before(segment.sequence, acked) {
                 return Reset::Invalid;
             }
             let follows =
@@ -220,8 +221,15 @@ impl Entry {
     }
 
     /// Where a segment lies; one that is in the window is remembered.
-    fn place(&mut self, side: Side, kind: Kind, segment: &Segment, old: Stage, rule: TcpWindow) -> Place {
-        let placed = window::place(&mut self.ends, side, segment, old, rule);
+    fn place(
+        &mut self,
+        (side, original): (Side, bool),
+        kind: Kind,
+        segment: &Segment,
+        old: Stage,
+        rule: TcpWindow,
+    ) -> Place {
+        let placed = window::place(&mut self.ends, (side, original), segment, old, rule);
         if !matches!(placed, window::Placed::Learnt) {
             return placed.place();
         }
@@ -246,10 +254,15 @@ impl Entry {
         Place::Within
     }
 
-    /// An out-of-window segment; FINs and RSTs among them are remembered.
+    /// An out-of-window segment; FINs and RSTs among them are remembered. When they come from both sides, what is known of
+    /// the connection is wrong, and it has probably ended.
     fn refuse(&mut self, kind: Kind, side: Side) -> Step {
+        let outside = side == Side::Outside;
         if self.assured && matches!(kind, Kind::Fin | Kind::Rst) {
-            (self.last.kind, self.last.outside) = (kind, side == Side::Outside);
+            if self.last.outside != outside && matches!(self.last.kind, Kind::Fin | Kind::Rst) {
+                return Step::Doubted(DropReason::OutOfWindow);
+            }
+            (self.last.kind, self.last.outside) = (kind, outside);
         }
         Step::Refused(DropReason::OutOfWindow)
     }

@@ -1,0 +1,198 @@
+//! What becomes of a connection when its network changes: NATs that reboot or move, timers that run out, a relay that dies.
+
+use natbox::Lab;
+use natbox::outcome::{Outcome, StepResult};
+
+/// Two homes with these NATs, a server of everything, and these steps.
+fn run(a: &str, b: &str, scenario: &str) -> Outcome {
+    let text = format!(
+        "nats: {{ home-a: {a}, home-b: {b} }}\nhosts:\n  alice: {{ behind: home-a }}\n  bob: {{ behind: home-b }}\n  \
+         relay: {{ services: turn }}\n  server: {{ services: [stun, rendezvous] }}\nscenario:\n{scenario}"
+    );
+    let lab = Lab::from_yaml(&text).unwrap_or_else(|error| panic!("{error}\n{text}"));
+    lab.run().unwrap_or_else(|error| panic!("{error}\n{text}"))
+}
+
+/// The steps, all of which come to what is expected of them.
+fn steps(a: &str, b: &str, scenario: &str) -> Vec<StepResult> {
+    let outcome = run(a, b, scenario);
+    let failed: Vec<_> = outcome.failures().collect();
+    assert!(failed.is_empty(), "{a} {b}\n{failed:#?}");
+    outcome.steps
+}
+
+/// After a reboot it gives other ports.
+const CONE: &str = "{ type: port-restricted-cone, ports: { allocation: random } }";
+const SYMMETRIC: &str = "symmetric";
+
+#[test]
+fn a_connection_that_rests_is_kept_alive_and_looks_for_nothing() {
+    let steps = steps(
+        CONE,
+        CONE,
+        "  - connect: { from: alice, to: bob, as: link }
+    expect: punched
+  - wait: 600s
+  - talk: link
+    expect: { path: punched, loss: 0% }
+",
+    );
+    assert_eq!(steps[2].facts["paths"].as_array().unwrap().len(), 1, "{:#?}", steps[2]);
+    assert_eq!(steps[2].facts.get("restarts"), None);
+}
+
+#[test]
+fn when_either_nat_reboots_the_connection_punches_anew() {
+    for nat in ["home-a", "home-b"] {
+        let steps = steps(
+            CONE,
+            CONE,
+            &format!(
+                "  - connect: {{ from: alice, to: bob, as: link, keep_alive: 5s }}
+    expect: punched
+  - reboot: {nat}
+  - talk: {{ on: link, for: 60s }}
+    expect: {{ path: punched, outage: 0s..20s }}
+"
+            ),
+        );
+        let paths = steps[2].facts["paths"].as_array().unwrap();
+        let paths: Vec<_> = paths.iter().map(|path| path["path"].as_str().unwrap()).collect();
+        assert_eq!(paths, ["punched", "none", "punched"], "{nat}");
+    }
+}
+
+#[test]
+fn when_a_nat_gets_another_address_the_connection_punches_anew() {
+    for nat in ["home-a", "home-b"] {
+        steps(
+            CONE,
+            CONE,
+            &format!(
+                "  - connect: {{ from: alice, to: bob, as: link, keep_alive: 5s }}
+    expect: punched
+  - readdress: {nat}
+  - talk: {{ on: link, for: 60s }}
+    expect: {{ path: punched, outage: 0s..20s }}
+"
+            ),
+        );
+    }
+}
+
+#[test]
+fn through_a_relay_a_connection_outlives_a_reboot_too() {
+    for nat in ["home-a", "home-b"] {
+        steps(
+            SYMMETRIC,
+            SYMMETRIC,
+            &format!(
+                "  - connect: {{ from: alice, to: bob, as: link, keep_alive: 5s }}
+    expect: relayed
+  - reboot: {nat}
+  - talk: {{ on: link, for: 90s }}
+    expect: {{ path: relayed, outage: 0s..40s }}
+"
+            ),
+        );
+    }
+}
+
+#[test]
+fn a_mapping_that_lives_shorter_than_the_keep_alive_breaks_the_connection_and_is_made_again() {
+    let forgetful = "{ type: port-restricted-cone, ports: { allocation: random }, timeouts: { udp: 10s } }";
+    let steps_with = |keep_alive: &str, loss: &str| {
+        let scenario = format!(
+            "  - connect: {{ from: alice, to: bob, as: link, keep_alive: {keep_alive} }}
+    expect: punched
+  - wait: 40s
+  - talk: {{ on: link, for: 30s }}
+    expect: {{ path: punched, loss: {loss} }}
+"
+        );
+        steps(forgetful, forgetful, &scenario).remove(2)
+    };
+    let (long, short) = (steps_with("15s", "0%..100%"), steps_with("8s", "0%"));
+    assert!(long.facts["restarts"].as_u64() >= Some(1), "{long:#?}");
+    assert_eq!(short.facts.get("restarts"), None, "{short:#?}");
+}
+
+#[test]
+fn a_relay_that_dies_leaves_nothing_and_the_step_says_why() {
+    let steps = steps(
+        SYMMETRIC,
+        SYMMETRIC,
+        "  - connect: { from: alice, to: bob, as: link, keep_alive: 5s }
+    expect: relayed
+  - cut: relay
+  - talk: { on: link, for: 60s }
+    expect: { path: none }
+  - mend: relay
+  - talk: { on: link, for: 60s }
+    expect: { path: relayed }
+",
+    );
+    let trouble = steps[2].facts["trouble"].as_str().unwrap();
+    assert!(trouble.contains("relayed: ") && trouble.contains("no answer to 10 checks"), "{trouble}");
+    assert_eq!(steps[4].facts.get("trouble"), None);
+}
+
+#[test]
+fn relay_first_goes_back_to_its_relay_at_once_and_up_again_a_minute_later() {
+    let steps = steps(
+        CONE,
+        CONE,
+        "  - connect: { from: alice, to: bob, technique: relay-first, as: link }
+    expect: punched
+  - reboot: home-b
+  - talk: { on: link, for: 30s }
+    expect: { path: relayed, outage: 0s..8s }
+  - wait: 60s
+  - talk: link
+    expect: { path: punched, loss: 0% }
+",
+    );
+    let paths = steps[4].facts["paths"].as_array().unwrap();
+    let paths: Vec<_> = paths.iter().map(|path| path["path"].as_str().unwrap()).collect();
+    assert_eq!(paths, ["relayed", "punched", "relayed", "punched"]);
+}
+
+#[test]
+fn a_technique_without_a_second_way_stays_silent() {
+    let steps = steps(
+        CONE,
+        CONE,
+        "  - connect: { from: alice, to: bob, technique: punch, as: link }
+    expect: punched
+  - talk: link
+    expect: { path: punched, loss: 0%, outage: 0s..200ms }
+  - reboot: home-b
+  - talk: { on: link, for: 5s }
+    expect: { loss: 100% }
+",
+    );
+    assert_eq!(steps[3].facts["outage_ns"].as_u64(), Some(5_900_000_000), "{:#?}", steps[3]);
+}
+
+#[test]
+fn a_talk_over_a_connection_that_nobody_made_is_a_mistake_with_a_suggestion() {
+    let text = "nats: { home: full-cone }\nhosts: { alice: { behind: home }, bob: {}, server: { services: [stun, rendezvous] } }
+scenario:
+  - connect: { from: alice, to: bob, as: link }
+  - talk: lnik
+";
+    let error = Lab::from_yaml(text).map(drop).unwrap_err().to_string();
+    assert!(error.contains("no earlier connection is called `lnik`") && error.contains("`link`"), "{error}");
+}
+
+#[test]
+fn an_option_that_the_technique_does_not_read_is_a_mistake() {
+    let text = "nats: { home: full-cone }\nhosts: { alice: { behind: home }, bob: {}, server: { services: [stun, rendezvous] } }
+scenario:
+  - connect: { from: alice, to: bob, technique: direct, low_ttl: 3 }
+  - connect: { from: alice, to: bob, technique: punhc }
+";
+    let error = Lab::from_yaml(text).map(drop).unwrap_err().to_string();
+    assert!(error.contains("`low_ttl` means nothing to the technique `direct`"), "{error}");
+    assert!(error.contains("did you mean `punch`"), "{error}");
+}
