@@ -6,6 +6,7 @@ mod two_homes;
 mod change;
 mod predict;
 mod quic;
+mod tcp;
 mod techniques;
 
 use std::sync::Arc;
