@@ -16,7 +16,7 @@ use natbox_host::Host;
 use natbox_wire::words;
 
 pub use crate::contact::{Channel, Contact, Datagram, Fact, Facts, Failure, OPTIONS, Options, Relay, Setting};
-use crate::{ProbeError, connect, direct, hairpin, local, low_ttl, punch, relay_first, relayed, reversal};
+use crate::{ProbeError, connect, direct, hairpin, ice, local, low_ttl, punch, relay_first, relayed, reversal};
 
 words! {
     /// A way to come to talk.
@@ -27,6 +27,7 @@ words! {
         Hairpin = "hairpin", "both meet at the external endpoints of the NAT that they share";
         Punch = "punch", "UDP hole punching";
         PunchLowTtl = "punch-low-ttl", "UDP hole punching whose first packets die between the NATs";
+        Ice = "ice", "ICE (RFC 8445): all pairs of candidates are checked, the best is nominated";
         Turn = "turn", "through a relay, over UDP";
         RelayFirst = "relay-first", "a relay at once, then the best path, and back when that dies";
         Connect = "connect", "everything that is allowed; the best path wins";
@@ -43,6 +44,7 @@ impl Technique {
             | Technique::Hairpin
             | Technique::Turn
             | Technique::RelayFirst => &["timeout", "keep_alive"],
+            Technique::Ice => &["timeout"],
             Technique::Punch => &["timeout", "keep_alive", "peer_reflexive"],
             Technique::PunchLowTtl => &["timeout", "keep_alive", "peer_reflexive", "low_ttl"],
             Technique::Connect => &["timeout", "keep_alive", "allow", "relay_first"],
@@ -72,6 +74,7 @@ pub async fn call<H: Host>(
         Technique::Hairpin => Box::pin(hairpin::call(host, setting, peer)),
         Technique::Punch => Box::pin(punch::technique::call(host, setting, peer)),
         Technique::PunchLowTtl => Box::pin(low_ttl::call(host, setting, peer)),
+        Technique::Ice => Box::pin(ice::call(host, setting, peer)),
         Technique::Turn => Box::pin(relayed::call(host, setting, peer)),
         Technique::RelayFirst => Box::pin(relay_first::call(host, setting, peer)),
         Technique::Connect => Box::pin(connect::technique::call(host, setting, peer)),
@@ -91,6 +94,7 @@ pub async fn answer<H: Host>(host: &H, technique: Technique, setting: &Setting) 
         Technique::Hairpin => Box::pin(hairpin::answer(host, setting)),
         Technique::Punch => Box::pin(punch::technique::answer(host, setting)),
         Technique::PunchLowTtl => Box::pin(low_ttl::answer(host, setting)),
+        Technique::Ice => Box::pin(ice::answer(host, setting)),
         Technique::Turn => Box::pin(relayed::answer(host, setting)),
         Technique::RelayFirst => Box::pin(relay_first::answer(host, setting)),
         Technique::Connect => Box::pin(connect::technique::answer(host, setting)),
