@@ -79,6 +79,8 @@ pub enum What {
     Readdressed,
     /// An interface's link was cut.
     Cut(InterfaceId),
+    /// A host's uplink was taken to another network.
+    Moved(InterfaceId),
     /// An interface's link was mended.
     Mended(InterfaceId),
 }

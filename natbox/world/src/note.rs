@@ -107,6 +107,8 @@ pub enum Event<'a> {
     Cut(InterfaceId),
     /// An interface's link was mended.
     Mended(InterfaceId),
+    /// An interface was taken to another network.
+    Moved(InterfaceId),
 }
 
 /// What a link did to a packet.

@@ -95,6 +95,13 @@ impl Routes {
         &self.uplinks
     }
 
+    /// Gives an uplink other addresses and default gateways (IPv4, IPv6).
+    pub(crate) fn readdress(&mut self, uplink: usize, addresses: Vec<InterfaceAddress>, gateways: [Option<IpAddr>; 2]) {
+        let Some(known) = self.uplinks.get_mut(uplink) else { return };
+        known.addresses = addresses;
+        [known.gateway_v4, known.gateway_v6] = gateways;
+    }
+
     /// Whether `address` is one of this host's. Loopback addresses are nobody's: no packet may carry them.
     pub(crate) fn is_own(&self, address: IpAddr) -> bool {
         self.uplinks.iter().any(|uplink| uplink.owns(address))
@@ -132,6 +139,10 @@ impl Routes {
             return Err(Errno::NETUNREACH);
         }
         let bound = bound.filter(|address| !address.is_unspecified());
+        if bound.is_some_and(|address| !self.is_own(address)) {
+            // The uplink had it once, and is elsewhere now.
+            return Err(Errno::INVAL);
+        }
         if self.is_own(destination) {
             return Ok(Route {
                 uplink: self.uplink_of(destination).unwrap_or(0),
