@@ -81,6 +81,8 @@ pub enum What {
     Cut(InterfaceId),
     /// A host's uplink was taken to another network.
     Moved(InterfaceId),
+    /// A host's default route leads through this interface.
+    Preferred(InterfaceId),
     /// An interface's link was mended.
     Mended(InterfaceId),
 }

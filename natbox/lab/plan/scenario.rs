@@ -379,7 +379,8 @@ impl Reader<'_, '_> {
         Some(Action::Readdress { nat: name, addresses })
     }
 
-    /// A host that goes to another network, with as many addresses there as it has now on its first uplink.
+    /// A host that goes to another network: over the uplink that it has there, or with its first uplink, on which it gets as
+    /// many addresses there as it has now.
     fn moved(&mut self, node: &Node) -> Option<Move> {
         let host = self.host(node.get("host")?)?;
         let index = self.layout.hosts.iter().position(|known| known.name == host)?;
@@ -388,7 +389,13 @@ impl Reader<'_, '_> {
             None => None,
         };
         let network = behind.map_or(Network::Internet, Network::Behind);
-        let old = self.layout.hosts[index].uplinks.first()?.addresses.clone();
+        let name = behind.map(|index| self.layout.nats[index].name.clone());
+        let uplinks = &self.layout.hosts[index].uplinks;
+        if let Some(uplink) = uplinks.iter().position(|uplink| uplink.network == network) {
+            let addresses = uplinks[uplink].addresses.clone();
+            return Some(Move { host, behind: name, network, uplink: Some(uplink), addresses });
+        }
+        let old = uplinks.first()?.addresses.clone();
         let pool = self.layout.pools.get_mut(&network)?;
         let mut addresses: Vec<IpAddr> = Vec::new();
         for fixed in node.get("address").map(Node::items).unwrap_or_default() {
@@ -404,8 +411,7 @@ impl Reader<'_, '_> {
         if addresses.is_empty() {
             self.mistakes.at(node.place, format!("no address left for `{host}`")).expected("a larger prefix");
         }
-        let behind = behind.map(|index| self.layout.nats[index].name.clone());
-        Some(Move { host, behind, network, addresses })
+        Some(Move { host, behind: name, network, uplink: None, addresses })
     }
 
     fn cable(&mut self, node: &Node) -> Option<Cable> {

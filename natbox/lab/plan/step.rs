@@ -393,6 +393,8 @@ pub struct Move {
     pub behind: Option<String>,
     /// The network.
     pub network: Network,
+    /// The index of the uplink that it has there already, which its default route takes then; its first one moves if absent.
+    pub uplink: Option<usize>,
     /// Its addresses there.
     pub addresses: Vec<IpAddr>,
 }

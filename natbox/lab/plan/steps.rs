@@ -49,7 +49,8 @@ fn action(action: &Action) -> (Shown, Option<Entries>) {
         Action::Move(step) => {
             let behind = step.behind.as_ref().map(|behind| ("behind", Shown::word(behind)));
             let addresses = Shown::List(step.addresses.iter().map(Shown::text).collect());
-            let entries = [("host", Shown::word(&step.host))].into_iter().chain(behind).chain([("address", addresses)]);
+            let address = step.uplink.is_none().then_some(("address", addresses));
+            let entries = [("host", Shown::word(&step.host))].into_iter().chain(behind).chain(address);
             (Shown::Map(entries.collect()), None)
         }
         Action::Readdress { nat, addresses } => {

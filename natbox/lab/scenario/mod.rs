@@ -315,7 +315,10 @@ impl Runner<'_> {
     }
 
     fn move_host(&mut self, step: &Move) -> Report {
-        self.built.take_to(self.plan, &step.host, step.network, &step.addresses);
+        match (step.uplink, self.built.host(&step.host)) {
+            (Some(uplink), Some(host)) => self.built.world.prefer(&host, uplink),
+            _ => self.built.take_to(self.plan, &step.host, step.network, &step.addresses),
+        }
         let shown: Vec<String> = step.addresses.iter().map(ToString::to_string).collect();
         Report::new(format!("now at {}", shown.join(", ")))
     }

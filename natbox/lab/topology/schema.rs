@@ -215,7 +215,7 @@ pub(crate) static ACTIONS: &[Action] = &[
     },
     Action {
         key: "move",
-        doc: "Takes a host from its network to another one, at once: sockets on its old addresses cannot send any more. Of several uplinks, the first.",
+        doc: "Takes a host to another network. Over an uplink that it has there, its default route leads from now on, and the others stay; without one, it takes its first uplink along, at once, and sockets on its old addresses cannot send any more.",
         shape: &MOVE,
         expect: None,
     },
@@ -362,7 +362,7 @@ static TALK: Shape = Shape::Either(
 static EXPECT_TALK: Shape = Shape::Object(&[
     optional("path", &PATH, "The path in the end."),
     optional("loss", &PERCENTS, "Share of messages without an echo."),
-    optional("outage", &DURATIONS, "The longest time without an echo."),
+    optional("outage", &DURATIONS, "The longest time without an echo, while messages are sent."),
 ]);
 
 static CALL: Shape = Shape::Object(&[

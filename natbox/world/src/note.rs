@@ -109,6 +109,8 @@ pub enum Event<'a> {
     Mended(InterfaceId),
     /// An interface was taken to another network.
     Moved(InterfaceId),
+    /// A host's default route leads through this interface from now on.
+    Preferred(InterfaceId),
 }
 
 /// What a link did to a packet.

@@ -181,6 +181,11 @@ impl World {
         self.state.borrow_mut().reattach(host.node(), uplink, network, addresses);
     }
 
+    /// Has the default route of a host lead through this one of its uplinks.
+    pub fn prefer(&mut self, host: &VirtualHost, uplink: usize) {
+        self.state.borrow_mut().prefer(host.node(), uplink);
+    }
+
     /// Leads `prefix` to an interface of this network: what lies behind a gateway that does not translate.
     pub fn route(&mut self, network: NetworkId, prefix: IpNet, via: InterfaceId) {
         self.state.borrow_mut().fabric.add_route(network, prefix, via);

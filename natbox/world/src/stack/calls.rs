@@ -37,6 +37,11 @@ impl Stack {
         self.routes.readdress(uplink, addresses, gateways);
     }
 
+    /// From now on the default gateway of this uplink is tried first.
+    pub(crate) fn prefer(&mut self, uplink: usize) {
+        self.routes.prefer(uplink);
+    }
+
     /// Opens a UDP socket; gives its key.
     pub(crate) fn udp_bind(&mut self, local: SocketAddr) -> Result<u32, Errno> {
         self.check_bindable(local.ip())?;

@@ -82,12 +82,14 @@ pub(crate) enum Reach {
 #[derive(Debug)]
 pub(crate) struct Routes {
     uplinks: Vec<UplinkConfig>,
+    /// The uplink whose default gateway is tried first.
+    preferred: usize,
     path_mtus: PathMtus,
 }
 
 impl Routes {
     pub(crate) fn new(uplinks: Vec<UplinkConfig>) -> Routes {
-        Routes { uplinks, path_mtus: PathMtus::default() }
+        Routes { uplinks, preferred: 0, path_mtus: PathMtus::default() }
     }
 
     #[cfg(test)]
@@ -177,14 +179,23 @@ impl Routes {
     }
 
     fn default_uplink(&self, owner: Option<usize>, ipv6: bool) -> Option<usize> {
-        owner
-            .filter(|&index| self.uplinks[index].gateway(ipv6).is_some())
-            .or_else(|| self.uplinks.iter().position(|uplink| uplink.gateway(ipv6).is_some()))
+        owner.filter(|&index| self.uplinks[index].gateway(ipv6).is_some()).or_else(|| self.preferred(ipv6))
     }
 
-    /// The default gateway of the first uplink that has one.
+    /// The uplink whose default gateway is used: the preferred one, else the first that has one.
+    fn preferred(&self, ipv6: bool) -> Option<usize> {
+        let leads = |index: &usize| self.uplinks.get(*index).is_some_and(|uplink| uplink.gateway(ipv6).is_some());
+        std::iter::once(self.preferred).chain(0..self.uplinks.len()).find(leads)
+    }
+
+    /// From now on the default gateway of this uplink is tried first.
+    pub(crate) fn prefer(&mut self, uplink: usize) {
+        self.preferred = uplink;
+    }
+
+    /// The default gateway of the preferred uplink, else of the first that has one.
     pub(crate) fn default_gateway(&self, ipv6: bool) -> Option<IpAddr> {
-        self.uplinks.iter().find_map(|uplink| uplink.gateway(ipv6))
+        self.preferred(ipv6).and_then(|index| self.uplinks[index].gateway(ipv6))
     }
 
     /// Whether an address is on a network of one of the uplinks.

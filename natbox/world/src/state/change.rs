@@ -137,6 +137,16 @@ impl State {
         self.note(node, Event::Moved(interface));
     }
 
+    pub(crate) fn prefer(&mut self, node: NodeId, uplink: usize) {
+        let Some(index) = u32::try_from(uplink).ok().filter(|index| *index < self.node(node).interfaces) else {
+            return;
+        };
+        let interface = InterfaceId(self.node(node).first_interface + index);
+        let Body::Host(host) = &mut self.nodes[node.0 as usize].body else { return };
+        host.stack.prefer(uplink);
+        self.note(node, Event::Preferred(interface));
+    }
+
     pub(crate) fn set_cut(&mut self, interface: InterfaceId, cut: bool) {
         let known = self.fabric.interface_mut(interface);
         known.cut = cut;
