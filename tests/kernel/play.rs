@@ -248,7 +248,8 @@ impl Names {
         let payload = if same { "" } else { " altered" };
         let mut fields = String::new();
         // What the box itself says has numbers of its own.
-        let asked = if came.protocol() == sent.protocol() { wrap } else { Wrap::default() };
+        let answered = came.destination() == sent.source();
+        let asked = if came.protocol() == sent.protocol() && !answered { wrap } else { Wrap::default() };
         if asked.ttl.is_some() {
             fields += &format!(" ttl {}", came.ttl());
         }

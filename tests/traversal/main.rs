@@ -4,8 +4,10 @@
 mod two_homes;
 
 mod change;
+mod ice;
 mod predict;
 mod quic;
+mod tcp;
 mod techniques;
 
 use std::sync::Arc;

@@ -43,10 +43,10 @@ pub enum Action {
     Connect(Connect),
     /// Connects, and sends at a constant rate.
     Call(Call),
-    /// Talks over a connection that was kept.
-    Talk(Talk),
     /// Asks a gateway for a mapping.
     Map(Map),
+    /// Talks over a connection that was kept.
+    Talk(Talk),
     /// Lets time pass.
     Wait(Duration),
     /// Makes the NAT of this name lose its state.
@@ -80,8 +80,8 @@ impl Action {
             Action::Punch(_) => "punch",
             Action::Connect(_) => "connect",
             Action::Call(_) => "call",
-            Action::Talk(_) => "talk",
             Action::Map(_) => "map",
+            Action::Talk(_) => "talk",
             Action::Wait(_) => "wait",
             Action::Reboot(_) => "reboot",
             Action::Readdress { .. } => "readdress",

@@ -40,10 +40,10 @@ fn action(action: &Action) -> (Shown, Option<Entries>) {
         Action::Punch(punch) => (self::punch(punch), punch.expect.as_ref().map(expect_path)),
         Action::Connect(connect) => (Shown::Map(self::connect(connect)), connect.expect.as_ref().map(expect_path)),
         Action::Call(call) => (self::call(call), call.expect.as_ref().map(expect_call)),
-        Action::Talk(talk) => (self::talk(talk), talk.expect.as_ref().map(expect_talk)),
         Action::Map(map) => {
             (control::show_map(map), map.expect.as_ref().map(|expect| control::show_expected(expect, pattern)))
         }
+        Action::Talk(talk) => (self::talk(talk), talk.expect.as_ref().map(expect_talk)),
         Action::Wait(duration) => (time(duration), None),
         Action::Reboot(nat) => (Shown::word(nat), None),
         Action::Move(step) => {
@@ -81,10 +81,10 @@ impl fmt::Display for Action {
                 let (connect, length) = (&call.connect, show_duration(&call.length));
                 write!(f, "call {} from {} for {length}{}", connect.to, connect.from, over(connect.via.family))
             }
-            Action::Talk(talk) => write!(f, "talk over {} for {}", talk.label, show_duration(&talk.length)),
             Action::Map(map) => {
                 write!(f, "map {} port {} of {} by {}", map.protocol, map.port, map.from, map.by)
             }
+            Action::Talk(talk) => write!(f, "talk over {} for {}", talk.label, show_duration(&talk.length)),
             Action::Wait(duration) => write!(f, "wait {}", show_duration(duration)),
             Action::Reboot(nat) => write!(f, "reboot {nat}"),
             Action::Move(step) => match &step.behind {

@@ -233,8 +233,8 @@ impl Runner<'_> {
             Action::Punch(punch) => self.punch(punch),
             Action::Connect(connect) => self.connect(connect),
             Action::Call(call) => self.call(call),
-            Action::Talk(talk) => self.talk_over(talk),
             Action::Map(map) => self.map(map),
+            Action::Talk(talk) => self.talk_over(talk),
             Action::Wait(duration) => {
                 self.built.world.run_for(*duration)?;
                 Ok(Report::new("waited"))
@@ -297,7 +297,10 @@ impl Runner<'_> {
         let Some(node) = self.built.node(nat) else { return Report::impossible(format!("no NAT `{nat}`")) };
         let lost = self.built.world.mappings(node).len();
         match self.built.world.reboot(node) {
-            Ok(()) => Report::new(format!("rebooted, {lost} mapping{} lost", if lost == 1 { "" } else { "s" })),
+            Ok(()) => {
+                let lost = lost.saturating_sub(self.built.world.mappings(node).len());
+                Report::new(format!("rebooted, {lost} mapping{} lost", if lost == 1 { "" } else { "s" }))
+            }
             Err(error) => Report::impossible(error.to_string()),
         }
     }

@@ -30,9 +30,9 @@ fn presets() -> Vec<Choice> {
     natbox_nat::preset::all().iter().map(|preset| Choice { word: preset.name, meaning: preset.summary }).collect()
 }
 
-/// Every way in which hosts of a lab can come to talk. Nobody asks NATs for port mappings here.
+/// Every way in which hosts of a lab can come to talk.
 pub(crate) fn ways() -> impl Iterator<Item = Path> {
-    Path::ALL.iter().copied().filter(|path| !matches!(path, Path::Mapped | Path::None))
+    Path::ALL.iter().copied().filter(|path| *path != Path::None)
 }
 
 fn choice(path: Path) -> Choice {
@@ -194,16 +194,16 @@ pub(crate) static ACTIONS: &[Action] = &[
         expect: Some(&EXPECT_CALL),
     },
     Action {
-        key: "talk",
-        doc: "Sends messages over a connection that was kept, and waits for their echoes.",
-        shape: &TALK,
-        expect: Some(&EXPECT_TALK),
-    },
-    Action {
         key: "map",
         doc: "Has a host ask its gateway for a port mapping.",
         shape: &MAP,
         expect: Some(&EXPECT_MAP),
+    },
+    Action {
+        key: "talk",
+        doc: "Sends messages over a connection that was kept, and waits for their echoes.",
+        shape: &TALK,
+        expect: Some(&EXPECT_TALK),
     },
     Action { key: "wait", doc: "Lets time pass.", shape: &DURATION, expect: None },
     Action { key: "reboot", doc: "Makes a NAT lose all its state.", shape: &NAME, expect: None },

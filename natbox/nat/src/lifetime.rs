@@ -67,6 +67,7 @@ impl<A: Address> Realm<A> {
         };
         if let Some(deadline) = deadline {
             self.table.set_deadline(session, deadline);
+            self.moved(session);
         }
     }
 

@@ -399,6 +399,9 @@ impl<A: Address> Realm<A> {
         }
         if let Some(deadline) = deadline {
             self.table.set_deadline(index, deadline);
+            if nat.timers.stages.is_some() {
+                self.moved(index);
+            }
         }
         Passage { session: index, new_mapping: false }
     }

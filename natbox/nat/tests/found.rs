@@ -134,3 +134,58 @@ fn a_held_packet_to_a_host_by_its_own_name_dies_with_that_name_although_it_has_a
         assert!(matches!(&outputs[..], [Output::Discard { packet, .. }] if *packet == before), "{outputs:?}");
     }
 }
+
+#[test]
+fn a_host_that_loses_one_of_its_addresses_still_gives_way_on_the_others() {
+    let quota = Quota { ports: Some(2), ..Quota::default() };
+    let (pooling, exhausted) = (Pooling::ArbitraryRoundRobin, Exhausted::EvictLru);
+    let behavior = Behavior { pooling, quota, exhausted, ..Behavior::default() };
+    let mut rig = Rig::with_addresses(behavior, &[EXTERNAL, "198.51.100.2"]);
+    rig.send(udp(X1, Y1));
+    rig.send(udp("10.0.0.2:5001", Y1));
+    rig.nat.readdress(&[ip("198.51.100.2")], &mut |ended| assert_eq!(ended.why, MappingEnd::Readdressed));
+    rig.send(udp("10.0.0.2:5002", Y1));
+    rig.send(udp("10.0.0.2:5003", Y1));
+    assert_eq!(rig.wait_seconds(0).iter().map(|ended| ended.why).collect::<Vec<_>>(), [MappingEnd::Evicted]);
+}
+
+#[test]
+fn what_falls_due_while_nobody_looks_ends_in_the_order_of_deadlines() {
+    let mut behavior = Behavior::default();
+    (behavior.ports.allocation, behavior.ports.range) = (PortAllocation::Sequential, (5000..=5001).into());
+    (behavior.ports.quarantine, behavior.ports.quarantine_max) = (Duration::from_secs(60), Some(1));
+    let mut rig = Rig::new(behavior);
+    for (second, source) in [X1, X2, X1].into_iter().enumerate() {
+        rig.now = seconds(second as u64);
+        rig.send(udp(source, Y1));
+    }
+    rig.now = seconds(1000);
+    assert_eq!(rig.send(udp("10.0.0.4:1", Y1)).port(), 5001, "the port of the first, which ended last, rests");
+}
+
+#[test]
+fn a_range_too_small_for_a_port_each_leaves_the_dynamic_ones() {
+    let mut behavior = Behavior::default();
+    (behavior.ports.allocation, behavior.ports.range) = (PortAllocation::Deterministic, (5000..=5002).into());
+    behavior.ports.deterministic.first = Some([10, 0, 0, 2].into());
+    behavior.ports.deterministic.algorithm = DeterministicAlgorithm::Random;
+    behavior.ports.deterministic.max_ports = Some(1);
+    let mut rig = Rig::new(behavior);
+    assert!((5000..=5002).contains(&rig.send(udp(X1, Y1)).port()));
+}
+
+#[test]
+fn a_connection_that_was_closed_gives_way_before_one_that_would_end_later() {
+    let (quota, exhausted) = (Quota { ports: Some(2), ..Quota::default() }, Exhausted::EvictLru);
+    let mut rig = Rig::new(Behavior { quota, exhausted, ..Behavior::default() });
+    let external = rig.send(tcp(X1, Y1, SYN));
+    rig.receive(tcp(Y1, external, SYN_ACK)).expect("an answer");
+    rig.send(udp(X1, Y1));
+    // Whoever looks for one to give way now, sees a connection that lives for hours.
+    rig.send(udp("10.0.0.2:5001", Y1));
+    rig.send(tcp(X1, Y1, FIN));
+    rig.receive(tcp(Y1, external, FIN)).expect("its end");
+    rig.wait_seconds(1);
+    rig.send(udp("10.0.0.2:5002", Y1));
+    assert!(rig.nat.mappings().iter().all(|one| one.protocol == Protocol::Udp), "{:?}", rig.nat.mappings());
+}

@@ -86,6 +86,7 @@ impl Arithmetic {
     /// The address and port of the `index`th port of a host.
     pub(crate) fn external(&self, host: u32, index: u32) -> Option<(u32, u16)> {
         let (c, p) = (self.compression, self.per_host);
+        (p > 0).then_some(())?;
         let (address, place) = match self.algorithm {
             Algorithm::Sequential => (host / c, host % c * p + index),
             Algorithm::Staggered => (host / c, index * c + host % c),

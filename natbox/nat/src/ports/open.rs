@@ -179,6 +179,23 @@ impl<A: Address> Realm<A> {
         }
     }
 
+    /// The deadline of a session has moved, perhaps nearer: its mapping's place among those that may give way.
+    #[inline]
+    pub(crate) fn moved(&mut self, session: u32) {
+        if self.pool.evicts() && self.translates {
+            self.stamp(self.table.mapping_of(session));
+        }
+    }
+
+    #[cold]
+    fn stamp(&mut self, mapping: u32) {
+        let until = self.table.sessions_of(mapping).map(|session| self.table.session(session).deadline).max();
+        let record = self.table.mapping(mapping);
+        let (protocol, internal, external, id) = (record.protocol, record.internal.address, record.external, record.id);
+        self.pool.strike(protocol, internal, external, id);
+        self.pool.enlist(protocol, internal, external, id, mapping, until.unwrap_or(Time::ZERO));
+    }
+
     /// A session has been opened.
     #[inline]
     pub(crate) fn count_session(&mut self, nat: &Shared, session: u32) {
@@ -230,6 +247,8 @@ impl<A: Address> Realm<A> {
         for index in gone.map(|(index, _)| index).collect::<Vec<u32>>() {
             self.end_mapping(nat, index, MappingEnd::Readdressed);
         }
+        // Only now: a host that seems to have nothing when something of it ends is forgotten.
+        self.pool.recount();
         let mut stays: Vec<_> = self.table.mappings().collect();
         stays.sort_by_key(|(_, mapping)| mapping.id);
         for (index, mapping) in stays {

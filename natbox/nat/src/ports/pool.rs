@@ -152,6 +152,7 @@ impl<A: Address> Pool<A> {
             hash,
         };
         pool.readdress(behavior, addresses);
+        pool.recount();
         pool
     }
 
@@ -197,8 +198,8 @@ impl<A: Address> Pool<A> {
         self.traits.by_destination
     }
 
-    /// Replaces the addresses; ports taken on those that stay remain taken. What hosts have is forgotten: every mapping
-    /// that stays must be told again, with [`Pool::keep`].
+    /// Replaces the addresses; ports taken on those that stay remain taken. When the mappings on the others have ended,
+    /// [`Pool::recount`], and every mapping that stays must be told again, with [`Pool::keep`].
     pub(crate) fn readdress(&mut self, behavior: &Behavior, addresses: impl Iterator<Item = A>) {
         let mut old = std::mem::take(&mut self.externals);
         self.sorted.clear();
@@ -215,6 +216,10 @@ impl<A: Address> Pool<A> {
         let sorted = &self.sorted;
         self.quarantine.retain(|address| sorted.binary_search(&address).is_ok());
         self.reserved.retain(|address| sorted.binary_search(&address).is_ok());
+    }
+
+    /// Forgets what hosts have.
+    pub(crate) fn recount(&mut self) {
         self.by_load = (0..self.externals.len() as u32).map(|index| (0, index)).collect();
         self.externals.iter_mut().for_each(|external| {
             external.internals = 0;

@@ -57,7 +57,8 @@ impl<A: Address> Table<A> {
             if record.armed != armed {
                 continue;
             }
-            if record.deadline <= now {
+            // One that packets have prolonged waits for its turn, also if that has come: ends are in order of deadlines.
+            if record.deadline <= armed {
                 return Some(index);
             }
             record.armed = record.deadline;

@@ -168,6 +168,7 @@ impl<A: Address> Realm<A> {
         self.table.session_mut(index).tcp = after;
         if let Some(lifetime) = nat.timers.tcp.after(timer, after.stage()) {
             self.table.set_deadline(index, now + lifetime);
+            self.moved(index);
         }
         if side == Side::Inside && !self.table.session(index).permits() {
             self.table.permit(index);

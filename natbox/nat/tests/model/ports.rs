@@ -140,7 +140,10 @@ impl Model {
         match self.rules.pooling {
             Pooling::Paired => vec![self.paired(flow.source.ip()).unwrap_or_else(|| self.by_load()[0])],
             Pooling::ArbitraryRoundRobin if self.external.len() > 1 => { let turn = self.s.turn % self.external.len(); self.s.turn = turn + 1; vec![self.external[turn]] }
-            _ => known.map_or(self.external.clone(), |address| vec![address]),
+            _ => match known.or(self.choice.map(|choice| choice.ip()).filter(|_| self.home(flow).is_some() && self.rules.pool_exhausted == PoolExhausted::Drop)) {
+                Some(address) => vec![address],
+                None => self.external.clone(),
+            },
         }
     }
 

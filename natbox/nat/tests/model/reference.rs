@@ -262,7 +262,7 @@ impl Model {
             SessionAffinity::Off => mapping.towards == self.towards(protocol, internal.ip(), remote),
         };
         let holds = from == Inside || protocol == Tcp || self.refreshes(Outside);
-        let stage = if flow.opens() { Opening } else { PickedUp };
+        let stage = if flow.flags.syn { Opening } else { PickedUp };
         if protocol == Tcp && from == Inside && self.renews() { self.s.hidden.push(on) }
         self.s.sessions.push(Session {
             on, protocol, internal, external, remote, opened: self.now, opener: from, deadline: self.now, permits: from == Inside,

@@ -107,7 +107,7 @@ pub(super) fn place(
     let (mut sender, mut receiver) = (ends[side as usize], ends[1 - side as usize]);
     if segment.flags.syn && begins(&sender, segment, stage) {
         sender = sender.reopened_by(segment);
-        if !original && !(sender.scale_offered && receiver.scale_offered) {
+        if !(original || sender.scale_offered && receiver.scale_offered) {
             (sender.scale, receiver.scale) = (0, 0);
         }
         // The other end's SYN has been seen: this one crosses it.
