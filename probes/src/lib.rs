@@ -12,6 +12,7 @@
 //! | [`punch`], [`connect`] | how do we talk: through holes, or by the best of all ways |
 //! | [`tcp_punch`] | the same over TCP, by simultaneous opens |
 //! | [`portmap`] | how do I ask my gateway for a mapping, and how does it answer |
+//! | [`ice`] | how do two hosts find the best of all pairs of their endpoints |
 //! | [`quic`] | how does a connection outlive its NAT's memory |
 //! | [`sans_io`] | how does a protocol without I/O of its own run here |
 //! | [`direct`], [`reversal`], [`local`], [`hairpin`], [`low_ttl`], [`relayed`], [`relay_first`] | one way alone |
@@ -25,8 +26,10 @@ pub mod discovery;
 pub mod echo;
 pub mod error;
 pub mod hairpin;
+pub mod ice;
 pub mod local;
 pub mod low_ttl;
+pub mod mapped;
 pub mod path;
 pub mod ping;
 pub mod portmap;

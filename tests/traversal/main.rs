@@ -4,6 +4,7 @@
 mod two_homes;
 
 mod change;
+mod ice;
 mod predict;
 mod quic;
 mod tcp;

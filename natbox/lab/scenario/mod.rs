@@ -27,7 +27,7 @@ use serde_json::{Map, Value};
 
 use crate::build::Built;
 use crate::outcome::{Mapping, Outcome, StepResult};
-use crate::plan::step::{Cable, Count, Place};
+use crate::plan::step::{Cable, Count, Move, Place};
 use crate::plan::{Action, Plan, Step};
 use crate::record::{Limits, Names, Recorder};
 use crate::words::Family;
@@ -241,6 +241,7 @@ impl Runner<'_> {
             }
             Action::Reboot(nat) => Ok(self.reboot(nat)),
             Action::Readdress { nat, addresses } => Ok(self.readdress(nat, addresses)),
+            Action::Move(step) => Ok(self.move_host(step)),
             Action::Expire(expire) => self.expire(expire),
             Action::Count(count) => Ok(self.count(count)),
             Action::Cut(cable) => Ok(self.switch(cable, true)),
@@ -296,7 +297,10 @@ impl Runner<'_> {
         let Some(node) = self.built.node(nat) else { return Report::impossible(format!("no NAT `{nat}`")) };
         let lost = self.built.world.mappings(node).len();
         match self.built.world.reboot(node) {
-            Ok(()) => Report::new(format!("rebooted, {lost} mapping{} lost", if lost == 1 { "" } else { "s" })),
+            Ok(()) => {
+                let lost = lost.saturating_sub(self.built.world.mappings(node).len());
+                Report::new(format!("rebooted, {lost} mapping{} lost", if lost == 1 { "" } else { "s" }))
+            }
             Err(error) => Report::impossible(error.to_string()),
         }
     }
@@ -310,6 +314,15 @@ impl Runner<'_> {
             machine.addresses = addresses.to_vec();
         }
         let shown: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+        Report::new(format!("now at {}", shown.join(", ")))
+    }
+
+    fn move_host(&mut self, step: &Move) -> Report {
+        match (step.uplink, self.built.host(&step.host)) {
+            (Some(uplink), Some(host)) => self.built.world.prefer(&host, uplink),
+            _ => self.built.take_to(self.plan, &step.host, step.network, &step.addresses),
+        }
+        let shown: Vec<String> = step.addresses.iter().map(ToString::to_string).collect();
         Report::new(format!("now at {}", shown.join(", ")))
     }
 

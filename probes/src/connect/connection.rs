@@ -7,13 +7,14 @@
 //!   | checks, nomination <----------------------> |    the callee goes on with the same session
 //! ```
 //!
-//! It tries again 1, 2, 4, 8, then every 15 seconds later, as long as the connection is there. The old path is given up
+//! A caller that finds itself with another way out, in another network, does not wait for the old path to die. It tries
+//! again 1, 2, 4, 8, then every 15 seconds later, as long as the connection is there. The old path is given up
 //! when the new one is there, or lives again by itself. A connection that has gone back to its relay tries every minute
 //! whether there is something better.
 
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::{Pin, pin};
 use std::time::Duration;
 
@@ -48,13 +49,15 @@ pub struct Connection<H: Host> {
     history: Vec<(Time, Path)>,
     /// How much of the link's history is in `history`.
     seen: usize,
+    /// The address from which this machine reached the directory when the link was made.
+    source: Option<IpAddr>,
     again: Again<H>,
 }
 
 /// The search for a new path.
 struct Again<H: Host> {
     /// What is under way.
-    attempt: Option<oneshot::Receiver<Result<Link<H>, Failure>>>,
+    attempt: Option<oneshot::Receiver<Outcome<H>>>,
     /// Not before: the last attempt was in vain.
     rests_until: Time,
     /// When the last attempt ended.
@@ -67,16 +70,20 @@ struct Again<H: Host> {
     failure: Option<String>,
 }
 
+/// What an attempt came to.
+type Outcome<H> = Box<Result<Link<H>, Failure>>;
+
 enum Event<H: Host> {
     Step(io::Result<Step>),
-    Attempt(Result<Link<H>, Failure>),
+    Attempt(Outcome<H>),
 }
 
 impl<H: Host> Connection<H> {
     pub(super) fn new(link: Link<H>, config: Config, elapsed: Duration) -> Connection<H> {
         let (rests_until, ended) = (Time::ZERO, Time::ZERO);
         let again = Again { attempt: None, rests_until, ended, vain: 0, attempts: 0, failure: None };
-        let mut connection = Connection { link, elapsed, config, history: Vec::new(), seen: 0, again };
+        let (history, source) = (Vec::new(), link.host.source_for(config.directory.ip()).ok());
+        let mut connection = Connection { link, elapsed, config, history, seen: 0, source, again };
         connection.remember();
         connection
     }
@@ -156,8 +163,10 @@ impl<H: Host> Connection<H> {
                 // The socket may be of an address that the machine does not have any more.
                 Event::Step(Err(_)) if self.is_lost() => {}
                 Event::Step(Err(error)) => return Err(error),
-                Event::Attempt(Ok(link)) => self.replace(link),
-                Event::Attempt(Err(failure)) => self.in_vain(&failure),
+                Event::Attempt(outcome) => match *outcome {
+                    Ok(link) => self.replace(link),
+                    Err(failure) => self.in_vain(&failure),
+                },
             }
             self.remember();
         }
@@ -173,7 +182,7 @@ impl<H: Host> Connection<H> {
             outcome = attempt => Ok(outcome),
         };
         match outcome {
-            Ok(outcome) => Event::Attempt(outcome.unwrap_or_else(|_| Err(Failure::default()))),
+            Ok(outcome) => Event::Attempt(outcome.unwrap_or_else(|_| Box::new(Err(Failure::default())))),
             Err(step) => {
                 self.again.attempt = Some(attempt);
                 Event::Step(step)
@@ -189,10 +198,15 @@ impl<H: Host> Connection<H> {
     fn attempt_due(&self) -> Time {
         match self.fell_back() {
             _ if self.again.attempt.is_some() => Time::MAX,
-            _ if self.is_lost() => self.again.rests_until,
+            _ if self.is_lost() || self.has_moved() => self.again.rests_until,
             Some(since) => since.max(self.again.ended) + UPGRADE_INTERVAL,
             None => Time::MAX,
         }
+    }
+
+    /// Whether this machine has another way out than when the link was made: the old path dies, or will.
+    fn has_moved(&self) -> bool {
+        self.link.host.source_for(self.config.directory.ip()).ok() != self.source
     }
 
     /// Since when the connection is back on its relay.
@@ -222,6 +236,7 @@ impl<H: Host> Connection<H> {
         self.again.ended = self.link.host.now();
         self.link = link;
         self.seen = 0;
+        self.source = self.link.host.source_for(self.config.directory.ip()).ok();
     }
 
     fn in_vain(&mut self, failure: &Failure) {
@@ -244,12 +259,7 @@ impl<H: Host> Connection<H> {
 }
 
 /// Looks for a new path once, unless the connection goes meanwhile.
-async fn attempt<H: Host>(
-    host: H,
-    config: Config,
-    peer: String,
-    mut sender: oneshot::Sender<Result<Link<H>, Failure>>,
-) {
+async fn attempt<H: Host>(host: H, config: Config, peer: String, mut sender: oneshot::Sender<Outcome<H>>) {
     type Search<'a, H> = Pin<Box<dyn Future<Output = Result<Link<H>, Failure>> + 'a>>;
     let search: Search<'_, H> = Box::pin(establish(&host, &config, &peer));
     let mut search = search.fuse();
@@ -258,7 +268,7 @@ async fn attempt<H: Host>(
         () = sender.cancellation().fuse() => return,
     };
     // If the connection has gone, so has its interest.
-    let _ = sender.send(outcome);
+    let _ = sender.send(Box::new(outcome));
 }
 
 impl<H: Host> Channel for Connection<H> {

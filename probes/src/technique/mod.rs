@@ -16,8 +16,12 @@ use natbox_host::Host;
 use natbox_wire::words;
 
 pub use crate::contact::{Channel, Contact, Datagram, Fact, Facts, Failure, OPTIONS, Options, Relay, Setting};
-use crate::{ProbeError, connect, direct, hairpin, local, low_ttl, punch, relay_first, relayed, reversal, tcp_punch};
-use tcp_punch::Manner;
+use crate::portmap::Method;
+use crate::tcp_punch::Manner;
+use crate::{
+    ProbeError, connect, direct, hairpin, ice, local, low_ttl, mapped, punch, quic, relay_first, relayed, reversal,
+    tcp_punch,
+};
 
 words! {
     /// A way to come to talk.
@@ -31,8 +35,13 @@ words! {
         TcpPunch = "tcp-punch", "TCP hole punching: both ends connect at once";
         TcpPunchListen = "tcp-punch-listen", "TCP hole punching with a listener on the punched port";
         TcpPunchLowTtl = "tcp-punch-low-ttl", "TCP hole punching whose first SYNs die between the NATs";
+        Ice = "ice", "ICE (RFC 8445): all pairs of candidates are checked, the best is nominated";
         Turn = "turn", "through a relay, over UDP";
         RelayFirst = "relay-first", "a relay at once, then the best path, and back when that dies";
+        Quic = "quic", "a QUIC connection whose handshake punches, and which outlives rebinding";
+        NatPmp = "nat-pmp", "through a mapping that either asks its gateway for by NAT-PMP";
+        Pcp = "pcp", "through a mapping that either asks its gateway for by PCP";
+        Upnp = "upnp", "through a mapping that either asks its gateway for by UPnP-IGD";
         Connect = "connect", "everything that is allowed; the best path wins";
     }
 }
@@ -42,14 +51,19 @@ impl Technique {
     pub fn reads(self) -> &'static [&'static str] {
         match self {
             Technique::Direct
+            | Technique::NatPmp
+            | Technique::Pcp
+            | Technique::Upnp
             | Technique::Reversal
             | Technique::Local
             | Technique::Hairpin
             | Technique::Turn
             | Technique::RelayFirst
+            | Technique::Quic
             | Technique::TcpPunch
             | Technique::TcpPunchListen => &["timeout", "keep_alive"],
             Technique::TcpPunchLowTtl => &["timeout", "keep_alive", "low_ttl"],
+            Technique::Ice => &["timeout"],
             Technique::Punch => &["timeout", "keep_alive", "peer_reflexive"],
             Technique::PunchLowTtl => &["timeout", "keep_alive", "peer_reflexive", "low_ttl"],
             Technique::Connect => &["timeout", "keep_alive", "allow", "relay_first"],
@@ -82,8 +96,13 @@ pub async fn call<H: Host>(
         Technique::TcpPunch => Box::pin(tcp_punch::call(host, Manner::Connect, setting, peer)),
         Technique::TcpPunchListen => Box::pin(tcp_punch::call(host, Manner::Listen, setting, peer)),
         Technique::TcpPunchLowTtl => Box::pin(tcp_punch::call(host, Manner::LowTtl, setting, peer)),
+        Technique::Ice => Box::pin(ice::call(host, setting, peer)),
         Technique::Turn => Box::pin(relayed::call(host, setting, peer)),
         Technique::RelayFirst => Box::pin(relay_first::call(host, setting, peer)),
+        Technique::Quic => Box::pin(quic::technique::call(host, setting, peer)),
+        Technique::NatPmp => Box::pin(mapped::call(host, Method::NatPmp, setting, peer)),
+        Technique::Pcp => Box::pin(mapped::call(host, Method::Pcp, setting, peer)),
+        Technique::Upnp => Box::pin(mapped::call(host, Method::Upnp, setting, peer)),
         Technique::Connect => Box::pin(connect::technique::call(host, setting, peer)),
     };
     within(host, setting.options.timeout, setting.directory, called).await
@@ -104,8 +123,13 @@ pub async fn answer<H: Host>(host: &H, technique: Technique, setting: &Setting) 
         Technique::TcpPunch => Box::pin(tcp_punch::answer(host, Manner::Connect, setting)),
         Technique::TcpPunchListen => Box::pin(tcp_punch::answer(host, Manner::Listen, setting)),
         Technique::TcpPunchLowTtl => Box::pin(tcp_punch::answer(host, Manner::LowTtl, setting)),
+        Technique::Ice => Box::pin(ice::answer(host, setting)),
         Technique::Turn => Box::pin(relayed::answer(host, setting)),
         Technique::RelayFirst => Box::pin(relay_first::answer(host, setting)),
+        Technique::Quic => Box::pin(quic::technique::answer(host, setting)),
+        Technique::NatPmp => Box::pin(mapped::answer(host, Method::NatPmp, setting)),
+        Technique::Pcp => Box::pin(mapped::answer(host, Method::Pcp, setting)),
+        Technique::Upnp => Box::pin(mapped::answer(host, Method::Upnp, setting)),
         Technique::Connect => Box::pin(connect::technique::answer(host, setting)),
     };
     // Once somebody has called, it takes as long as it may.
