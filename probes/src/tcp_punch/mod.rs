@@ -28,7 +28,8 @@
 //! other filters by nothing or by address), those that break simultaneous opens, and those that answer with a RST or an
 //! error a SYN that comes before their own host's, where one host is that much farther from its NAT. That ends the
 //! connection of whoever was early, and the hole with it; `tcp-punch-low-ttl` is for these. (Two hosts that try again in
-//! different rhythms may meet in the end, too.)
+//! different rhythms may meet in the end, too.) It is of no use where a NAT tracks sequence numbers as Linux does: the
+//! second SYN is another connection's, and once the peer's SYN has passed, it is outside the window of the first.
 //!
 //! Each TCP connection that comes about proves who its other end is ([`talk`](crate::talk)): one that is not the peer is
 //! dropped. Leaves out raw sockets, and with them forged SYN|ACKs and exchanged sequence numbers (NATBLASTER, STUNT);
