@@ -11,11 +11,13 @@
 //! | [`technique`], [`contact`] | every way to come to talk, by name; what it needs, and what comes of it |
 //! | [`punch`], [`connect`] | how do we talk: through holes, or by the best of all ways |
 //! | [`portmap`] | how do I ask my gateway for a mapping, and how does it answer |
+//! | [`observe`], [`predict`], [`birthday`] | which port is next; how is it hit, or one of many |
 //! | [`quic`] | how does a connection outlive its NAT's memory |
 //! | [`sans_io`] | how does a protocol without I/O of its own run here |
 //! | [`direct`], [`reversal`], [`local`], [`hairpin`], [`low_ttl`], [`relayed`], [`relay_first`] | one way alone |
 //! | [`call`], [`ping`], [`echo`] | how good is the way |
 
+pub mod birthday;
 pub mod call;
 pub mod connect;
 pub mod contact;
@@ -27,9 +29,11 @@ pub mod hairpin;
 pub mod local;
 pub mod low_ttl;
 pub mod mapped;
+pub mod observe;
 pub mod path;
 pub mod ping;
 pub mod portmap;
+pub mod predict;
 pub mod punch;
 pub mod quic;
 pub mod relay_first;

@@ -3,8 +3,10 @@
 #[path = "../common/two_homes.rs"]
 mod two_homes;
 
+mod birthday;
 mod change;
 mod predict;
+mod predict_ports;
 mod quic;
 mod techniques;
 

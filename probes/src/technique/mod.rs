@@ -17,7 +17,10 @@ use natbox_wire::words;
 
 pub use crate::contact::{Channel, Contact, Datagram, Fact, Facts, Failure, OPTIONS, Options, Relay, Setting};
 use crate::portmap::Method;
-use crate::{ProbeError, connect, direct, hairpin, local, low_ttl, mapped, punch, relay_first, relayed, reversal};
+use crate::{
+    ProbeError, birthday, connect, direct, hairpin, local, low_ttl, mapped, predict, punch, relay_first, relayed,
+    reversal,
+};
 
 words! {
     /// A way to come to talk.
@@ -28,6 +31,8 @@ words! {
         Hairpin = "hairpin", "both meet at the external endpoints of the NAT that they share";
         Punch = "punch", "UDP hole punching";
         PunchLowTtl = "punch-low-ttl", "UDP hole punching whose first packets die between the NATs";
+        Predict = "predict", "UDP hole punching of the ports that come next, by what STUN servers saw before";
+        Birthday = "birthday", "UDP hole punching of many random ports, one of which is one of many sockets'";
         Turn = "turn", "through a relay, over UDP";
         RelayFirst = "relay-first", "a relay at once, then the best path, and back when that dies";
         NatPmp = "nat-pmp", "through a mapping that either asks its gateway for by NAT-PMP";
@@ -52,6 +57,8 @@ impl Technique {
             | Technique::RelayFirst => &["timeout", "keep_alive"],
             Technique::Punch => &["timeout", "keep_alive", "peer_reflexive"],
             Technique::PunchLowTtl => &["timeout", "keep_alive", "peer_reflexive", "low_ttl"],
+            Technique::Predict => &["timeout", "keep_alive", "window"],
+            Technique::Birthday => &["timeout", "keep_alive", "sockets", "probes"],
             Technique::Connect => &["timeout", "keep_alive", "allow", "relay_first"],
         }
     }
@@ -79,6 +86,8 @@ pub async fn call<H: Host>(
         Technique::Hairpin => Box::pin(hairpin::call(host, setting, peer)),
         Technique::Punch => Box::pin(punch::technique::call(host, setting, peer)),
         Technique::PunchLowTtl => Box::pin(low_ttl::call(host, setting, peer)),
+        Technique::Predict => Box::pin(predict::call(host, setting, peer)),
+        Technique::Birthday => Box::pin(birthday::call(host, setting, peer)),
         Technique::Turn => Box::pin(relayed::call(host, setting, peer)),
         Technique::RelayFirst => Box::pin(relay_first::call(host, setting, peer)),
         Technique::NatPmp => Box::pin(mapped::call(host, Method::NatPmp, setting, peer)),
@@ -101,6 +110,8 @@ pub async fn answer<H: Host>(host: &H, technique: Technique, setting: &Setting) 
         Technique::Hairpin => Box::pin(hairpin::answer(host, setting)),
         Technique::Punch => Box::pin(punch::technique::answer(host, setting)),
         Technique::PunchLowTtl => Box::pin(low_ttl::answer(host, setting)),
+        Technique::Predict => Box::pin(predict::answer(host, setting)),
+        Technique::Birthday => Box::pin(birthday::answer(host, setting)),
         Technique::Turn => Box::pin(relayed::answer(host, setting)),
         Technique::RelayFirst => Box::pin(relay_first::answer(host, setting)),
         Technique::NatPmp => Box::pin(mapped::answer(host, Method::NatPmp, setting)),
