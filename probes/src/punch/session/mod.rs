@@ -22,6 +22,7 @@
 //! conflict (the directory says who calls), FINGERPRINT (the integrity tells checks from data).
 
 pub(crate) mod consent;
+mod credentials;
 mod decide;
 mod incoming;
 mod pair;
@@ -32,12 +33,13 @@ use std::time::Duration;
 
 use natbox_wire::Time;
 
+pub(crate) use credentials::Credentials;
 pub use pair::{Attempt, Outcome, PairKind, Via};
 pub(crate) use pair::{Pair, PairState};
 
 use crate::path::{Path, Paths};
 use crate::rendezvous::{CandidateKind, Peer, Token};
-use crate::stun::codec::{self, BINDING, IntegrityKey, Message, TransactionId, Writer, attribute};
+use crate::stun::codec::{BINDING, IntegrityKey, Message, TransactionId, Writer, attribute};
 
 /// The most pairs that a session keeps: peer-reflexive candidates are learned up to here (RFC 8445 section 6.1.2.5).
 const MOST_PAIRS: usize = 100;
@@ -188,17 +190,11 @@ struct Nomination {
 impl Session {
     /// A session that begins to check at once. `first_id` is random.
     pub(crate) fn new(introduced: Introduced, plan: CheckPlan, first_id: u128, now: Time) -> Session {
-        let hex = hex(&introduced.token);
-        let (fragment, password) = hex.split_at(8);
-        let (caller, callee) = (format!("{fragment}a:{fragment}b"), format!("{fragment}b:{fragment}a"));
-        let (username_in, username_out) = match introduced.role {
-            Role::Caller => (caller, callee),
-            Role::Callee => (callee, caller),
-        };
+        let Credentials { key, username_out, username_in } = Credentials::new(introduced.role, &introduced.token);
         let pairs = pair::form(&introduced, now);
         let held_until = (introduced.role == Role::Caller && plan.relay_first).then(|| now + plan.duration() / 2);
         let mut session = Session {
-            key: codec::short_term_key(password),
+            key,
             username_out,
             username_in,
             next_id: first_id,
