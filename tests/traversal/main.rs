@@ -4,6 +4,7 @@
 mod two_homes;
 
 mod change;
+mod dcutr;
 mod ice;
 mod predict;
 mod quic;
