@@ -11,7 +11,7 @@
 //! | [`technique`], [`contact`] | every way to come to talk, by name; what it needs, and what comes of it |
 //! | [`punch`], [`connect`] | how do we talk: through holes, or by the best of all ways |
 //! | [`tcp_punch`] | the same over TCP, by simultaneous opens |
-//! | [`dcutr`] | how libp2p does it, over TCP and QUIC |
+//! | [`dcutr`], [`bep55`] | how libp2p and BitTorrent do it |
 //! | [`portmap`] | how do I ask my gateway for a mapping, and how does it answer |
 //! | [`ice`] | how do two hosts find the best of all pairs of their endpoints |
 //! | [`quic`] | how does a connection outlive its NAT's memory |
@@ -19,6 +19,7 @@
 //! | [`direct`], [`reversal`], [`local`], [`hairpin`], [`low_ttl`], [`relayed`], [`relay_first`] | one way alone |
 //! | [`call`], [`ping`], [`echo`] | how good is the way |
 
+pub mod bep55;
 pub mod call;
 pub mod connect;
 pub mod contact;

@@ -3,6 +3,7 @@
 #[path = "../common/two_homes.rs"]
 mod two_homes;
 
+mod bep55;
 mod change;
 mod dcutr;
 mod ice;

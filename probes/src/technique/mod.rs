@@ -19,7 +19,7 @@ pub use crate::contact::{Channel, Contact, Datagram, Fact, Facts, Failure, OPTIO
 use crate::portmap::Method;
 use crate::tcp_punch::Manner;
 use crate::{
-    ProbeError, connect, dcutr, direct, hairpin, ice, local, low_ttl, mapped, punch, quic, relay_first, relayed,
+    ProbeError, bep55, connect, dcutr, direct, hairpin, ice, local, low_ttl, mapped, punch, quic, relay_first, relayed,
     reversal, tcp_punch,
 };
 
@@ -37,6 +37,7 @@ words! {
         TcpPunchLowTtl = "tcp-punch-low-ttl", "TCP hole punching whose first SYNs die between the NATs";
         Ice = "ice", "ICE (RFC 8445): all pairs of candidates are checked, the best is nominated";
         Dcutr = "dcutr", "libp2p's upgrade of a relayed connection, over TCP and QUIC";
+        Bep55 = "bep55", "BitTorrent's holepunch extension, over uTP";
         Turn = "turn", "through a relay, over UDP";
         RelayFirst = "relay-first", "a relay at once, then the best path, and back when that dies";
         Quic = "quic", "a QUIC connection whose handshake punches, and which outlives rebinding";
@@ -63,6 +64,7 @@ impl Technique {
             | Technique::Quic
             | Technique::TcpPunch
             | Technique::Dcutr
+            | Technique::Bep55
             | Technique::TcpPunchListen => &["timeout", "keep_alive"],
             Technique::TcpPunchLowTtl => &["timeout", "keep_alive", "low_ttl"],
             Technique::Ice => &["timeout"],
@@ -100,6 +102,7 @@ pub async fn call<H: Host>(
         Technique::TcpPunchLowTtl => Box::pin(tcp_punch::call(host, Manner::LowTtl, setting, peer)),
         Technique::Ice => Box::pin(ice::call(host, setting, peer)),
         Technique::Dcutr => Box::pin(dcutr::call(host, setting, peer)),
+        Technique::Bep55 => Box::pin(bep55::call(host, setting, peer)),
         Technique::Turn => Box::pin(relayed::call(host, setting, peer)),
         Technique::RelayFirst => Box::pin(relay_first::call(host, setting, peer)),
         Technique::Quic => Box::pin(quic::technique::call(host, setting, peer)),
@@ -128,6 +131,7 @@ pub async fn answer<H: Host>(host: &H, technique: Technique, setting: &Setting) 
         Technique::TcpPunchLowTtl => Box::pin(tcp_punch::answer(host, Manner::LowTtl, setting)),
         Technique::Ice => Box::pin(ice::answer(host, setting)),
         Technique::Dcutr => Box::pin(dcutr::answer(host, setting)),
+        Technique::Bep55 => Box::pin(bep55::answer(host, setting)),
         Technique::Turn => Box::pin(relayed::answer(host, setting)),
         Technique::RelayFirst => Box::pin(relay_first::answer(host, setting)),
         Technique::Quic => Box::pin(quic::technique::answer(host, setting)),
