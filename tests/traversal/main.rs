@@ -5,9 +5,11 @@ mod two_homes;
 
 mod birthday;
 mod change;
+mod ice;
 mod predict;
 mod predict_ports;
 mod quic;
+mod tcp;
 mod techniques;
 
 use std::sync::Arc;

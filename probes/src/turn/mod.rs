@@ -16,7 +16,7 @@
 pub mod client;
 mod error;
 mod message;
-mod notify;
+pub(crate) mod notify;
 pub mod server;
 
 pub use client::{Client, Credentials, Options, PeerError};

@@ -73,6 +73,8 @@ pub struct CheckPlan {
     pub low_ttl: Option<u8>,
     /// The time between two checks of the path in use, which find out when it dies; without it nobody does.
     pub consent: Option<Duration>,
+    /// Whether the caller keeps its relay beside a better path, to go back to it when that dies.
+    pub keep_relay: bool,
     /// Whether the caller begins with its relay, and looks for anything better once that is in use; else the relay
     /// comes last.
     pub relay_first: bool,
@@ -88,6 +90,7 @@ impl Default for CheckPlan {
             grace: Duration::from_millis(100),
             low_ttl: None,
             consent: None,
+            keep_relay: false,
             relay_first: false,
         }
     }
@@ -160,9 +163,11 @@ pub(crate) struct Session {
     selected: Option<usize>,
     /// Whether the selected pair has died, and nothing is left in its place.
     lost: bool,
+    /// Since when it is in use.
+    selected_at: Time,
     /// The checks of the pair in use.
     beat: Option<consent::Beat>,
-    /// The checks of the relay that a caller keeps beside a better pair.
+    /// The checks of the relay that is kept beside a better pair.
     standby: Option<consent::Beat>,
     failed: bool,
     /// When the caller stops waiting for anything better than a relay.
@@ -198,6 +203,7 @@ impl Session {
             nominations_seen: Vec::new(),
             selected: None,
             lost: false,
+            selected_at: now,
             beat: None,
             standby: None,
             failed: false,
@@ -233,7 +239,7 @@ impl Session {
 
     /// Whether the relay is kept beside a better path.
     pub(crate) fn keeps_relay(&self) -> bool {
-        self.plan.relay_first && self.is_watched()
+        self.plan.keep_relay && self.is_watched()
     }
 
     /// The pair of an index that [`Status::Selected`] gave.
