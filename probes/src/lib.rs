@@ -28,6 +28,7 @@ pub mod hairpin;
 pub mod ice;
 pub mod local;
 pub mod low_ttl;
+pub mod mapped;
 pub mod path;
 pub mod ping;
 pub mod portmap;

@@ -9,7 +9,7 @@ use natbox::{Lab, capture};
 fn files() -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("topologies");
     let mut files = Vec::new();
-    for folder in [root.clone(), root.join("lecture"), root.join("scripts")] {
+    for folder in [root.clone(), root.join("lecture"), root.join("scripts"), root.join("techniques")] {
         let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
         files.extend(entries.filter(|path| path.extension().is_some_and(|extension| extension == "yaml")));
     }

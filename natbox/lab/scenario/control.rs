@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use natbox_probes::portmap::{Failure, Granted, Wish, keep, server};
+use natbox_probes::portmap::{Control, Failure, Granted, Method, Wish, keep, server};
 use natbox_world::Stalled;
 
 use super::servers::Trouble;
 use super::{Report, Runner, nanos};
 use crate::build::Built;
-use crate::plan::Plan;
 use crate::plan::control::{ExpectMap, Map, transport};
+use crate::plan::{Network, Plan};
 use crate::topology::units::show_duration;
 use crate::words::{Family, MapOutcome};
 
@@ -32,6 +32,21 @@ pub(super) fn start(plan: &Plan, built: &Built, trouble: &Trouble) {
             Err(why) => trouble.add(why.to_string()),
         }
     }
+}
+
+/// How a host asks its gateway for mappings, where that speaks anything: PCP first, then NAT-PMP, then UPnP.
+pub(super) fn asks(plan: &Plan, host: &str) -> Vec<Method> {
+    let Some(Network::Behind(index)) = plan.host(host).and_then(|host| host.uplinks.first()).map(|up| up.network)
+    else {
+        return Vec::new();
+    };
+    let Some(control) = plan.nats.get(index).and_then(|nat| nat.control.as_ref()) else { return Vec::new() };
+    let speaks = |method: &Method| match method {
+        Method::Pcp => control.speaks.contains(&Control::Pcp),
+        Method::NatPmp => control.speaks.contains(&Control::NatPmp),
+        Method::Upnp => control.speaks.iter().any(|one| matches!(one, Control::Igd1 | Control::Igd2)),
+    };
+    [Method::Pcp, Method::NatPmp, Method::Upnp].into_iter().filter(speaks).collect()
 }
 
 impl Runner<'_> {

@@ -296,7 +296,10 @@ impl Runner<'_> {
         let Some(node) = self.built.node(nat) else { return Report::impossible(format!("no NAT `{nat}`")) };
         let lost = self.built.world.mappings(node).len();
         match self.built.world.reboot(node) {
-            Ok(()) => Report::new(format!("rebooted, {lost} mapping{} lost", if lost == 1 { "" } else { "s" })),
+            Ok(()) => {
+                let lost = lost.saturating_sub(self.built.world.mappings(node).len());
+                Report::new(format!("rebooted, {lost} mapping{} lost", if lost == 1 { "" } else { "s" }))
+            }
             Err(error) => Report::impossible(error.to_string()),
         }
     }

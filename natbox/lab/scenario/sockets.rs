@@ -1,7 +1,7 @@
 //! What packet scripts have open on the endpoints that they name, from the beginning: UDP sockets, and a raw program's
 //! claim to TCP ports and echo identifiers.
 //!
-//! An endpoint that only steps expecting `port-unreachable` or `rst` name stays closed: that is what they are about.
+//! A port that is forwarded, or that a host asks its gateway for, is open as well. An endpoint that only steps expecting `port-unreachable` or `rst` name stays closed: that is what they are about.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -12,6 +12,7 @@ use natbox_wire::{DropReason, Protocol};
 use natbox_world::{Stalled, VirtualHost};
 
 use crate::build::Built;
+use crate::plan::control::transport;
 use crate::plan::message::Message;
 use crate::plan::step::{Goal, Place, Send};
 use crate::plan::{Action, Plan};
@@ -70,8 +71,13 @@ async fn drain(socket: Rc<Socket>) {
 fn wanted(plan: &Plan) -> Vec<(String, Protocol, u16)> {
     let owners: BTreeMap<IpAddr, &str> =
         plan.hosts.iter().flat_map(|host| host.addresses().map(|address| (address, host.name.as_str()))).collect();
-    let mut wanted = Vec::new();
+    let forwards = plan.nats.iter().flat_map(|nat| &nat.forward);
+    let mut wanted: Vec<(String, Protocol, u16)> =
+        forwards.map(|forward| (forward.to.clone(), forward.protocol, forward.internal.port())).collect();
     for step in &plan.steps {
+        if let Action::Map(map) = &step.action {
+            wanted.push((map.from.clone(), transport(map.protocol), map.port));
+        }
         let Action::Send(send) = &step.action else { continue };
         let (protocol, own) = match &send.message {
             Message::Udp => (Protocol::Udp, Some(send.port)),

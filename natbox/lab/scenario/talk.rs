@@ -3,7 +3,7 @@
 //! A callee of `connect` and `call` begins to answer when the first step needs it, and goes on for the rest of the
 //! scenario. A caller looks the callee up, again and again, until it is registered; then the step's own clock begins.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use natbox_host::Host as _;
 use natbox_probes::call::{CallConfig, CallReport, Responder, call};
 use natbox_probes::connect::{self, CheckPlan, Config, Connection, Relay};
 use natbox_probes::contact::Failure;
+use natbox_probes::portmap::Method;
 use natbox_probes::punch::{self, PunchConfig};
 use natbox_probes::stun::client::Retransmission;
 use natbox_probes::technique::{Options, Setting, Technique};
@@ -20,7 +21,7 @@ use natbox_world::{Stalled, VirtualHost};
 use serde_json::{Value, json};
 
 use super::techniques::value;
-use super::{Report, Runner, exact, nanos, servers, shown, span};
+use super::{Report, Runner, control, exact, nanos, servers, shown, span};
 use crate::plan::step::{Call, Connect, ExpectCall, ExpectPath, Punch, Via};
 use crate::topology::units::{show_duration, show_percent};
 
@@ -41,6 +42,8 @@ pub(super) struct Meeting {
     /// The STUN server's endpoints, its usual one first.
     pub(super) stun: Vec<SocketAddr>,
     pub(super) relay: Option<SocketAddr>,
+    /// How the hosts ask their gateways for mappings, by name.
+    pub(super) asks: BTreeMap<String, Vec<Method>>,
 }
 
 /// A path that came about, and how soon.
@@ -168,6 +171,7 @@ impl Runner<'_> {
             directory: servers::directory(address(&via.rendezvous)?),
             stun: self.stun_endpoints(&via.stun, address(&via.stun)?),
             relay: via.turn.as_deref().map(address).transpose()?.map(servers::relay),
+            asks: [from, to].into_iter().map(|host| (host.to_owned(), control::asks(self.plan, host))).collect(),
         };
         Ok((self.host(from)?, self.host(to)?, meeting))
     }
@@ -186,7 +190,8 @@ impl Meeting {
     pub(super) fn setting(&self, me: &str, options: &Options) -> Setting {
         let relay = self.relay.map(|server| Relay { server, credentials: servers::credentials() });
         let (stun, options) = (self.stun.clone(), options.clone());
-        Setting { stun, relay, options, ..Setting::new(self.directory, me) }
+        let asks = self.asks.get(me.split('@').next().unwrap_or(me)).cloned().unwrap_or_default();
+        Setting { stun, asks, relay, options, ..Setting::new(self.directory, me) }
     }
 }
 

@@ -30,9 +30,9 @@ fn presets() -> Vec<Choice> {
     natbox_nat::preset::all().iter().map(|preset| Choice { word: preset.name, meaning: preset.summary }).collect()
 }
 
-/// Every way in which hosts of a lab can come to talk. Nobody asks NATs for port mappings here.
+/// Every way in which hosts of a lab can come to talk.
 pub(crate) fn ways() -> impl Iterator<Item = Path> {
-    Path::ALL.iter().copied().filter(|path| !matches!(path, Path::Mapped | Path::None))
+    Path::ALL.iter().copied().filter(|path| *path != Path::None)
 }
 
 fn choice(path: Path) -> Choice {

@@ -16,6 +16,7 @@ use natbox_nat::{Behavior, HoldId, Nat, Output, Side, Verdict};
 use natbox_wire::build::{self, IpFields};
 use natbox_wire::{IcmpError, Packet, Protocol, TcpFlags, Time, Word};
 use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 
 fn word<W: Word + std::fmt::Debug>() -> impl Strategy<Value = W> {
     prop::sample::select(W::ALL)
@@ -260,7 +261,9 @@ impl Watched {
             }
             Event::Reboot => {
                 self.nat.reboot(&mut |_| {});
-                (self.held.clear(), self.sent.clear(), self.owners.clear());
+                self.held.clear();
+                self.sent.clear();
+                self.owners.clear();
             }
         }
         self.outputs();
@@ -297,16 +300,23 @@ impl Watched {
     /// A packet goes on: it is sound, and nobody gets it who may not.
     fn goes_on(&mut self, from: Side, before: Packet, after: Packet, verdict: Verdict) {
         self.is_sound(&after);
-        let plain = !after.is_fragment() && after.quoted().is_none();
+        // A later fragment shows no port.
+        let later = after.fragment().is_some_and(|fragment| fragment.offset_bytes > 0);
+        let plain = !later && after.quoted().is_none();
         if let (Verdict::Forward(told), Some(protocol), true) = (verdict, after.protocol(), plain) {
             match from {
                 Side::Inside => {
-                    let (internal, external) = (before.source_endpoint(), after.source_endpoint());
+                    // Of a datagram that was put together, the last fragment shows no port.
+                    let internal = self.nat.mapping(told.mapping).map_or(before.source_endpoint(), |one| one.internal);
+                    let external = after.source_endpoint();
                     self.owns(protocol, external, after.destination_endpoint(), (told.mapping, internal));
                     self.externals.push(external);
                     self.sent.insert((protocol, internal, ends_at(protocol, after.destination_endpoint())));
                 }
-                Side::Outside => self.was_sent_to(protocol, after.destination_endpoint(), before.source_endpoint()),
+                Side::Outside => {
+                    let remote = SocketAddr::new(before.source(), after.source_endpoint().port());
+                    self.was_sent_to(protocol, after.destination_endpoint(), remote);
+                }
             }
         }
         let inside = from == Side::Outside || matches!(verdict, Verdict::Hairpin { .. });
@@ -421,7 +431,15 @@ fn made(protocol: Protocol, source: SocketAddr, destination: SocketAddr, flags: 
     built.expect("endpoints of one version")
 }
 
+/// The same cases in every run; `NATBOX_MODEL_CASES` and `NATBOX_MODEL_SEED` ask for more, and for others.
+fn cases() -> ProptestConfig {
+    let number = |name: &str, usual| std::env::var(name).ok().and_then(|one| one.parse().ok()).unwrap_or(usual);
+    let rng_seed = RngSeed::Fixed(u64::from(number("NATBOX_MODEL_SEED", 1)));
+    ProptestConfig { rng_seed, ..ProptestConfig::with_cases(number("NATBOX_MODEL_CASES", 500)) }
+}
+
 proptest! {
+    #![proptest_config(cases())]
     #[test]
     fn whatever_a_box_is_its_packets_are_sound_its_tuples_its_own_and_its_filters_kept(
         behavior in all_behaviors(), ipv6 in prop::bool::weighted(0.2), seed in any::<u64>(), events in events(),

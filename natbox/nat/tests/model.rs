@@ -16,6 +16,7 @@
 //! | `tcp_window` | sequence spaces are as long as the model | `tcp::every_segment_of_two_well_behaved_ends_passes`, and `tests/kernel` |
 //! | `hairpin: router-source` | a second NAT on the inner face | `invariants::whom_router_source_hides_is_reached_through_the_mask` |
 //! | `session_affinity: off` where one endpoint has several mappings under one rule (`ports.overlap`, connection-dependent, `early_inbound: remap`, a mistranslated SYN/ACK) | nothing says which of them leads | `invariants` draws them too, but judges no more than it says |
+//! | `conflict: overload`, but with address-and-port-dependent mapping | of two sessions on one tuple, the table's order says which gets an answer | `rfc4787` and `ports`, by example |
 //! | `degraded`, and `conflict: other-address`, with addresses by chance or hash | what is counted depends on an address that nobody sees | the same with pooling `paired` |
 //! | `ttl`, `too_big`, `answer_ping`, `overlapping_realms` | the gateway's, in `natbox-world` | its tests |
 //!

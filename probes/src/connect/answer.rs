@@ -11,8 +11,11 @@ use rand_core::Rng;
 use super::{Config, reflexive};
 use crate::ProbeError;
 use crate::path::Path;
+use crate::portmap::candidate;
 use crate::punch::session::{Introduced, Role, Session, Status, unauthorized};
-use crate::punch::{CheckPlan, DATA, READ_BYTES, Via, accepted, host_candidates, local_endpoints, neighbours, open};
+use crate::punch::{
+    CheckPlan, DATA, READ_BYTES, Via, accepted, host_candidates, local_endpoints, mapped_of, neighbours, open,
+};
 use crate::rendezvous::{self, Body, Candidate, Message, Peer, RequestId, Token};
 use crate::stun::codec::{self, BINDING, MessageClass};
 use crate::wait::receive;
@@ -119,6 +122,7 @@ impl<H: Host, S: Service> Answerer<H, S> {
     pub(super) async fn register(host: H, config: Config, service: S) -> Result<Answerer<H, S>, ProbeError> {
         let socket = open(&host, config.directory, config.port).await?;
         let (mut candidates, local) = (host_candidates(&host, &socket), local_endpoints(&host, &socket));
+        candidates.extend(candidate::mapped(&host, &socket, &config.asks, &mut Vec::new()).await);
         if let Some(server) = config.stun {
             candidates.push(reflexive(&host, &config, &socket, server).await?);
         }
@@ -248,7 +252,8 @@ impl<H: Host, S: Service> Answerer<H, S> {
         let local = self.local.clone();
         let peer = peer.clone();
         let (role, neighbours) = (Role::Callee, neighbours(&self.host, &peer));
-        let introduced = Introduced { role, token, local, neighbours, reflexive: self.seen, peer, paths, tries: paths };
+        let (reflexive, mapped) = (self.seen, mapped_of(&self.candidates));
+        let introduced = Introduced { role, token, local, neighbours, reflexive, mapped, peer, paths, tries: paths };
         let first_id = u128::from(self.random.next_u64()) << 64 | u128::from(self.random.next_u64());
         let checks = CheckPlan { consent: Some(self.config.keep_alive), ..self.config.checks };
         let session = Session::new(introduced, checks, first_id, now);

@@ -54,7 +54,7 @@ pub struct Connection<H: Host> {
 /// The search for a new path.
 struct Again<H: Host> {
     /// What is under way.
-    attempt: Option<oneshot::Receiver<Result<Link<H>, Failure>>>,
+    attempt: Option<oneshot::Receiver<Outcome<H>>>,
     /// Not before: the last attempt was in vain.
     rests_until: Time,
     /// When the last attempt ended.
@@ -67,9 +67,12 @@ struct Again<H: Host> {
     failure: Option<String>,
 }
 
+/// What an attempt came to.
+type Outcome<H> = Box<Result<Link<H>, Failure>>;
+
 enum Event<H: Host> {
     Step(io::Result<Step>),
-    Attempt(Result<Link<H>, Failure>),
+    Attempt(Outcome<H>),
 }
 
 impl<H: Host> Connection<H> {
@@ -156,8 +159,10 @@ impl<H: Host> Connection<H> {
                 // The socket may be of an address that the machine does not have any more.
                 Event::Step(Err(_)) if self.is_lost() => {}
                 Event::Step(Err(error)) => return Err(error),
-                Event::Attempt(Ok(link)) => self.replace(link),
-                Event::Attempt(Err(failure)) => self.in_vain(&failure),
+                Event::Attempt(outcome) => match *outcome {
+                    Ok(link) => self.replace(link),
+                    Err(failure) => self.in_vain(&failure),
+                },
             }
             self.remember();
         }
@@ -173,7 +178,7 @@ impl<H: Host> Connection<H> {
             outcome = attempt => Ok(outcome),
         };
         match outcome {
-            Ok(outcome) => Event::Attempt(outcome.unwrap_or_else(|_| Err(Failure::default()))),
+            Ok(outcome) => Event::Attempt(outcome.unwrap_or_else(|_| Box::new(Err(Failure::default())))),
             Err(step) => {
                 self.again.attempt = Some(attempt);
                 Event::Step(step)
@@ -244,12 +249,7 @@ impl<H: Host> Connection<H> {
 }
 
 /// Looks for a new path once, unless the connection goes meanwhile.
-async fn attempt<H: Host>(
-    host: H,
-    config: Config,
-    peer: String,
-    mut sender: oneshot::Sender<Result<Link<H>, Failure>>,
-) {
+async fn attempt<H: Host>(host: H, config: Config, peer: String, mut sender: oneshot::Sender<Outcome<H>>) {
     type Search<'a, H> = Pin<Box<dyn Future<Output = Result<Link<H>, Failure>> + 'a>>;
     let search: Search<'_, H> = Box::pin(establish(&host, &config, &peer));
     let mut search = search.fuse();
@@ -258,7 +258,7 @@ async fn attempt<H: Host>(
         () = sender.cancellation().fuse() => return,
     };
     // If the connection has gone, so has its interest.
-    let _ = sender.send(outcome);
+    let _ = sender.send(Box::new(outcome));
 }
 
 impl<H: Host> Channel for Connection<H> {

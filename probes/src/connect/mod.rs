@@ -12,6 +12,7 @@
 //! | --- | --- |
 //! | `local`, `direct` | the caller checks the callee's own addresses |
 //! | `reversed` | the callee checks the caller's own addresses |
+//! | `mapped` | each checks what the other has asked its gateway for, where it asks ([`Config::asks`]) |
 //! | `hairpinned`, `punched` | both check each other's reflexive endpoints |
 //! | `relayed` | the callee checks the caller's relayed address (RFC 8656) |
 //!
@@ -39,9 +40,10 @@ pub use crate::path::{Path, Paths};
 pub use crate::punch::{Attempt, CheckPlan, Failure, Outcome, PairKind, Via};
 
 use crate::ProbeError;
+use crate::portmap::{Method, candidate};
 use crate::punch::session::consent::HEARTBEAT;
 use crate::punch::session::{Introduced, Session, Status};
-use crate::punch::{Link, Role, host_candidates, local_endpoints, neighbours, open, random_u128, relay};
+use crate::punch::{Link, Role, host_candidates, local_endpoints, mapped_of, neighbours, open, random_u128, relay};
 use crate::rendezvous::{self, Candidate, CandidateKind, Introduction};
 use crate::stun::client::{BindingRequest, Client, Retransmission};
 use crate::turn;
@@ -57,6 +59,8 @@ pub struct Config {
     pub port: u16,
     /// A STUN server whose view of the socket becomes one more candidate.
     pub stun: Option<SocketAddr>,
+    /// How this host asks its gateway for a mapping of its port, in order; not at all if empty.
+    pub asks: Vec<Method>,
     /// The relay to fall back to. The answering side needs none.
     pub relay: Option<Relay>,
     /// How long to wait for the relay before going on without it.
@@ -79,6 +83,7 @@ impl Config {
             me: me.into(),
             port: 0,
             stun: None,
+            asks: Vec::new(),
             relay: None,
             relay_timeout: Duration::from_secs(3),
             allow: Paths::ALL,
@@ -104,16 +109,16 @@ async fn establish<H: Host>(host: &H, config: &Config, peer: &str) -> Result<Lin
     let began = host.now();
     let early = |error| Failure::early(error, host.now().since(began));
     let socket = open(host, config.directory, config.port).await.map_err(early)?;
-    let mut candidates = host_candidates(host, &socket);
+    let (mut candidates, mut remarks) = (host_candidates(host, &socket), Vec::new());
+    candidates.extend(candidate::mapped(host, &socket, &config.asks, &mut remarks).await);
     if let Some(server) = config.stun {
         candidates.push(reflexive(host, config, &socket, server).await.map_err(early)?);
     }
-    let mut remarks = Vec::new();
     let relay = allocate(host, config, &mut remarks).await;
     if let Some(relay) = &relay {
         candidates.push(Candidate { kind: CandidateKind::Relayed, endpoint: relay.relayed_address() });
     }
-    let local = local_endpoints(host, &socket);
+    let (local, mapped) = (local_endpoints(host, &socket), mapped_of(&candidates));
     let introduction =
         Introduction { own: config.me.clone(), wanted: peer.to_owned(), paths: config.allow, candidates };
     let introduced = rendezvous::introduce(host, &socket, config.directory, introduction, &config.retransmission);
@@ -122,7 +127,7 @@ async fn establish<H: Host>(host: &H, config: &Config, peer: &str) -> Result<Lin
         relay::permit(host, relay, &peer);
     }
     let (role, neighbours, paths) = (Role::Caller, neighbours(host, &peer), config.allow);
-    let introduced = Introduced { role, token, local, neighbours, reflexive: seen, peer, paths, tries: paths };
+    let introduced = Introduced { role, token, local, neighbours, reflexive: seen, mapped, peer, paths, tries: paths };
     let relay_first = config.checks.relay_first && relay.is_some();
     let consent = if relay_first { config.keep_alive.min(HEARTBEAT) } else { config.keep_alive };
     let checks = CheckPlan { relay_first, consent: Some(consent), ..config.checks };

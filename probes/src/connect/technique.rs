@@ -21,6 +21,7 @@ impl From<&Setting> for Config {
         let (options, usual) = (&setting.options, Config::new(setting.directory, &setting.me));
         Config {
             stun: setting.stun.first().copied(),
+            asks: setting.asks.clone(),
             relay: setting.relay.clone(),
             relay_timeout: options.timeout.min(usual.relay_timeout),
             allow: options.allow,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use natbox_wire::Time;
 
 use crate::path::Paths;
+use crate::portmap::Method;
 use crate::turn;
 
 /// A TURN server that this host may use.
@@ -26,6 +27,9 @@ pub struct Setting {
     pub me: String,
     /// Every endpoint of the STUN server: its usual one first; two addresses and two ports each if it has them.
     pub stun: Vec<SocketAddr>,
+    /// How this host may ask its gateway for mappings, in order; not at all if empty. Read by techniques for which a mapping
+    /// is one way among others.
+    pub asks: Vec<Method>,
     /// The relay that this host may use, if there is one.
     pub relay: Option<Relay>,
     /// What the technique may spend.
@@ -35,7 +39,14 @@ pub struct Setting {
 impl Setting {
     /// As `me`, through `directory`; no STUN, no relay, the usual options.
     pub fn new(directory: SocketAddr, me: impl Into<String>) -> Setting {
-        Setting { directory, me: me.into(), stun: Vec::new(), relay: None, options: Options::default() }
+        Setting {
+            directory,
+            me: me.into(),
+            stun: Vec::new(),
+            asks: Vec::new(),
+            relay: None,
+            options: Options::default(),
+        }
     }
 }
 

@@ -109,7 +109,8 @@ impl Agent {
     /// Takes what the peer told.
     pub(super) fn set_remote(&mut self, description: &Description) {
         self.ice.set_remote_credentials(description.credentials.clone());
-        for candidate in description.candidates.iter().filter(|candidate| (1..=MOST_PRIORITY).contains(&candidate.prio()))
+        for candidate in
+            description.candidates.iter().filter(|candidate| (1..=MOST_PRIORITY).contains(&candidate.prio()))
         {
             self.ice.add_remote_candidate(candidate.clone());
         }

@@ -17,8 +17,7 @@ use crate::turn;
 /// Servers that have not answered after this long are done without.
 const SERVERS: Duration = Duration::from_millis(2500);
 /// A STUN request is sent at 0, 0.5 and 1.5 s, and given up at 2.5 s.
-const STUN: Retransmission =
-    Retransmission { first_wait: Duration::from_millis(500), sends: 3, last_wait_multiple: 2 };
+const STUN: Retransmission = Retransmission { first_wait: Duration::from_millis(500), sends: 3, last_wait_multiple: 2 };
 /// A socket for each of so many addresses: every one may make two candidates, and the relay makes one.
 const MOST_SOCKETS: usize = (MOST_CANDIDATES - 1) / 2;
 
@@ -42,11 +41,7 @@ pub(super) async fn open<H: Host>(host: &H, directory: SocketAddr) -> Result<Vec
 }
 
 /// The candidates of these sockets, and of a relay.
-pub(super) async fn gather<H: Host>(
-    host: &H,
-    sockets: &[H::Udp],
-    setting: &Setting,
-) -> Gathered<H> {
+pub(super) async fn gather<H: Host>(host: &H, sockets: &[H::Udp], setting: &Setting) -> Gathered<H> {
     let mut remarks = Vec::new();
     let reflexive = join_all(sockets.iter().map(|socket| reflexive(host, socket, setting)));
     let relayed = async {

@@ -24,6 +24,7 @@
 //! its proxy; UPnP's eventing (no client of port mappings needs it), access rights of IGD version 2, and IPv6 firewall
 //! control.
 
+pub(crate) mod candidate;
 pub mod keep;
 pub mod natpmp;
 pub mod pcp;

@@ -228,10 +228,8 @@ impl<H: Host> Link<H> {
             Status::Lost(_) => Some(Path::None),
             Status::Checking | Status::Failed => None,
         };
-        if let Some(path) = path {
-            if self.history.last().is_none_or(|(_, last)| *last != path) {
-                self.history.push((self.host.now(), path));
-            }
+        if let Some(path) = path.filter(|path| self.history.last().is_none_or(|(_, last)| last != path)) {
+            self.history.push((self.host.now(), path));
         }
     }
 

@@ -37,6 +37,7 @@ pub use session::{Attempt, CheckPlan, LOW_TTL_CHECKS, Outcome, PairKind, Role, V
 
 use crate::contact::Relay;
 use crate::path::{Path, Paths};
+use crate::portmap::{Method, candidate};
 use crate::rendezvous::{self, Body, Candidate, CandidateKind, Introduction, Message, Peer, RequestId};
 use crate::stun::client::{BindingRequest, Client, Retransmission};
 use crate::wait::receive;
@@ -59,6 +60,8 @@ pub struct PunchConfig {
     pub stun: Option<SocketAddr>,
     /// Whether the peer is told this host's own addresses, and tries them.
     pub host_candidates: bool,
+    /// How this side asks its gateway for a mapping of its port, in order; not at all if empty.
+    pub asks: Vec<Method>,
     /// A relay for the peer to be reached through, if this side is to have one.
     pub relay: Option<Relay>,
     /// The paths that may come about. The caller's word holds for both.
@@ -82,6 +85,7 @@ impl PunchConfig {
             port: 0,
             stun: None,
             host_candidates: true,
+            asks: Vec::new(),
             relay: None,
             allow: Paths::ALL,
             tries: Paths::ALL,
@@ -193,13 +197,13 @@ pub async fn punch<H: Host>(host: &H, config: &PunchConfig, peer: &str) -> Resul
     let began = host.now();
     let early = |error| Failure::early(error, host.now().since(began));
     let Own { socket, relay, candidates, remarks } = prepare(host, config).await.map_err(early)?;
-    let local = local_endpoints(host, &socket);
+    let (local, mapped) = (local_endpoints(host, &socket), mapped_of(&candidates));
     let (own, wanted, paths) = (config.me.clone(), peer.to_owned(), config.allow);
     let introduction = Introduction { own, wanted, paths, candidates };
     let introduced = rendezvous::introduce(host, &socket, config.directory, introduction, &config.retransmission).await;
     let rendezvous::Introduced { token, seen, peer } = introduced.map_err(early)?;
     let (role, neighbours, tries) = (Role::Caller, neighbours(host, &peer), config.tries);
-    let introduced = Introduced { role, token, local, neighbours, reflexive: seen, peer, paths, tries };
+    let introduced = Introduced { role, token, local, neighbours, reflexive: seen, mapped, peer, paths, tries };
     run(host, (socket, relay), config, introduced, began, remarks).await
 }
 
@@ -222,7 +226,7 @@ pub async fn answer<H: Host>(host: &H, config: &PunchConfig, deadline: Time) -> 
     let accept = socket.send_to(&accepted(id), config.directory).await;
     accept.map_err(ProbeError::io("accept an invitation")).map_err(early)?;
     let local = local_endpoints(host, &socket);
-    let introduced = Introduced { local, reflexive: seen, ..introduced };
+    let introduced = Introduced { local, reflexive: seen, mapped: mapped_of(&candidates), ..introduced };
     run(host, (socket, relay), config, introduced, called, remarks).await
 }
 
@@ -247,7 +251,8 @@ async fn invitation<H: Host>(
                 let (role, local, neighbours, reflexive) =
                     (Role::Callee, Vec::new(), neighbours(host, &peer), peer.reflexive);
                 let tries = Paths::from_bits(paths.to_bits() & config.tries.to_bits());
-                return Ok((id, Introduced { role, token, local, neighbours, reflexive, peer, paths, tries }));
+                let mapped = None;
+                return Ok((id, Introduced { role, token, local, neighbours, reflexive, mapped, peer, paths, tries }));
             }
         }
         if now >= deadline {
@@ -304,16 +309,16 @@ struct Own<H: Host> {
 /// A socket, a relay if there is to be one, and the candidates that they make.
 async fn prepare<H: Host>(host: &H, config: &PunchConfig) -> Result<Own<H>, ProbeError> {
     let socket = open(host, config.directory, config.port).await?;
-    let mut candidates = Vec::new();
+    let (mut candidates, mut remarks) = (Vec::new(), Vec::new());
     if config.host_candidates {
         candidates.extend(host_candidates(host, &socket));
     }
+    candidates.extend(candidate::mapped(host, &socket, &config.asks, &mut remarks).await);
     if let Some(server) = config.stun {
         let mut client = Client::new(host, config.retransmission);
         let binding = client.binding(&socket, server, BindingRequest::default()).await?;
         candidates.push(Candidate { kind: CandidateKind::Reflexive, endpoint: binding.mapped });
     }
-    let mut remarks = Vec::new();
     let relay = match &config.relay {
         Some(_) => relay::allocate(host, config.relay.as_ref(), RELAY_TIMEOUT, &mut remarks).await,
         None => None,
@@ -321,6 +326,11 @@ async fn prepare<H: Host>(host: &H, config: &PunchConfig) -> Result<Own<H>, Prob
     let relayed = relay.iter().map(turn::Client::relayed_address);
     candidates.extend(relayed.map(|endpoint| Candidate { kind: CandidateKind::Relayed, endpoint }));
     Ok(Own { socket, relay, candidates, remarks })
+}
+
+/// What this side's gateway has mapped for it, of these.
+pub(crate) fn mapped_of(candidates: &[Candidate]) -> Option<SocketAddr> {
+    candidates.iter().find(|own| own.kind == CandidateKind::Mapped).map(|own| own.endpoint)
 }
 
 /// A socket on `port` that takes packets on every address of the IP version that leads to `server`.

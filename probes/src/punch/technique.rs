@@ -40,6 +40,7 @@ impl From<&Setting> for PunchConfig {
     fn from(setting: &Setting) -> PunchConfig {
         PunchConfig {
             stun: setting.stun.first().copied(),
+            asks: setting.asks.clone(),
             checks: plan(&setting.options),
             keep_alive: setting.options.keep_alive,
             ..PunchConfig::new(setting.directory, &setting.me)

@@ -276,6 +276,7 @@ impl Input<'_> {
             1 => CandidateKind::Host,
             2 => CandidateKind::Reflexive,
             3 => CandidateKind::Relayed,
+            4 => CandidateKind::Mapped,
             _ => return None,
         };
         Some(Candidate { kind, endpoint: self.endpoint()? })

@@ -66,6 +66,7 @@ words! {
         Host = "host", "an address of the machine itself";
         Reflexive = "reflexive", "what a server saw";
         Relayed = "relayed", "an endpoint of a relay";
+        Mapped = "mapped", "what the host's gateway has mapped for it";
     }
 }
 

@@ -139,7 +139,12 @@ fn a_set_of_paths_is_ordered_best_first() {
 }
 
 fn candidates() -> impl Strategy<Value = Vec<Candidate>> {
-    let kind = prop_oneof![Just(CandidateKind::Host), Just(CandidateKind::Reflexive), Just(CandidateKind::Relayed)];
+    let kind = prop_oneof![
+        Just(CandidateKind::Host),
+        Just(CandidateKind::Reflexive),
+        Just(CandidateKind::Relayed),
+        Just(CandidateKind::Mapped)
+    ];
     let candidate = (kind, any::<IpAddr>(), any::<u16>())
         .prop_map(|(kind, ip, port)| Candidate { kind, endpoint: SocketAddr::new(ip, port) });
     proptest::collection::vec(candidate, 0..=16)

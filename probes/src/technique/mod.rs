@@ -16,7 +16,8 @@ use natbox_host::Host;
 use natbox_wire::words;
 
 pub use crate::contact::{Channel, Contact, Datagram, Fact, Facts, Failure, OPTIONS, Options, Relay, Setting};
-use crate::{ProbeError, connect, direct, hairpin, ice, local, low_ttl, punch, relay_first, relayed, reversal};
+use crate::portmap::Method;
+use crate::{ProbeError, connect, direct, hairpin, ice, local, low_ttl, mapped, punch, relay_first, relayed, reversal};
 
 words! {
     /// A way to come to talk.
@@ -30,6 +31,9 @@ words! {
         Ice = "ice", "ICE (RFC 8445): all pairs of candidates are checked, the best is nominated";
         Turn = "turn", "through a relay, over UDP";
         RelayFirst = "relay-first", "a relay at once, then the best path, and back when that dies";
+        NatPmp = "nat-pmp", "through a mapping that either asks its gateway for by NAT-PMP";
+        Pcp = "pcp", "through a mapping that either asks its gateway for by PCP";
+        Upnp = "upnp", "through a mapping that either asks its gateway for by UPnP-IGD";
         Connect = "connect", "everything that is allowed; the best path wins";
     }
 }
@@ -39,6 +43,9 @@ impl Technique {
     pub fn reads(self) -> &'static [&'static str] {
         match self {
             Technique::Direct
+            | Technique::NatPmp
+            | Technique::Pcp
+            | Technique::Upnp
             | Technique::Reversal
             | Technique::Local
             | Technique::Hairpin
@@ -77,6 +84,9 @@ pub async fn call<H: Host>(
         Technique::Ice => Box::pin(ice::call(host, setting, peer)),
         Technique::Turn => Box::pin(relayed::call(host, setting, peer)),
         Technique::RelayFirst => Box::pin(relay_first::call(host, setting, peer)),
+        Technique::NatPmp => Box::pin(mapped::call(host, Method::NatPmp, setting, peer)),
+        Technique::Pcp => Box::pin(mapped::call(host, Method::Pcp, setting, peer)),
+        Technique::Upnp => Box::pin(mapped::call(host, Method::Upnp, setting, peer)),
         Technique::Connect => Box::pin(connect::technique::call(host, setting, peer)),
     };
     within(host, setting.options.timeout, setting.directory, called).await
@@ -97,6 +107,9 @@ pub async fn answer<H: Host>(host: &H, technique: Technique, setting: &Setting) 
         Technique::Ice => Box::pin(ice::answer(host, setting)),
         Technique::Turn => Box::pin(relayed::answer(host, setting)),
         Technique::RelayFirst => Box::pin(relay_first::answer(host, setting)),
+        Technique::NatPmp => Box::pin(mapped::answer(host, Method::NatPmp, setting)),
+        Technique::Pcp => Box::pin(mapped::answer(host, Method::Pcp, setting)),
+        Technique::Upnp => Box::pin(mapped::answer(host, Method::Upnp, setting)),
         Technique::Connect => Box::pin(connect::technique::answer(host, setting)),
     };
     // Once somebody has called, it takes as long as it may.

@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use super::input::{Input, Named};
 
 /// Keys of a NAT that say where it is, not how it behaves.
-const WIRING: [&str; 6] = ["behind", "address", "addresses", "inside", "inside6", "link"];
+const WIRING: [&str; 8] = ["behind", "address", "addresses", "inside", "inside6", "link", "forward", "control"];
 
 /// An axis, or one key of it, with those that it stands below: `ports.allocation`; and what may stand there.
 struct Axis {

@@ -134,6 +134,10 @@ prop_compose! {
         let mut base = base;
         let (mut ports, mut mapping) = (ports, mapping);
         // What a hash names is a secret too, until it is seen.
+        // Two mappings of one endpoint towards one remote: whose an answer is, the table's order says.
+        if ports.conflict == PortConflict::Overload && mapping != Mapping::AddressAndPortDependent.into() {
+            ports.conflict = PortConflict::OverrideOld;
+        }
         let hashed = matches!(pooling, Pooling::HashSource | Pooling::HashSourceDestination);
         if hashed && ports.conflict == PortConflict::OtherAddress {
             ports.conflict = PortConflict::NextFree;

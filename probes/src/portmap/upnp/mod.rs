@@ -64,7 +64,8 @@ pub(crate) async fn serve<H: Host, C: PortControl>(host: H, desk: Rc<RefCell<Des
     let names = names(&host, version);
     let listener = host.tcp_listen(SocketAddr::new(own, WEB_PORT), TcpOptions::default());
     let listener = listener.await.map_err(ProbeError::io("listen for UPnP"))?;
-    ssdp::serve(&host, own, names.clone()).await?;
+    let control = desk.borrow().control.clone();
+    ssdp::serve(&host, control, own, names.clone()).await?;
     let web = Rc::new(Web { desk, names, descriptions: RefCell::default() });
     host.spawn(accept(host.clone(), listener, web));
     Ok(())

@@ -1,14 +1,14 @@
 //! How devices are found (UPnP Device Architecture 1.1 section 1): searches to everybody, answers to whoever searched, and
 //! notices to everybody.
 //!
-//! Left out: SSDP over IPv6, boot and configuration numbers, the random delay that `MX` allows. Notices go out at the
-//! beginning and every quarter of an hour; nobody says good-bye.
+//! Left out: SSDP over IPv6, boot and configuration numbers, the random delay that `MX` allows. Notices go out after a reboot and
+//! with another address alone, not every few minutes: the lab begins with boxes that have been up, and nobody says good-bye.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 
-use natbox_host::{Host, UdpSocket};
+use natbox_host::{Host, PortControl, UdpSocket};
 use natbox_wire::Time;
 
 use super::describe::{Names, ROOT_PATH, WEB_PORT};
@@ -31,18 +31,25 @@ pub const SEARCHES: [&str; 3] = [
 pub const SEARCH_TIME: Duration = Duration::from_secs(2);
 
 /// Answers searches, and notices everybody.
-pub(super) async fn serve<H: Host>(host: &H, own: IpAddr, names: Names) -> Result<(), ProbeError> {
+pub(super) async fn serve<H: Host, C: PortControl>(
+    host: &H,
+    control: C,
+    own: IpAddr,
+    names: Names,
+) -> Result<(), ProbeError> {
     let any = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), GROUP.port());
     let socket = Rc::new(host.udp_bind(any).await.map_err(ProbeError::io("open a socket for SSDP"))?);
     socket.join_multicast(GROUP.ip(), own).map_err(ProbeError::io("join the group of SSDP"))?;
     let location = format!("http://{}{ROOT_PATH}", SocketAddr::new(own, WEB_PORT));
-    host.spawn(notice(host.clone(), socket.clone(), names.clone(), location.clone()));
+    host.spawn(notice::<H, C>(control, socket.clone(), names.clone(), location.clone()));
     host.spawn(answer(host.clone(), socket, names, location));
     Ok(())
 }
 
-async fn notice<H: Host>(host: H, socket: Rc<H::Udp>, names: Names, location: String) {
+/// Notices everybody whenever the box has lost its memory or its addresses.
+async fn notice<H: Host, C: PortControl>(control: C, socket: Rc<H::Udp>, names: Names, location: String) {
     loop {
+        control.changed().await;
         for (target, index) in names.targets() {
             let fields = [
                 ("HOST", GROUP.to_string()),
@@ -55,7 +62,6 @@ async fn notice<H: Host>(host: H, socket: Rc<H::Udp>, names: Names, location: St
             ];
             let _ = socket.send_to(&head("NOTIFY * HTTP/1.1", &fields), GROUP).await;
         }
-        host.sleep(MAX_AGE / 2).await;
     }
 }
 

@@ -109,6 +109,8 @@ pub(crate) struct Introduced {
     pub(crate) neighbours: Vec<IpAddr>,
     /// Where the directory saw this side.
     pub(crate) reflexive: SocketAddr,
+    /// What this side's gateway has mapped for it.
+    pub(crate) mapped: Option<SocketAddr>,
     pub(crate) peer: Peer,
     /// The paths that may come about.
     pub(crate) paths: Paths,
@@ -324,6 +326,7 @@ fn wanted(role: Role, kind: CandidateKind, paths: Paths) -> bool {
     match (role, kind) {
         (Role::Caller, CandidateKind::Host) => paths.any_of(&[Path::Local, Path::Direct]),
         (Role::Callee, CandidateKind::Host) => paths.any_of(&[Path::Local, Path::Reversed]),
+        (_, CandidateKind::Mapped) => paths.contains(Path::Mapped),
         (_, CandidateKind::Reflexive) => paths.any_of(&[Path::Punched, Path::Hairpinned]),
         (_, CandidateKind::Relayed) => paths.contains(Path::Relayed),
     }

@@ -24,6 +24,8 @@ pub enum Via {
 pub enum PairKind {
     /// It is one of the peer's own addresses.
     Host,
+    /// The peer's gateway has mapped it for the peer.
+    Mapped,
     /// A server saw the peer there.
     Reflexive,
     /// It is the peer's relay.
@@ -140,11 +142,13 @@ impl Pair {
     }
 }
 
-/// The pairs that a session begins with: one a remote endpoint, in the order host, reflexive, relayed.
+/// The pairs that a session begins with: one a remote endpoint, in the order host, mapped, reflexive,
+/// relayed.
 pub(super) fn form(introduced: &Introduced, now: Time) -> Vec<Pair> {
     let peer = &introduced.peer;
     let kinds = [
         (CandidateKind::Host, PairKind::Host),
+        (CandidateKind::Mapped, PairKind::Mapped),
         (CandidateKind::Reflexive, PairKind::Reflexive),
         (CandidateKind::Relayed, PairKind::Relayed),
     ];
@@ -204,6 +208,7 @@ impl fmt::Display for Attempt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = match self.kind {
             PairKind::Host => "host",
+            PairKind::Mapped => "mapped",
             PairKind::Reflexive => "reflexive",
             PairKind::Relayed => "relayed",
             PairKind::PeerReflexive => "peer-reflexive",

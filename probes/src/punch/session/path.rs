@@ -8,7 +8,7 @@
 //! | no | no | `local` if the peer's address is on a network of this host's, else `direct` |
 //! | yes | no | `direct`: the callee is reached where it is |
 //! | no | yes | `reversed`: the callee reached the caller where it is |
-//! | yes | yes | `hairpinned` if both have one external address and used it, else `punched` |
+//! | yes | yes | `mapped` if either has asked its gateway for the endpoint that is used; `hairpinned` if both have one external address and used it, else `punched` |
 
 use std::net::SocketAddr;
 
@@ -27,8 +27,12 @@ impl Session {
         // A pair that only the peer has proven says nothing of this side: then the directory's view has to do.
         let seen = pair.mapped().unwrap_or(own.reflexive);
         let here = !own.local.contains(&seen);
-        let there = !self.peer_has(pair.remote);
+        let there = !self.is_peers(pair.remote, CandidateKind::Host);
         let (caller, callee) = if own.role == Role::Caller { (here, there) } else { (there, here) };
+        let mapped = own.mapped == Some(seen) || self.is_peers(pair.remote, CandidateKind::Mapped);
+        if mapped && callee && (caller || !own.paths.contains(Path::Reversed)) {
+            return Path::Mapped;
+        }
         match (caller, callee) {
             (false, false) if own.neighbours.contains(&pair.remote.ip()) => Path::Local,
             (false, false) => Path::Direct,
@@ -42,8 +46,8 @@ impl Session {
         }
     }
 
-    fn peer_has(&self, endpoint: SocketAddr) -> bool {
-        let candidates = self.introduced.peer.candidates.iter();
-        candidates.filter(|candidate| candidate.kind == CandidateKind::Host).any(|host| host.endpoint == endpoint)
+    fn is_peers(&self, endpoint: SocketAddr, kind: CandidateKind) -> bool {
+        let mut candidates = self.introduced.peer.candidates.iter();
+        candidates.any(|candidate| candidate.kind == kind && candidate.endpoint == endpoint)
     }
 }

@@ -20,6 +20,7 @@ fn session(role: Role, token: u8, plan: CheckPlan) -> Session {
     let (alice, bob) = (("10.0.0.2:5000", "198.18.0.2:5000"), ("10.0.1.3:5000", "198.18.0.3:5000"));
     let (own, other) = if role == Role::Caller { (alice, bob) } else { (bob, alice) };
     let introduced = Introduced {
+        mapped: None,
         role,
         token: Token([token; 16]),
         local: vec![endpoint(own.0)],
