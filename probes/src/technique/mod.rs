@@ -18,7 +18,10 @@ use natbox_wire::words;
 pub use crate::contact::{Channel, Contact, Datagram, Fact, Facts, Failure, OPTIONS, Options, Relay, Setting};
 use crate::portmap::Method;
 use crate::tcp_punch::Manner;
-use crate::{ProbeError, bep55, birthday, connect, dcutr, direct, hairpin, ice, local, low_ttl, mapped, predict, punch, quic, relay_first, relayed, reversal, tcp_punch};
+use crate::{
+    ProbeError, bep55, birthday, connect, dcutr, direct, hairpin, ice, local, low_ttl, mapped, predict, punch, quic,
+    relay_first, relayed, reversal, tcp_punch,
+};
 
 words! {
     /// A way to come to talk.
