@@ -14,12 +14,14 @@
 //! | [`dcutr`], [`bep55`] | how libp2p and BitTorrent do it |
 //! | [`portmap`] | how do I ask my gateway for a mapping, and how does it answer |
 //! | [`ice`] | how do two hosts find the best of all pairs of their endpoints |
+//! | [`observe`], [`predict`], [`birthday`] | which port is next; how is it hit, or one of many |
 //! | [`quic`] | how does a connection outlive its NAT's memory |
 //! | [`sans_io`] | how does a protocol without I/O of its own run here |
 //! | [`direct`], [`reversal`], [`local`], [`hairpin`], [`low_ttl`], [`relayed`], [`relay_first`] | one way alone |
 //! | [`call`], [`ping`], [`echo`] | how good is the way |
 
 pub mod bep55;
+pub mod birthday;
 pub mod call;
 pub mod connect;
 pub mod contact;
@@ -33,9 +35,11 @@ pub mod ice;
 pub mod local;
 pub mod low_ttl;
 pub mod mapped;
+pub mod observe;
 pub mod path;
 pub mod ping;
 pub mod portmap;
+pub mod predict;
 pub mod punch;
 pub mod quic;
 pub mod relay_first;

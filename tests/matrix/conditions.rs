@@ -117,3 +117,25 @@ fn a_file_with_deterministic_ports_gives_them_to_the_hosts_of_the_matrix() {
     assert_eq!(paths(&document), ["punched"]);
     assert_eq!(cells(&document)[0]["a"]["ports"]["deterministic"]["first"], "none");
 }
+
+#[test]
+fn nats_speak_for_port_mappings_what_the_run_or_their_file_lets_them() {
+    let techniques = ["--techniques", "nat-pmp,pcp,upnp"];
+    let spoken =
+        |words: &str| matrix(&Lab::new(), &[&["--nats", "symmetric", "--control", words], &techniques[..]].concat());
+    let pcp = spoken("pcp");
+    assert_eq!(paths(&pcp), ["none", "mapped", "none"]);
+    assert_eq!(
+        (&pcp["semantics"]["control"], &cells(&pcp)[0]["b"]["control"]["speaks"]),
+        (&"pcp".into(), &serde_json::json!(["pcp"]))
+    );
+    assert_eq!(paths(&spoken("igd2,nat-pmp")), ["mapped", "none", "mapped"]);
+    let lab = Lab::new();
+    lab.write("lab.yaml", "nats: { home: { type: symmetric, control: nat-pmp } }\n");
+    let own = matrix(&lab, &[&["lab.yaml"], &techniques[..]].concat());
+    assert_eq!((paths(&own), &own["semantics"]["control"]), (vec!["mapped", "none", "none"], &Value::Null));
+    let none = matrix(&lab, &[&["lab.yaml", "--control", "none"], &techniques[..]].concat());
+    assert_eq!(paths(&none), ["none", "none", "none"]);
+    lab.run(&["matrix", "lab.yaml", "-o", "whole.json"]);
+    assert_eq!(lab.run(&["report", "whole.json", "--format", "json"]).out, lab.read("whole.json"));
+}

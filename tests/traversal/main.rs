@@ -4,10 +4,12 @@
 mod two_homes;
 
 mod bep55;
+mod birthday;
 mod change;
 mod dcutr;
 mod ice;
 mod predict;
+mod predict_ports;
 mod quic;
 mod tcp;
 mod techniques;

@@ -124,6 +124,7 @@ struct Runner<'a> {
     /// The identification of the last packet made by hand.
     identification: u16,
     answering: talk::Answering,
+    nonces: control::Nonces,
     held: held::Connections,
     trouble: servers::Trouble,
 }
@@ -180,7 +181,20 @@ impl<'a> Runner<'a> {
         let sockets = Sockets::open(plan, &mut built).map_err(stuck)?;
         let (labels, seen) = (BTreeMap::new(), BTreeMap::new());
         let (answering, held) = Default::default();
-        Ok(Runner { plan, built, tap, recorder, sockets, labels, seen, identification: 0, answering, held, trouble })
+        Ok(Runner {
+            plan,
+            built,
+            tap,
+            recorder,
+            sockets,
+            labels,
+            seen,
+            identification: 0,
+            answering,
+            nonces: Default::default(),
+            held,
+            trouble,
+        })
     }
 
     fn steps(&mut self) -> Result<Vec<StepResult>, Stuck> {

@@ -41,6 +41,8 @@ impl Secrets {
     pub(super) fn endpoint_config(&self) -> quinn::EndpointConfig {
         let mut config = quinn::EndpointConfig::new(Arc::new(hmac::Key::new(hmac::HMAC_SHA256, &self.reset)));
         let ids = self.ids;
+        // A greased fixed bit (RFC 9287) would take away what tells QUIC from STUN on one socket (RFC 9443).
+        config.grease_quic_bit(false);
         config.rng_seed(Some(self.endpoint)).cid_generator(move || Box::new(Ids(Pcg64Mcg::new(ids))));
         config
     }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use natbox::probes::Paths;
-use natbox::probes::rendezvous::{Body, Candidate, CandidateKind, Directory, Limits, Message, RequestId, Way};
+use natbox::probes::rendezvous::{Body, Candidate, CandidateKind, Directory, Limits, Message, RequestId, Token, Way};
 use natbox::wire::{Time, Word};
 use rand_pcg::Pcg64Mcg;
 use rand_pcg::rand_core::SeedableRng;
