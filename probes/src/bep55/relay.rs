@@ -82,14 +82,12 @@ impl<H: Host> Relay<H> {
 
     async fn rendezvous(&mut self, key: Key, target: SocketAddr) {
         let Some(own) = self.socket.remote(key) else { return };
-        let found = self.others(key).into_iter().find(|(_, endpoint)| *endpoint == target);
-        let other = match found {
-            _ if target == self.listen => Err(Refusal::NoSelf),
-            _ if target.port() == 0 || target.ip().is_unspecified() || target == own => Err(Refusal::NoSuchPeer),
-            None => Err(Refusal::NotConnected),
-            Some((other, _)) if !self.peers.get(&other).is_some_and(Peer::punches) => Err(Refusal::NoSupport),
-            Some((other, _)) => Ok(other),
-        };
+        let others: Vec<(Key, SocketAddr, bool)> = self
+            .others(key)
+            .into_iter()
+            .map(|(other, endpoint)| (other, endpoint, self.peers.get(&other).is_some_and(Peer::punches)))
+            .collect();
+        let other = judge(self.listen, own, target, &others);
         let answer = match other {
             Ok(_) => Holepunch::Connect(target),
             Err(refusal) => Holepunch::Error(target, refusal as u32),
@@ -100,5 +98,49 @@ impl<H: Host> Relay<H> {
         if let Ok(other) = other {
             self.say(other, message(self, other, Holepunch::Connect(own))).await;
         }
+    }
+}
+
+/// Whom a peer at `own` is brought together with: one of the others, each with its endpoint and whether it knows the
+/// extension.
+fn judge(
+    listen: SocketAddr,
+    own: SocketAddr,
+    target: SocketAddr,
+    others: &[(Key, SocketAddr, bool)],
+) -> Result<Key, Refusal> {
+    if target == listen {
+        return Err(Refusal::NoSelf);
+    }
+    if target.port() == 0 || target.ip().is_unspecified() || target == own {
+        return Err(Refusal::NoSuchPeer);
+    }
+    match others.iter().find(|(_, endpoint, _)| *endpoint == target) {
+        None => Err(Refusal::NotConnected),
+        Some((_, _, false)) => Err(Refusal::NoSupport),
+        Some((key, _, true)) => Ok(*key),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whom_it_cannot_bring_together_it_tells_why() {
+        let at = |text: &str| text.parse::<SocketAddr>().unwrap();
+        let (listen, own) = (at("192.0.2.1:6881"), at("192.0.2.2:1"));
+        let others = [(7, at("192.0.2.3:1"), true), (8, at("192.0.2.4:1"), false)];
+        let judged = |target: &str| judge(listen, own, at(target), &others);
+        assert_eq!(judged("192.0.2.3:1"), Ok(7));
+        assert_eq!(judged("192.0.2.4:1"), Err(Refusal::NoSupport));
+        // The port that a peer listens on is not the one that its NAT has given it.
+        assert_eq!(judged("192.0.2.3:6881"), Err(Refusal::NotConnected));
+        assert_eq!(judged("192.0.2.1:6881"), Err(Refusal::NoSelf));
+        for target in ["192.0.2.2:1", "0.0.0.0:1", "192.0.2.3:0"] {
+            assert_eq!(judged(target), Err(Refusal::NoSuchPeer), "{target}");
+        }
+        let codes = [Refusal::NoSuchPeer, Refusal::NotConnected, Refusal::NoSupport, Refusal::NoSelf];
+        assert_eq!(codes.map(|code| code as u32), [1, 2, 3, 4]);
     }
 }
