@@ -22,6 +22,7 @@
 //!
 //! * No pair is frozen (there is one stream with one component). The controlling side nominates the best pair that
 //!   works at once, and another when a better one works later; all pairs that work are checked on.
+//! * When the nominated pair dies and another still works, over a relay perhaps, that is used, and nothing is begun anew.
 //! * Checks are answered and sent again after 0.5, 1, 2, 4 and 5 s, 7 times; the RTO does not grow with their number.
 //! * Consent checks come every 5 s, not at random between 4 and 6.
 //! * Candidates are told all at once, not as they are found (RFC 8838); a server that is silent for 2.5 s is done without.
@@ -252,9 +253,7 @@ impl<H: Host> Channel for Session<H> {
 
     fn send<'a>(&'a mut self, payload: &'a [u8]) -> LocalBoxFuture<'a, io::Result<()>> {
         async move {
-            if self.path() == Path::None {
-                return Err(io::ErrorKind::NotConnected.into());
-            }
+            // Between two pairs it is lost, as any datagram may be.
             self.outbox.send(payload.to_vec()).await.map_err(|_| self.ended())
         }
         .boxed_local()
