@@ -202,6 +202,9 @@ pub(crate) struct Matrix {
     /// Whether replies use the mapping that let the packet in, in every NAT: `on` or `off`
     #[arg(long, value_name = "WORD")]
     pub(crate) session_affinity: Option<String>,
+    /// What each host's NAT speaks for port mappings: nat-pmp, pcp, igd1, igd2, or `none` [default: what the NAT's file says]
+    #[arg(long, value_name = "WORD,...", value_delimiter = ',')]
+    pub(crate) control: Vec<String>,
     #[command(flatten)]
     pub(crate) link: Link,
     /// Cores to use; all if absent. Results are the same

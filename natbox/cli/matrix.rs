@@ -36,6 +36,9 @@ fn conditions(matrix: &Matrix) -> Result<Conditions, Failure> {
     let mut conditions = Conditions::default();
     conditions.filter_scope = matrix.filter_scope.as_deref().map(word::<FilterScope>).transpose()?;
     conditions.session_affinity = matrix.session_affinity.as_deref().map(word::<SessionAffinity>).transpose()?;
+    if !matrix.control.is_empty() {
+        conditions.set_control(&matrix.control).map_err(refused)?;
+    }
     let link = &matrix.link;
     let keys = [
         ("latency", &link.latency),

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use natbox_host::Host as _;
 use natbox_world::note::{InterfaceId, NodeId};
 use natbox_world::{Attachment, InterfaceAddress, LinkConfig, NetworkId, VirtualHost, World};
 
@@ -59,6 +60,9 @@ pub struct Built {
     /// The names of its nodes and interfaces.
     pub names: Names,
     machines: BTreeMap<String, Machine>,
+    internet: NetworkId,
+    /// The network behind each NAT.
+    lans: Vec<NetworkId>,
 }
 
 /// A host or gateway of a built lab.
@@ -83,6 +87,16 @@ impl Built {
         self.machines.get(name).map(|machine| machine.node).or_else(|| self.names.find(name))
     }
 
+    /// Takes the first uplink of a host to another network of the plan, where it has these addresses.
+    pub(crate) fn take_to(&mut self, plan: &Plan, host: &str, network: Network, addresses: &[IpAddr]) {
+        let networks = Networks { plan, internet: self.internet, lans: self.lans.clone() };
+        let Some(machine) = self.machines.get_mut(host) else { return };
+        let Some(known) = &machine.host else { return };
+        let own = addresses.iter().map(|address| networks.on_link(network, *address)).collect();
+        self.world.reattach(known, 0, networks.id(network), own);
+        machine.addresses = known.addresses();
+    }
+
     pub(crate) fn machine(&self, name: &str) -> Option<&Machine> {
         self.machines.get(name)
     }
@@ -103,7 +117,7 @@ impl Plan {
                 world.isolate(*lan);
             }
         }
-        let mut built = Built { world, names: Names::new(), machines: BTreeMap::new() };
+        let mut built = Built { world, names: Names::new(), machines: BTreeMap::new(), internet, lans: lans.clone() };
         if let Some(router) = built.world.router_of(internet) {
             built.names.add_node(router, INTERNET, NodeKind::Network, &self.internet.router);
         }

@@ -79,6 +79,10 @@ pub enum What {
     Readdressed,
     /// An interface's link was cut.
     Cut(InterfaceId),
+    /// A host's uplink was taken to another network.
+    Moved(InterfaceId),
+    /// A host's default route leads through this interface.
+    Preferred(InterfaceId),
     /// An interface's link was mended.
     Mended(InterfaceId),
 }

@@ -10,13 +10,16 @@
 //! | [`rendezvous`], [`signal`] | where is the other, how do we meet, and what have we to tell each other before |
 //! | [`technique`], [`contact`] | every way to come to talk, by name; what it needs, and what comes of it |
 //! | [`punch`], [`connect`] | how do we talk: through holes, or by the best of all ways |
+//! | [`tcp_punch`] | the same over TCP, by simultaneous opens |
 //! | [`portmap`] | how do I ask my gateway for a mapping, and how does it answer |
 //! | [`ice`] | how do two hosts find the best of all pairs of their endpoints |
+//! | [`observe`], [`predict`], [`birthday`] | which port is next; how is it hit, or one of many |
 //! | [`quic`] | how does a connection outlive its NAT's memory |
 //! | [`sans_io`] | how does a protocol without I/O of its own run here |
 //! | [`direct`], [`reversal`], [`local`], [`hairpin`], [`low_ttl`], [`relayed`], [`relay_first`] | one way alone |
 //! | [`call`], [`ping`], [`echo`] | how good is the way |
 
+pub mod birthday;
 pub mod call;
 pub mod connect;
 pub mod contact;
@@ -29,9 +32,11 @@ pub mod ice;
 pub mod local;
 pub mod low_ttl;
 pub mod mapped;
+pub mod observe;
 pub mod path;
 pub mod ping;
 pub mod portmap;
+pub mod predict;
 pub mod punch;
 pub mod quic;
 pub mod relay_first;
@@ -42,6 +47,8 @@ pub mod sans_io;
 pub mod signal;
 mod stream;
 pub mod stun;
+mod talk;
+pub mod tcp_punch;
 pub mod technique;
 pub mod turn;
 mod wait;

@@ -22,6 +22,8 @@ pub(crate) struct TwoHomes {
     #[allow(dead_code, reason = "not everyone who builds the world asks the STUN server")]
     pub(crate) stun: SocketAddr,
     pub(crate) directory: SocketAddr,
+    #[allow(dead_code, reason = "not everyone has more servers than these")]
+    pub(crate) server: VirtualHost,
 }
 
 fn attachment(network: NetworkId, name: &str, address: [u8; 4], prefix_len: u8, latency: Duration) -> Attachment {
@@ -57,10 +59,11 @@ impl TwoHomes {
                 let _ = stun::server::serve(server, config).await;
             }
         });
+        let directing = server.clone();
         world.spawn(async move {
             let config = rendezvous::ServerConfig { listen: directory, limits: rendezvous::Limits::default() };
-            let _ = rendezvous::serve(server, config).await;
+            let _ = rendezvous::serve(directing, config).await;
         });
-        TwoHomes { world, alice, bob, stun, directory }
+        TwoHomes { world, alice, bob, stun, directory, server }
     }
 }

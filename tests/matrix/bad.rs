@@ -41,6 +41,7 @@ fn each_bad_input_is_a_clear_error_and_leaves_nothing_behind() {
         (&["--rate", "0kbit"], "error: `rate` is wrong: "),
         (&["--mtu", "12"], "error: `mtu` is wrong: "),
         (&["--queue", "many"], "error: `queue` is wrong: "),
+        (&["--control", "upnp"], "error: `control` is wrong: unknown port control protocol `upnp`; expected "),
         (&["--shard", "0/4"], "error: `0/4` is no part of a sweep: K goes from 1 to 4"),
         (&["--shard", "5/4"], "error: `5/4` is no part of a sweep: K goes from 1 to 4"),
         (&["--shard", "1/0"], "error: `1/0` is no part of a sweep: there are 1 to 100000 parts"),

@@ -86,8 +86,10 @@ fn seeds_begin_where_they_are_told_to() {
 
 #[test]
 fn without_any_server_on_the_way_shares_stand_in_the_table_with_a_legend() {
-    let said =
-        run(&Lab::new(), &["--nats", "symmetric,full-cone", "--seeds", "10", "--loss", "30%", "--techniques", "all"]);
+    let said = run(
+        &Lab::new(),
+        &["--nats", "symmetric,full-cone", "--seeds", "10", "--loss", "30%", "--techniques", "punch,connect"],
+    );
     assert_eq!((said.code, said.err.as_str()), (0, ""));
     for expected in
         ["punch, 10 seeds from 0: callers in rows", "connect, 10 seeds", "1 symmetric", "2 full-cone", "P punched"]
@@ -114,4 +116,26 @@ fn a_file_with_deterministic_ports_gives_them_to_the_hosts_of_the_matrix() {
     let document = matrix(&lab(), &["lab.yaml", "--nats", "fixed"]);
     assert_eq!(paths(&document), ["punched"]);
     assert_eq!(cells(&document)[0]["a"]["ports"]["deterministic"]["first"], "none");
+}
+
+#[test]
+fn nats_speak_for_port_mappings_what_the_run_or_their_file_lets_them() {
+    let techniques = ["--techniques", "nat-pmp,pcp,upnp"];
+    let spoken =
+        |words: &str| matrix(&Lab::new(), &[&["--nats", "symmetric", "--control", words], &techniques[..]].concat());
+    let pcp = spoken("pcp");
+    assert_eq!(paths(&pcp), ["none", "mapped", "none"]);
+    assert_eq!(
+        (&pcp["semantics"]["control"], &cells(&pcp)[0]["b"]["control"]["speaks"]),
+        (&"pcp".into(), &serde_json::json!(["pcp"]))
+    );
+    assert_eq!(paths(&spoken("igd2,nat-pmp")), ["mapped", "none", "mapped"]);
+    let lab = Lab::new();
+    lab.write("lab.yaml", "nats: { home: { type: symmetric, control: nat-pmp } }\n");
+    let own = matrix(&lab, &[&["lab.yaml"], &techniques[..]].concat());
+    assert_eq!((paths(&own), &own["semantics"]["control"]), (vec!["mapped", "none", "none"], &Value::Null));
+    let none = matrix(&lab, &[&["lab.yaml", "--control", "none"], &techniques[..]].concat());
+    assert_eq!(paths(&none), ["none", "none", "none"]);
+    lab.run(&["matrix", "lab.yaml", "-o", "whole.json"]);
+    assert_eq!(lab.run(&["report", "whole.json", "--format", "json"]).out, lab.read("whole.json"));
 }

@@ -6,7 +6,7 @@ use quick_xml::events::Event;
 use super::lab::Lab;
 use super::{cells, matrix, run};
 
-const OPTIONS: [&str; 6] = ["--nats", "symmetric,full-cone", "--techniques", "all", "--seeds", "2"];
+const OPTIONS: [&str; 6] = ["--nats", "symmetric,full-cone", "--techniques", "punch,connect", "--seeds", "2"];
 
 fn printed(format: &str) -> String {
     let said = run(&Lab::new(), &[&OPTIONS[..], &["--format", format]].concat());

@@ -14,7 +14,7 @@ use natbox::topology::json_schema;
 use serde_json::{Map, Value, json};
 
 /// Keys of a NAT that say where it is, not how it behaves.
-const WIRING: [&str; 7] = ["type", "behind", "address", "addresses", "inside", "inside6", "link"];
+const WIRING: [&str; 9] = ["type", "behind", "address", "addresses", "inside", "inside6", "link", "control", "forward"];
 
 /// Words that mean the same by their own definition: the second for the first, on this axis.
 const SAME: &[(&str, &str, &str)] = &[

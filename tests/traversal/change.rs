@@ -171,7 +171,67 @@ fn a_technique_without_a_second_way_stays_silent() {
     expect: { loss: 100% }
 ",
     );
-    assert_eq!(steps[3].facts["outage_ns"].as_u64(), Some(5_900_000_000), "{:#?}", steps[3]);
+    assert_eq!(steps[3].facts["outage_ns"].as_u64(), Some(5_000_000_000), "{:#?}", steps[3]);
+}
+
+#[test]
+fn a_host_that_goes_to_another_network_is_reached_there() {
+    for (host, behind) in [("alice", "behind: home-c"), ("bob", "behind: home-c"), ("alice", ""), ("bob", "")] {
+        let found = match (host, behind) {
+            ("alice", "") => "reversed",
+            ("bob", "") => "direct",
+            _ => "punched",
+        };
+        let text = format!(
+            "nats: {{ home-a: {CONE}, home-b: {CONE}, home-c: {CONE} }}
+hosts:
+  alice: {{ behind: home-a }}
+  bob: {{ behind: home-b }}
+  server: {{ services: [stun, turn, rendezvous] }}
+scenario:
+  - connect: {{ from: alice, to: bob, as: link, keep_alive: 5s }}
+    expect: punched
+  - move: {{ host: {host}{comma}{behind} }}
+  - talk: {{ on: link, for: 60s }}
+    expect: {{ path: {found}, outage: 0s..25s }}
+",
+            comma = if behind.is_empty() { "" } else { ", " }
+        );
+        let outcome = Lab::from_yaml(&text).unwrap_or_else(|error| panic!("{error}")).run().unwrap();
+        assert!(outcome.ok, "{host} {behind} {:#?}", outcome.failures().collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn a_host_that_has_its_new_network_before_it_leaves_the_old_one_is_hardly_silent() {
+    let text = format!(
+        "nats: {{ home: {CONE}, mobile: {CONE}, home-b: {CONE} }}
+hosts:
+  alice: {{ behind: [home, mobile] }}
+  bob: {{ behind: home-b }}
+  server: {{ services: [stun, turn, rendezvous] }}
+scenario:
+  - connect: {{ from: alice, to: bob, as: link }}
+    expect: punched
+  - move: {{ host: alice, behind: mobile }}
+  - talk: {{ on: link, for: 5s }}
+    expect: {{ path: punched, outage: 0s..500ms }}
+  - cut: {{ node: alice, behind: home }}
+  - talk: {{ on: link, for: 5s }}
+    expect: {{ path: punched, loss: 0% }}
+"
+    );
+    let outcome = Lab::from_yaml(&text).unwrap_or_else(|error| panic!("{error}")).run().unwrap();
+    assert!(outcome.ok, "{:#?}", outcome.failures().collect::<Vec<_>>());
+    assert_eq!(outcome.steps[1].got, "now at 10.0.1.2");
+}
+
+#[test]
+fn where_udp_is_blocked_connect_says_so_in_bounded_time() {
+    let outcome = run("{ outbound: { udp: off } }", CONE, "  - connect: { from: alice, to: bob }\n    expect: none\n");
+    assert!(outcome.ok, "{outcome:#?}");
+    let step = &outcome.steps[0];
+    assert!(step.got.contains("198.18.0.5:3490, nothing came in 5.5s"), "{}", step.got);
 }
 
 #[test]

@@ -3,10 +3,13 @@
 #[path = "../common/two_homes.rs"]
 mod two_homes;
 
+mod birthday;
 mod change;
 mod ice;
 mod predict;
+mod predict_ports;
 mod quic;
+mod tcp;
 mod techniques;
 
 use std::sync::Arc;

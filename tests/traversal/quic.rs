@@ -7,6 +7,7 @@ use futures::future::join;
 use natbox::Lab;
 use natbox::build::Built;
 use natbox::host::Host;
+use natbox::outcome::StepResult;
 use natbox::probes::quic::{Certificate, Config, Connection, Error, Identity, accept, connect};
 use natbox::world::VirtualHost;
 
@@ -176,4 +177,72 @@ fn two_runs_are_alike_in_what_happens_and_when() {
         (pair.server.remotes().to_vec(), pair.built.world.now())
     };
     assert_eq!(run(), run());
+}
+
+/// One scenario, to its end.
+fn steps(nats: &str, hosts: &str, scenario: &str) -> Vec<StepResult> {
+    let text = format!(
+        "nats: {{ {nats} }}\nhosts:\n  {hosts}\n  server: {{ services: [stun, rendezvous] }}\nscenario:\n{scenario}"
+    );
+    let lab = Lab::from_yaml(&text).unwrap_or_else(|error| panic!("{error}\n{text}"));
+    lab.run().unwrap_or_else(|error| panic!("{error}\n{text}")).steps
+}
+
+fn path_between(a: &str, b: &str) -> String {
+    let place = |host: &str, nat: &str, name: &str| match nat {
+        "public" => (String::new(), format!("{host}: {{}}")),
+        nat => (format!("{name}: {nat}, "), format!("{host}: {{ behind: {name} }}")),
+    };
+    let ((nat_a, alice), (nat_b, bob)) = (place("alice", a, "home-a"), place("bob", b, "home-b"));
+    let connect = "  - connect: { from: alice, to: bob, technique: quic, timeout: 8s }\n";
+    let steps = steps(&format!("{nat_a}{nat_b}"), &format!("{alice}\n  {bob}"), connect);
+    steps[0].fact("path").unwrap_or_else(|| panic!("{:#?}", steps[0])).to_owned()
+}
+
+#[test]
+fn the_handshake_punches_where_the_definitions_say_and_nowhere_else() {
+    for (a, b, path) in [
+        ("port-restricted-cone", "port-restricted-cone", "punched"),
+        ("symmetric", "full-cone", "punched"),
+        ("full-cone", "symmetric", "punched"),
+        ("symmetric", "restricted-cone", "punched"),
+        ("restricted-cone", "symmetric", "punched"),
+        ("symmetric", "port-restricted-cone", "none"),
+        ("port-restricted-cone", "symmetric", "none"),
+        ("symmetric", "symmetric", "none"),
+        ("symmetric", "public", "direct"),
+        ("public", "symmetric", "reversed"),
+        ("public", "public", "direct"),
+    ] {
+        assert_eq!(path_between(a, b), path, "{a} {b}");
+    }
+}
+
+#[test]
+fn on_one_network_the_handshake_takes_the_short_way_and_behind_one_carrier_it_turns_round() {
+    let connect = "  - connect: { from: alice, to: bob, technique: quic, timeout: 8s }\n";
+    let local = steps("home: symmetric", "alice: { behind: home }\n  bob: { behind: home }", connect);
+    assert_eq!(local[0].fact("path"), Some("local"));
+    let nats =
+        "carrier: cgn, flat-a: { type: full-cone, behind: carrier }, flat-b: { type: full-cone, behind: carrier }";
+    let turned = steps(nats, "alice: { behind: flat-a }\n  bob: { behind: flat-b }", connect);
+    assert_eq!(turned[0].fact("path"), Some("hairpinned"));
+}
+
+#[test]
+fn when_either_nat_forgets_the_connection_it_is_punched_anew() {
+    let cone = "{ type: port-restricted-cone, ports: { allocation: random } }";
+    // A client migrates; a server cannot, and is dialled anew.
+    for (nat, connections) in [("home-a", 1), ("home-b", 2)] {
+        let steps = steps(
+            &format!("home-a: {cone}, home-b: {cone}"),
+            "alice: { behind: home-a }\n  bob: { behind: home-b }",
+            &format!(
+                "  - connect: {{ from: alice, to: bob, technique: quic, as: link, keep_alive: 5s }}\n    expect: punched\n  \
+                 - reboot: {nat}\n  - talk: {{ on: link, for: 60s }}\n    expect: {{ path: punched, outage: 0s..20s }}\n"
+            ),
+        );
+        assert!(steps[2].ok, "{nat}: {:#?}", steps[2]);
+        assert_eq!(steps[2].facts["connections"], connections, "{nat}: {:#?}", steps[2]);
+    }
 }

@@ -4,7 +4,7 @@ use natbox::Lab;
 use natbox::outcome::StepResult;
 
 /// One `connect` step in a lab of these NATs and hosts, and a server of everything.
-fn connect(nats: &str, hosts: &str, step: &str) -> StepResult {
+pub(super) fn connect(nats: &str, hosts: &str, step: &str) -> StepResult {
     let text = format!(
         "nats: {{ {nats} }}\nhosts:\n  {hosts}\n  server: {{ services: [stun, turn, rendezvous] }}\n\
          scenario:\n  - connect: {{ from: alice, to: bob, {step} }}\n"
@@ -14,7 +14,7 @@ fn connect(nats: &str, hosts: &str, step: &str) -> StepResult {
 }
 
 /// Alice and bob behind a NAT each, or none where it says so.
-fn apart(a: &str, b: &str, step: &str) -> StepResult {
+pub(super) fn apart(a: &str, b: &str, step: &str) -> StepResult {
     let behind = |name: &str, host: &str, nat: &str| match nat {
         "public" => (String::new(), format!("{host}: {{}}")),
         nat => (format!("{name}: {nat}, "), format!("{host}: {{ behind: {name} }}")),
@@ -24,16 +24,17 @@ fn apart(a: &str, b: &str, step: &str) -> StepResult {
 }
 
 /// Alice and bob behind one NAT.
-fn together(nat: &str, step: &str) -> StepResult {
+pub(super) fn together(nat: &str, step: &str) -> StepResult {
     connect(&format!("home: {nat}"), "alice: { behind: home }\n  bob: { behind: home }", step)
 }
 
-fn path(step: &StepResult) -> &str {
+pub(super) fn path(step: &StepResult) -> &str {
     assert!(step.ok, "{step:#?}");
     step.fact("path").expect("a path")
 }
 
-const NATS: [&str; 5] = ["full-cone", "restricted-cone", "port-restricted-cone", "symmetric", "linux-masquerade"];
+pub(super) const NATS: [&str; 5] =
+    ["full-cone", "restricted-cone", "port-restricted-cone", "symmetric", "linux-masquerade"];
 
 #[test]
 fn direct_needs_a_callee_with_nothing_in_front_of_it() {

@@ -19,7 +19,7 @@ use two_homes::TwoHomes;
 
 /// Runs one scenario; gives what the world counted.
 fn scenario(behavior: &Arc<Behavior>, seed: u64) -> natbox::world::Statistics {
-    let TwoHomes { mut world, alice, bob, stun, directory } = TwoHomes::new(behavior, behavior, seed);
+    let TwoHomes { mut world, alice, bob, stun, directory, .. } = TwoHomes::new(behavior, behavior, seed);
     let config = |name: &str| {
         let mut config = PunchConfig::new(directory, name);
         config.stun = Some(stun);

@@ -21,6 +21,9 @@ pub struct Semantics {
     pub session_affinity: String,
     /// Whether the programs learn endpoints from the packets that come from them.
     pub peer_reflexive: String,
+    /// What the run let each host's own NAT speak, where it set that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub control: Option<String>,
     /// What the run set of every link to the public network, in the words of topology files.
     pub link: BTreeMap<String, String>,
     /// The names of the NATs, in order.

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use natbox_nat::Behavior;
 use natbox_nat::behavior::{FilterScope, SessionAffinity};
+use natbox_probes::portmap::server::Config;
 use natbox_world::LinkConfig;
 
 use super::MatrixError;
 use super::side::Side;
-use crate::plan::Plan;
+use crate::plan::{Nat, Plan};
 
 /// The keys of a link, as topology files and the command have them.
 pub const LINK_KEYS: [&str; 8] = ["latency", "jitter", "loss", "duplicate", "reorder", "rate", "queue", "mtu"];
@@ -20,6 +21,8 @@ pub struct Conditions {
     pub filter_scope: Option<FilterScope>,
     /// Whether replies use the mapping that let the packet in.
     pub session_affinity: Option<SessionAffinity>,
+    /// What each host's own NAT speaks: the value of `control` in a topology file.
+    control: Option<(String, Option<Config>)>,
     /// Keys of the link to the public network with their values, in the words of topology files.
     link: Vec<(&'static str, String)>,
 }
@@ -40,6 +43,23 @@ impl Conditions {
         Ok(())
     }
 
+    /// Sets what each host's own NAT speaks: `none`, or words as a topology file has them.
+    ///
+    /// # Errors
+    /// A word that is none.
+    pub fn set_control(&mut self, words: &[String]) -> Result<(), MatrixError> {
+        let list = words.iter().map(|word| serde_json::Value::from(word.as_str()).to_string()).collect::<Vec<_>>();
+        let nat = nat(&format!("control: [{}]", list.join(", ")));
+        let nat = nat.map_err(|why| MatrixError::Said(format!("`control` {why}")))?;
+        self.control = Some((words.join(", "), nat.and_then(|nat| nat.control)));
+        Ok(())
+    }
+
+    /// What the hosts' NATs speak, where that is set.
+    pub fn control(&self) -> Option<&str> {
+        self.control.as_ref().map(|(words, _)| words.as_str())
+    }
+
     /// The keys of the links that are set.
     pub fn link(&self) -> impl Iterator<Item = (&'static str, &str)> {
         self.link.iter().map(|(key, value)| (*key, value.as_str()))
@@ -55,6 +75,9 @@ impl Conditions {
             if behavior != *nat.behavior {
                 nat.behavior = Arc::new(behavior);
             }
+        }
+        if let (Some((_, control)), Some(own)) = (&self.control, side.nats.first_mut()) {
+            own.control = control.clone();
         }
         let Some(outermost) = side.nats.last_mut() else { return };
         for (key, _) in &self.link {
@@ -80,9 +103,14 @@ fn set(to: &mut LinkConfig, from: &LinkConfig, key: &str) {
 /// The link that a topology file with these keys would have; what is wrong with them.
 fn parsed(keys: &[(&'static str, String)]) -> Result<LinkConfig, String> {
     let quoted = keys.iter().map(|(key, value)| format!("{key}: {}", serde_json::Value::from(value.as_str())));
-    let text = format!("nats: {{ nat: {{ link: {{ {} }} }} }}", quoted.collect::<Vec<_>>().join(", "));
-    match Plan::from_yaml("link", &text) {
-        Ok(plan) => Ok(plan.nats.first().map(|nat| nat.outside.link.clone()).unwrap_or_default()),
+    let nat = nat(&format!("link: {{ {} }}", quoted.collect::<Vec<_>>().join(", ")))?;
+    Ok(nat.map(|nat| nat.outside.link).unwrap_or_default())
+}
+
+/// The NAT that has this entry in a topology file; what is wrong with it.
+fn nat(entry: &str) -> Result<Option<Nat>, String> {
+    match Plan::from_yaml("conditions", &format!("nats: {{ nat: {{ {entry} }} }}")) {
+        Ok(plan) => Ok(plan.nats.into_iter().next()),
         Err(mistakes) => Err(mistakes.list.first().map_or_else(
             || "is not understood".to_owned(),
             |first| match &first.expected {

@@ -19,7 +19,7 @@ use serde_json::{Map, Value};
 use super::cell::{Cell, Semantics, Sweep};
 use super::side::{Side, SideNat};
 use super::{MAX_CELLS, MatrixError};
-use crate::plan::{Plan, Shown, axes, link_entries};
+use crate::plan::{Plan, Shown, axes, control_entries, link_entries};
 
 /// The version of the shape.
 pub(super) const SHAPE: u32 = 1;
@@ -138,6 +138,7 @@ impl SideNat {
         };
         let mut entries = object(&axes(&self.behavior));
         entries.extend(object(&shown));
+        entries.extend(object(&Shown::Map(control_entries(self.control.as_ref(), &[]))));
         entries
     }
 

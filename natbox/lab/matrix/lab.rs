@@ -82,6 +82,7 @@ impl Templates {
             nat.preset = Some(wanted.preset);
             nat.behave(&wanted.behavior);
             nat.outside.link = wanted.link.clone();
+            nat.control = wanted.control.clone();
         }
         Some(plan)
     }

@@ -100,6 +100,7 @@ impl Matrix {
             filter_scope: words(behaviors().map(|behavior| behavior.filter_scope.as_str()).collect()),
             session_affinity: words(behaviors().map(|behavior| behavior.session_affinity.as_str()).collect()),
             peer_reflexive: "on".to_owned(),
+            control: self.conditions.control().map(str::to_owned),
             link: self.conditions.link().map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
             nats: self.sides.iter().map(|side| side.name.clone()).collect(),
             techniques: self.techniques.iter().map(|technique| technique.as_str().to_owned()).collect(),

@@ -9,6 +9,7 @@ use std::fmt::Write;
 
 use natbox_nat::Behavior;
 use natbox_probes::Path;
+use natbox_probes::portmap::server::Config;
 use natbox_wire::Word;
 use natbox_world::LinkConfig;
 
@@ -17,7 +18,7 @@ use super::lab::{HOSTS, SERVICES, nat_name};
 use super::side::{Side, SideNat};
 use super::{MatrixError, Technique, technique};
 use crate::Lab;
-use crate::plan::{Shown, flow, link_entries, some_axes};
+use crate::plan::{Shown, control_entries, flow, link_entries, some_axes};
 use crate::record::Limits;
 
 /// A cell made small.
@@ -49,6 +50,7 @@ struct NatDraft {
     addresses: usize,
     axes: Vec<(&'static str, String)>,
     link: Vec<(&'static str, String)>,
+    control: Option<Config>,
 }
 
 /// Makes a cell small whose path is not the expected one.
@@ -155,6 +157,9 @@ impl Search {
             if self.draft.nats[nat].addresses > 1 {
                 self.attempt(|draft| draft.nats[nat].addresses = 1);
             }
+            if self.draft.nats[nat].control.is_some() {
+                self.attempt(|draft| draft.nats[nat].control = None);
+            }
             self.links(nat);
             self.axes(nat);
         }
@@ -242,13 +247,21 @@ impl Draft {
 
 impl NatDraft {
     fn of(name: String, nat: &SideNat, behind: Option<usize>) -> NatDraft {
-        NatDraft { name, behind, addresses: nat.addresses, axes: nat.behavior.axes(), link: link_rows(&nat.link) }
+        NatDraft {
+            name,
+            behind,
+            addresses: nat.addresses,
+            axes: nat.behavior.axes(),
+            link: link_rows(&nat.link),
+            control: nat.control.clone(),
+        }
     }
 
     fn shown(&self, all: &[NatDraft]) -> Shown {
         let mut entries = Vec::new();
         entries.extend(self.behind.and_then(|nat| all.get(nat)).map(|nat| ("behind", Shown::word(&nat.name))));
         entries.extend((self.addresses > 1).then(|| ("addresses", Shown::word(self.addresses))));
+        entries.extend(self.control.iter().flat_map(|control| control_entries(Some(control), &[])));
         if !self.link.is_empty() {
             let link = self.link.iter().map(|(key, value)| (*key, Shown::word(value)));
             entries.push(("link", Shown::Map(link.collect())));

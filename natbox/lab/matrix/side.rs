@@ -15,6 +15,7 @@ use std::time::Duration;
 use natbox_nat::Behavior;
 use natbox_nat::behavior::{Filtering, Mapping};
 use natbox_nat::preset::{self, Preset};
+use natbox_probes::portmap::server::Config;
 use natbox_wire::Word;
 use natbox_world::LinkConfig;
 
@@ -42,6 +43,8 @@ pub(super) struct SideNat {
     pub(super) addresses: usize,
     /// Its link to the next NAT, or to the public network.
     pub(super) link: LinkConfig,
+    /// How the host may ask it for mappings. What a person has forwarded is left out: the host is another.
+    pub(super) control: Option<Config>,
 }
 
 /// What a NAT begins with that names no preset.
@@ -87,7 +90,7 @@ impl Side {
 impl SideNat {
     fn public(preset: &'static str, behavior: Arc<Behavior>) -> SideNat {
         let link = LinkConfig { latency: Duration::from_millis(10), ..LinkConfig::default() };
-        SideNat { preset, behavior, addresses: 1, link }
+        SideNat { preset, behavior, addresses: 1, link, control: None }
     }
 
     pub(super) fn of(nat: &Nat) -> SideNat {
@@ -97,7 +100,8 @@ impl SideNat {
             Arc::make_mut(&mut behavior).ports.deterministic.first = None;
         }
         let addresses = nat.outside.addresses.iter().filter(|address| address.is_ipv4()).count();
-        SideNat { preset: nat.preset.unwrap_or(BASE), behavior, addresses, link: nat.outside.link.clone() }
+        let (preset, control) = (nat.preset.unwrap_or(BASE), nat.control.clone());
+        SideNat { preset, behavior, addresses, link: nat.outside.link.clone(), control }
     }
 }
 

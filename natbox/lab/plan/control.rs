@@ -234,7 +234,7 @@ fn on(on: bool) -> Shown {
 }
 
 /// `control` and `forward`, as a file has them.
-pub(super) fn show(control: Option<&Config>, forward: &[Forward]) -> Vec<(&'static str, Shown)> {
+pub(crate) fn show(control: Option<&Config>, forward: &[Forward]) -> Vec<(&'static str, Shown)> {
     let mut entries = vec![("control", control.map_or(Shown::word(NONE), show_control))];
     if !forward.is_empty() {
         entries.push(("forward", Shown::List(forward.iter().map(show_forward).collect())));

@@ -24,6 +24,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use natbox_nat::Behavior;
 use natbox_world::LinkConfig;
 
+pub(crate) use control::show as control_entries;
 pub(crate) use describe::{Shown, axes, flow, link as link_entries, some_axes};
 pub use step::{Action, Step};
 

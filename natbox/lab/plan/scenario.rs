@@ -13,7 +13,7 @@ use super::possible::Known;
 use super::resolve::{Named, Names, host, nat, number, switch, unknown};
 use super::step::{
     Action, Cable, Count, Discover, EndpointPattern, ExpectCount, ExpectDiscover, ExpectMapped, ExpectPing, ExpectSend,
-    Expire, Goal, Ping, Place, Send, Step,
+    Expire, Goal, Move, Ping, Place, Send, Step,
 };
 use super::{Nat, Network};
 use crate::topology::mistake::Collector;
@@ -78,6 +78,7 @@ impl Reader<'_, '_> {
             "wait" => Action::Wait(node.text().and_then(|text| units::duration(text).ok())?),
             "reboot" => Action::Reboot(self.nat(node)?.name.clone()),
             "readdress" => self.readdress(node)?,
+            "move" => Action::Move(self.moved(node)?),
             "expire" => Action::Expire(Expire {
                 label: self.label_of(node, node.text()?.to_owned())?,
                 after: expect.and_then(|expect| parsed(expect, "after", units::durations)),
@@ -376,6 +377,41 @@ impl Reader<'_, '_> {
         }
         self.given.extend(addresses.iter().map(|address| (index, *address)));
         Some(Action::Readdress { nat: name, addresses })
+    }
+
+    /// A host that goes to another network: over the uplink that it has there, or with its first uplink, on which it gets as
+    /// many addresses there as it has now.
+    fn moved(&mut self, node: &Node) -> Option<Move> {
+        let host = self.host(node.get("host")?)?;
+        let index = self.layout.hosts.iter().position(|known| known.name == host)?;
+        let behind = match node.get("behind") {
+            Some(named) => Some(nat(named, self.names, self.mistakes)?),
+            None => None,
+        };
+        let network = behind.map_or(Network::Internet, Network::Behind);
+        let name = behind.map(|index| self.layout.nats[index].name.clone());
+        let uplinks = &self.layout.hosts[index].uplinks;
+        if let Some(uplink) = uplinks.iter().position(|uplink| uplink.network == network) {
+            let addresses = uplinks[uplink].addresses.clone();
+            return Some(Move { host, behind: name, network, uplink: Some(uplink), addresses });
+        }
+        let old = uplinks.first()?.addresses.clone();
+        let pool = self.layout.pools.get_mut(&network)?;
+        let mut addresses: Vec<IpAddr> = Vec::new();
+        for fixed in node.get("address").map(Node::items).unwrap_or_default() {
+            let Some(address) = fixed.text().and_then(|text| places::address(text).ok()) else { continue };
+            if take(address, fixed.place, Some(pool), self.mistakes) {
+                addresses.push(address);
+            }
+        }
+        if addresses.is_empty() {
+            let next = |address: &IpAddr| if address.is_ipv4() { pool.next4() } else { pool.next6() };
+            addresses = old.iter().map_while(next).collect();
+        }
+        if addresses.is_empty() {
+            self.mistakes.at(node.place, format!("no address left for `{host}`")).expected("a larger prefix");
+        }
+        Some(Move { host, behind: name, network, uplink: None, addresses })
     }
 
     fn cable(&mut self, node: &Node) -> Option<Cable> {

@@ -8,6 +8,7 @@ use natbox_probes::discovery::{Classic, Filtering, Hairpin, Mapping};
 use natbox_probes::technique::{Options, Technique};
 use natbox_wire::DropReason;
 
+use super::Network;
 use super::control::Map;
 use super::message::{Craft, Message};
 use crate::topology::Allowed;
@@ -57,6 +58,8 @@ pub enum Action {
         /// Its new external addresses.
         addresses: Vec<IpAddr>,
     },
+    /// Takes a host to another network.
+    Move(Move),
     /// Lets time pass until a mapping ends.
     Expire(Expire),
     /// Counts what a NAT has and has done.
@@ -82,6 +85,7 @@ impl Action {
             Action::Wait(_) => "wait",
             Action::Reboot(_) => "reboot",
             Action::Readdress { .. } => "readdress",
+            Action::Move(_) => "move",
             Action::Expire(_) => "expire",
             Action::Count(_) => "count",
             Action::Cut(_) => "cut",
@@ -378,6 +382,21 @@ pub struct Cable {
     pub uplinks: Vec<usize>,
     /// As the file writes it.
     pub text: String,
+}
+
+/// A host that goes to another network.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Move {
+    /// The host.
+    pub host: String,
+    /// The NAT that it is behind then; the public network if absent.
+    pub behind: Option<String>,
+    /// The network.
+    pub network: Network,
+    /// The index of the uplink that it has there already, which its default route takes then; its first one moves if absent.
+    pub uplink: Option<usize>,
+    /// Its addresses there.
+    pub addresses: Vec<IpAddr>,
 }
 
 /// The end of a mapping.

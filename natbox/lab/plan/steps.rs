@@ -46,6 +46,13 @@ fn action(action: &Action) -> (Shown, Option<Entries>) {
         Action::Talk(talk) => (self::talk(talk), talk.expect.as_ref().map(expect_talk)),
         Action::Wait(duration) => (time(duration), None),
         Action::Reboot(nat) => (Shown::word(nat), None),
+        Action::Move(step) => {
+            let behind = step.behind.as_ref().map(|behind| ("behind", Shown::word(behind)));
+            let addresses = Shown::List(step.addresses.iter().map(Shown::text).collect());
+            let address = step.uplink.is_none().then_some(("address", addresses));
+            let entries = [("host", Shown::word(&step.host))].into_iter().chain(behind).chain(address);
+            (Shown::Map(entries.collect()), None)
+        }
         Action::Readdress { nat, addresses } => {
             let addresses = Shown::List(addresses.iter().map(Shown::text).collect());
             (Shown::Map(vec![("nat", Shown::word(nat)), ("address", addresses)]), None)
@@ -80,6 +87,10 @@ impl fmt::Display for Action {
             Action::Talk(talk) => write!(f, "talk over {} for {}", talk.label, show_duration(&talk.length)),
             Action::Wait(duration) => write!(f, "wait {}", show_duration(duration)),
             Action::Reboot(nat) => write!(f, "reboot {nat}"),
+            Action::Move(step) => match &step.behind {
+                Some(behind) => write!(f, "move {} behind {behind}", step.host),
+                None => write!(f, "move {} to the public network", step.host),
+            },
             Action::Readdress { nat, addresses } => {
                 let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
                 write!(f, "readdress {nat} to {}", addresses.join(", "))

@@ -29,6 +29,8 @@ pub fn comment(record: &Record, names: &Names) -> String {
         }
         What::Rebooted => format!("{} rebooted and lost its mappings", names.node(record.node)),
         What::Readdressed => format!("{} has other external addresses", names.node(record.node)),
+        What::Moved(interface) => format!("{} is in another network", names.interface(*interface)),
+        What::Preferred(interface) => format!("the default route leads through {}", names.interface(*interface)),
         What::Cut(interface) => format!("the link of {} was cut", names.interface(*interface)),
         What::Mended(interface) => format!("the link of {} was mended", names.interface(*interface)),
     }

@@ -133,6 +133,8 @@ impl Log {
             Event::Rebooted => What::Rebooted,
             Event::Readdressed => What::Readdressed,
             Event::Cut(interface) => What::Cut(interface),
+            Event::Moved(interface) => What::Moved(interface),
+            Event::Preferred(interface) => What::Preferred(interface),
             Event::Mended(interface) => What::Mended(interface),
         };
         self.push(Record { at: note.at, node: note.node, what });

@@ -70,9 +70,10 @@ fn milliseconds(nanos: u64) -> String {
 
 /// Under what it ran, in a line.
 fn semantics(semantics: &Semantics) -> String {
-    let Semantics { filter_scope, session_affinity, peer_reflexive, link, .. } = semantics;
+    let Semantics { filter_scope, session_affinity, peer_reflexive, control, link, .. } = semantics;
     let mut text =
         format!("filter_scope {filter_scope}, session_affinity {session_affinity}, peer_reflexive {peer_reflexive}");
+    control.iter().for_each(|words| text.push_str(&format!(", control {words}")));
     link.iter().for_each(|(key, value)| text.push_str(&format!(", link {key} {value}")));
     text
 }

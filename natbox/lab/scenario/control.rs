@@ -1,8 +1,9 @@
 //! Port control in a scenario: the servers of gateways, and `map`, by which a host asks.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use natbox_probes::portmap::{Control, Failure, Granted, Method, Wish, keep, server};
+use natbox_probes::portmap::{Control, Failure, Granted, Method, Wish, keep, pcp, server};
 use natbox_world::Stalled;
 
 use super::servers::Trouble;
@@ -11,7 +12,7 @@ use crate::build::Built;
 use crate::plan::control::{ExpectMap, Map, transport};
 use crate::plan::{Network, Plan};
 use crate::topology::units::show_duration;
-use crate::words::{Family, MapOutcome};
+use crate::words::{Carrier, Family, MapOutcome};
 
 /// Forwards what people have forwarded, and starts the servers of every gateway that speaks port control.
 pub(super) fn start(plan: &Plan, built: &Built, trouble: &Trouble) {
@@ -49,6 +50,9 @@ pub(super) fn asks(plan: &Plan, host: &str) -> Vec<Method> {
     [Method::Pcp, Method::NatPmp, Method::Upnp].into_iter().filter(speaks).collect()
 }
 
+/// The nonces by which hosts asked PCP, by host, port and protocol.
+pub(super) type Nonces = BTreeMap<(String, u16, Carrier), pcp::codec::Nonce>;
+
 impl Runner<'_> {
     pub(super) fn map(&mut self, step: &Map) -> Result<Report, Stalled> {
         let host = match self.host(&step.from) {
@@ -60,12 +64,15 @@ impl Runner<'_> {
         };
         let (protocol, lifetime) = (transport(step.protocol), step.lifetime);
         let wish = Wish { protocol, internal, external_port: step.external_port, lifetime };
+        // A host that asks again for the same is the same client, and knows its nonce.
+        let key = (step.from.clone(), step.port, step.protocol);
+        let nonce = *self.nonces.entry(key).or_insert_with(|| pcp::nonce(&host));
         let began = self.built.world.now();
         let granted = self.built.world.run_until(async {
             match step.keep {
-                false => keep::ask(&host, step.by, &wish, step.timeout).await,
+                false => keep::ask_as(&host, step.by, &wish, nonce, step.timeout).await,
                 // It goes on by itself.
-                true => keep::keep(&host, step.by, wish, step.timeout)
+                true => keep::keep(&host, step.by, wish, nonce, step.timeout)
                     .await
                     .and_then(|kept| kept.granted().ok_or(Failure::NoGateway)),
             }

@@ -43,7 +43,7 @@ pub(super) struct Order {
 struct Talked {
     sent: u32,
     echoed: u32,
-    /// The longest time without an echo.
+    /// The longest time without an echo while messages were sent.
     outage: Duration,
     path: Path,
     remote: SocketAddr,
@@ -123,7 +123,10 @@ async fn talk(host: &VirtualHost, contact: &mut Contact<VirtualHost>, length: Du
     while echoes.count < count && host.now() < end {
         echoes.listen(host, contact, end).await;
     }
-    echoes.silent_until(host.now());
+    if echoes.echoed.last() == Some(&false) {
+        // Silent to the end of the sending; nothing is said of what comes after.
+        echoes.silent_until(began + interval.saturating_mul(count));
+    }
     Talked {
         sent: count,
         echoed: echoes.count,

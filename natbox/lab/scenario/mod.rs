@@ -27,7 +27,7 @@ use serde_json::{Map, Value};
 
 use crate::build::Built;
 use crate::outcome::{Mapping, Outcome, StepResult};
-use crate::plan::step::{Cable, Count, Place};
+use crate::plan::step::{Cable, Count, Move, Place};
 use crate::plan::{Action, Plan, Step};
 use crate::record::{Limits, Names, Recorder};
 use crate::words::Family;
@@ -124,6 +124,7 @@ struct Runner<'a> {
     /// The identification of the last packet made by hand.
     identification: u16,
     answering: talk::Answering,
+    nonces: control::Nonces,
     held: held::Connections,
     trouble: servers::Trouble,
 }
@@ -180,7 +181,20 @@ impl<'a> Runner<'a> {
         let sockets = Sockets::open(plan, &mut built).map_err(stuck)?;
         let (labels, seen) = (BTreeMap::new(), BTreeMap::new());
         let (answering, held) = Default::default();
-        Ok(Runner { plan, built, tap, recorder, sockets, labels, seen, identification: 0, answering, held, trouble })
+        Ok(Runner {
+            plan,
+            built,
+            tap,
+            recorder,
+            sockets,
+            labels,
+            seen,
+            identification: 0,
+            answering,
+            nonces: Default::default(),
+            held,
+            trouble,
+        })
     }
 
     fn steps(&mut self) -> Result<Vec<StepResult>, Stuck> {
@@ -241,6 +255,7 @@ impl Runner<'_> {
             }
             Action::Reboot(nat) => Ok(self.reboot(nat)),
             Action::Readdress { nat, addresses } => Ok(self.readdress(nat, addresses)),
+            Action::Move(step) => Ok(self.move_host(step)),
             Action::Expire(expire) => self.expire(expire),
             Action::Count(count) => Ok(self.count(count)),
             Action::Cut(cable) => Ok(self.switch(cable, true)),
@@ -313,6 +328,15 @@ impl Runner<'_> {
             machine.addresses = addresses.to_vec();
         }
         let shown: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+        Report::new(format!("now at {}", shown.join(", ")))
+    }
+
+    fn move_host(&mut self, step: &Move) -> Report {
+        match (step.uplink, self.built.host(&step.host)) {
+            (Some(uplink), Some(host)) => self.built.world.prefer(&host, uplink),
+            _ => self.built.take_to(self.plan, &step.host, step.network, &step.addresses),
+        }
+        let shown: Vec<String> = step.addresses.iter().map(ToString::to_string).collect();
         Report::new(format!("now at {}", shown.join(", ")))
     }
 

@@ -3,7 +3,6 @@
 //! The step's clock begins when the callee is registered. When the technique says that it has succeeded, a message and
 //! its echo prove it.
 
-use std::io;
 use std::time::Duration;
 
 use natbox_host::Host as _;
@@ -42,7 +41,7 @@ impl Runner<'_> {
         callee.spawn(async move {
             if let Ok(contact) = technique::answer(&answerer, technique, &waiting).await {
                 // Whatever ends it, the caller finds out.
-                let _ = echo(contact, answerer.now() + listens).await;
+                echo(contact, answerer.now() + listens).await;
             }
         });
         let setting = meeting.setting(&step.from, &step.options);
@@ -80,13 +79,23 @@ async fn call(
     technique::call(host, step.technique, setting, peer).await.map_err(Failed::Checks)
 }
 
+/// How long an echo rests when its connection cannot be used: it may come back.
+const REST: Duration = Duration::from_secs(1);
+
 /// Sends every message back.
-async fn echo(mut contact: Contact<VirtualHost>, until: Time) -> io::Result<()> {
-    while let Some(message) = contact.recv(until).await? {
-        let message = message.payload.to_vec();
-        contact.send(&message).await?;
+async fn echo(mut contact: Contact<VirtualHost>, until: Time) {
+    while contact.host().now() < until {
+        let message = match contact.recv(until).await {
+            Ok(Some(message)) => message.payload.to_vec(),
+            Ok(None) => return,
+            Err(_) => {
+                contact.host().sleep(REST).await;
+                continue;
+            }
+        };
+        // What cannot be sent now is lost.
+        let _ = contact.send(&message).await;
     }
-    Ok(())
 }
 
 /// Whether a message comes back.

@@ -214,6 +214,12 @@ pub(crate) static ACTIONS: &[Action] = &[
         expect: None,
     },
     Action {
+        key: "move",
+        doc: "Takes a host to another network. Over an uplink that it has there, its default route leads from now on, and the others stay; without one, it takes its first uplink along, at once, and sockets on its old addresses cannot send any more.",
+        shape: &MOVE,
+        expect: None,
+    },
+    Action {
         key: "expire",
         doc: "Lets time pass, in whole seconds and a day at most, until the mapping that the packet with this label was given ends.",
         shape: &NAME,
@@ -356,7 +362,7 @@ static TALK: Shape = Shape::Either(
 static EXPECT_TALK: Shape = Shape::Object(&[
     optional("path", &PATH, "The path in the end."),
     optional("loss", &PERCENTS, "Share of messages without an echo."),
-    optional("outage", &DURATIONS, "The longest time without an echo."),
+    optional("outage", &DURATIONS, "The longest time without an echo, while messages are sent."),
 ]);
 
 static CALL: Shape = Shape::Object(&[
@@ -393,6 +399,12 @@ static READDRESS: Shape = Shape::Either(
         optional("address", &ADDRESSES, "Its new external addresses. The next free ones if absent."),
     ]),
 );
+
+static MOVE: Shape = Shape::Object(&[
+    required("host", &NAME, "The host."),
+    optional("behind", &NAME, "The NAT that it is behind from now on. The public network if absent."),
+    optional("address", &ADDRESSES, "Its addresses there. The next free ones if absent."),
+]);
 
 static EXPECT_EXPIRE: Shape =
     Shape::Object(&[optional("after", &DURATIONS, "How long it lives, from the beginning of this step.")]);

@@ -168,6 +168,20 @@ impl Fabric {
         self.interface_mut(interface).addresses = addresses;
     }
 
+    /// Takes an interface out of its network and puts it into another, with other addresses.
+    pub(crate) fn reattach(&mut self, id: InterfaceId, network: NetworkId, addresses: Box<[InterfaceAddress]>) {
+        self.readdress(id, Box::default());
+        let before = self.interface(id).network;
+        if let Kind::Lan { attached, .. } = &mut self.network_mut(before).kind {
+            attached.retain(|other| *other != id);
+        }
+        self.interface_mut(id).network = network;
+        if let Kind::Lan { attached, .. } = &mut self.network_mut(network).kind {
+            attached.push(id);
+        }
+        self.readdress(id, addresses);
+    }
+
     /// Where a packet to `destination` goes that a node sends through `from`.
     pub(crate) fn next_hop(&self, from: InterfaceId, destination: IpAddr) -> Result<Hop, DropReason> {
         let interface = self.interface(from);

@@ -107,6 +107,10 @@ pub enum Event<'a> {
     Cut(InterfaceId),
     /// An interface's link was mended.
     Mended(InterfaceId),
+    /// An interface was taken to another network.
+    Moved(InterfaceId),
+    /// A host's default route leads through this interface from now on.
+    Preferred(InterfaceId),
 }
 
 /// What a link did to a packet.

@@ -167,6 +167,25 @@ impl World {
         self.state.borrow_mut().map(node, request)
     }
 
+    /// Takes an uplink of a host to another network, where it has these addresses. What is under way to the old ones arrives
+    /// and is for nobody; sockets on them stay, and cannot send any more. The link is the same.
+    ///
+    /// Nothing happens to the uplinks of other nodes.
+    pub fn reattach(
+        &mut self,
+        host: &VirtualHost,
+        uplink: usize,
+        network: NetworkId,
+        addresses: Vec<InterfaceAddress>,
+    ) {
+        self.state.borrow_mut().reattach(host.node(), uplink, network, addresses);
+    }
+
+    /// Has the default route of a host lead through this one of its uplinks.
+    pub fn prefer(&mut self, host: &VirtualHost, uplink: usize) {
+        self.state.borrow_mut().prefer(host.node(), uplink);
+    }
+
     /// Leads `prefix` to an interface of this network: what lies behind a gateway that does not translate.
     pub fn route(&mut self, network: NetworkId, prefix: IpNet, via: InterfaceId) {
         self.state.borrow_mut().fabric.add_route(network, prefix, via);

@@ -307,7 +307,21 @@ impl<H: Host, S: Service> Answerer<H, S> {
         }
     }
 
+    /// A machine that has gone to another network needs a socket there: the old one cannot send any more.
+    async fn follow(&mut self) {
+        let bound = self.socket.local_addr().ip();
+        if bound.is_unspecified() || self.host.addresses().contains(&bound) {
+            return;
+        }
+        // Without a way to the directory there is nobody to answer; the next renewal tries again.
+        let Ok(socket) = open(&self.host, self.config.directory, self.config.port).await else { return };
+        self.socket = socket;
+        (self.candidates, self.local) =
+            (host_candidates(&self.host, &self.socket), local_endpoints(&self.host, &self.socket));
+    }
+
     async fn renew(&mut self, now: Time) {
+        self.follow().await;
         self.renew_at = now + self.config.keep_alive;
         let lifetime = self.config.keep_alive * REGISTERED_INTERVALS;
         let id = RequestId(self.random.next_u64());

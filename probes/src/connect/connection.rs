@@ -7,13 +7,14 @@
 //!   | checks, nomination <----------------------> |    the callee goes on with the same session
 //! ```
 //!
-//! It tries again 1, 2, 4, 8, then every 15 seconds later, as long as the connection is there. The old path is given up
+//! A caller that finds itself with another way out, in another network, does not wait for the old path to die. It tries
+//! again 1, 2, 4, 8, then every 15 seconds later, as long as the connection is there. The old path is given up
 //! when the new one is there, or lives again by itself. A connection that has gone back to its relay tries every minute
 //! whether there is something better.
 
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::{Pin, pin};
 use std::time::Duration;
 
@@ -48,6 +49,8 @@ pub struct Connection<H: Host> {
     history: Vec<(Time, Path)>,
     /// How much of the link's history is in `history`.
     seen: usize,
+    /// The address from which this machine reached the directory when the link was made.
+    source: Option<IpAddr>,
     again: Again<H>,
 }
 
@@ -79,7 +82,8 @@ impl<H: Host> Connection<H> {
     pub(super) fn new(link: Link<H>, config: Config, elapsed: Duration) -> Connection<H> {
         let (rests_until, ended) = (Time::ZERO, Time::ZERO);
         let again = Again { attempt: None, rests_until, ended, vain: 0, attempts: 0, failure: None };
-        let mut connection = Connection { link, elapsed, config, history: Vec::new(), seen: 0, again };
+        let (history, source) = (Vec::new(), link.host.source_for(config.directory.ip()).ok());
+        let mut connection = Connection { link, elapsed, config, history, seen: 0, source, again };
         connection.remember();
         connection
     }
@@ -194,10 +198,15 @@ impl<H: Host> Connection<H> {
     fn attempt_due(&self) -> Time {
         match self.fell_back() {
             _ if self.again.attempt.is_some() => Time::MAX,
-            _ if self.is_lost() => self.again.rests_until,
+            _ if self.is_lost() || self.has_moved() => self.again.rests_until,
             Some(since) => since.max(self.again.ended) + UPGRADE_INTERVAL,
             None => Time::MAX,
         }
+    }
+
+    /// Whether this machine has another way out than when the link was made: the old path dies, or will.
+    fn has_moved(&self) -> bool {
+        self.link.host.source_for(self.config.directory.ip()).ok() != self.source
     }
 
     /// Since when the connection is back on its relay.
@@ -227,6 +236,7 @@ impl<H: Host> Connection<H> {
         self.again.ended = self.link.host.now();
         self.link = link;
         self.seen = 0;
+        self.source = self.link.host.source_for(self.config.directory.ip()).ok();
     }
 
     fn in_vain(&mut self, failure: &Failure) {

@@ -18,7 +18,7 @@
 //!
 //! One relay is enough, the caller's: its permissions know no ports, so that it serves any NAT on the callee's side. It
 //! is used when everything else has failed, or with `relay_first` before all else, and left as soon as a better path works:
-//! both sides switch, and the relay is given back, or kept with `relay_first`. When a path dies later, the caller goes back to
+//! both sides switch, and the relay is given back, or kept (technique `relay-first`). When a path dies later, the caller goes back to
 //! the relay if it has kept it, or begins anew: see `connection`.
 
 mod answer;
@@ -129,8 +129,9 @@ async fn establish<H: Host>(host: &H, config: &Config, peer: &str) -> Result<Lin
     let (role, neighbours, paths) = (Role::Caller, neighbours(host, &peer), config.allow);
     let introduced = Introduced { role, token, local, neighbours, reflexive: seen, mapped, peer, paths, tries: paths };
     let relay_first = config.checks.relay_first && relay.is_some();
-    let consent = if relay_first { config.keep_alive.min(HEARTBEAT) } else { config.keep_alive };
-    let checks = CheckPlan { relay_first, consent: Some(consent), ..config.checks };
+    let keep_relay = config.checks.keep_relay && relay.is_some();
+    let consent = if keep_relay { config.keep_alive.min(HEARTBEAT) } else { config.keep_alive };
+    let checks = CheckPlan { relay_first, keep_relay, consent: Some(consent), ..config.checks };
     let session = Session::new(introduced, checks, random_u128(host), host.now());
     let link = Link::new(host, socket, relay, session, config.keep_alive);
     settle(host, link, began, remarks).await

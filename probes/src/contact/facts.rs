@@ -33,6 +33,12 @@ impl From<u32> for Fact {
     }
 }
 
+impl From<u64> for Fact {
+    fn from(number: u64) -> Fact {
+        Fact::Number(i64::try_from(number).unwrap_or(i64::MAX))
+    }
+}
+
 impl From<i64> for Fact {
     fn from(number: i64) -> Fact {
         Fact::Number(number)

@@ -274,7 +274,7 @@ impl<H: Host> Driver<H> {
         }
         let first = status.history.is_empty();
         let same = status.history.last().is_some_and(|(_, last)| *last == path);
-        if !same && !(first && path == Path::None) {
+        if !same && (!first || path != Path::None) {
             status.history.push((self.host.now(), path));
         }
         drop(status);

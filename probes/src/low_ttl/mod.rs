@@ -66,6 +66,16 @@ pub async fn answer<H: Host>(host: &H, setting: &Setting) -> Result<Contact<H>, 
 
 async fn config<H: Host>(host: &H, setting: &Setting) -> Result<(PunchConfig, Facts), ProbeError> {
     let mut facts = Facts::new();
+    let ttl = choose(host, setting, &mut facts).await?;
+    let config = PunchConfig::from(setting);
+    Ok((PunchConfig { checks: CheckPlan { low_ttl: Some(ttl), ..config.checks }, ..config }, facts))
+}
+
+/// The TTL that was asked for, or that is found out; with the facts `low_ttl` and `hops`.
+///
+/// # Errors
+/// What the machine's socket says.
+pub(crate) async fn choose<H: Host>(host: &H, setting: &Setting, facts: &mut Facts) -> Result<u8, ProbeError> {
     let ttl = match setting.options.low_ttl {
         Some(ttl) => ttl,
         None => {
@@ -76,8 +86,7 @@ async fn config<H: Host>(host: &H, setting: &Setting) -> Result<(PunchConfig, Fa
         }
     };
     facts.insert("low_ttl", Fact::from(ttl));
-    let config = PunchConfig::from(setting);
-    Ok((PunchConfig { checks: CheckPlan { low_ttl: Some(ttl), ..config.checks }, ..config }, facts))
+    Ok(ttl)
 }
 
 /// The routers on the way to `destination`, as far as they tell: the one at which a packet of TTL 1 dies first.

@@ -41,7 +41,11 @@ pub async fn ask<H: Host>(host: &H, method: Method, wish: &Wish, patience: Durat
     ask_as(host, method, wish, pcp::nonce(host), patience).await
 }
 
-async fn ask_as<H: Host>(
+/// As [`ask`], with a nonce: whoever asked PCP for a mapping may touch it with the same nonce alone.
+///
+/// # Errors
+/// As of [`ask`].
+pub async fn ask_as<H: Host>(
     host: &H,
     method: Method,
     wish: &Wish,
@@ -119,8 +123,13 @@ impl Kept {
 ///
 /// # Errors
 /// The first request's.
-pub async fn keep<H: Host>(host: &H, method: Method, wish: Wish, patience: Duration) -> Result<Kept, Failure> {
-    let nonce = pcp::nonce(host);
+pub async fn keep<H: Host>(
+    host: &H,
+    method: Method,
+    wish: Wish,
+    nonce: Nonce,
+    patience: Duration,
+) -> Result<Kept, Failure> {
     let granted = ask_as(host, method, &wish, nonce, patience).await?;
     let shared = Shared { granted: Cell::new(Some(granted)), events: RefCell::default(), stopped: Cell::new(false) };
     let kept = Kept { shared: Rc::new(shared) };

@@ -16,7 +16,7 @@
 //! where the check was sent. The caller nominates the best pair that works; both keep it alive from then on.
 //!
 //! The caller runs [`punch`], the callee [`answer`]. For "whatever works, relays included", see
-//! [`connect`](crate::connect). Leaves out prediction of ports, and many sockets at once.
+//! [`connect`](crate::connect). Leaves out [`predict`](crate::predict)ion of ports, and [many sockets](crate::birthday) at once.
 
 mod link;
 pub(crate) mod relay;
@@ -267,7 +267,7 @@ async fn invitation<H: Host>(
 }
 
 /// Runs the checks to their end.
-async fn run<H: Host>(
+pub(crate) async fn run<H: Host>(
     host: &H,
     (socket, relay): (H::Udp, Option<turn::Client<H>>),
     config: &PunchConfig,

@@ -18,8 +18,11 @@
 //! of one seed are alike in what happens and when, not in the bytes of the packets. Leaves out streams, 0-RTT,
 //! preferred addresses, and active migration by the server.
 
+mod chance;
 mod crypto;
 mod machine;
+mod opening;
+pub(crate) mod technique;
 
 use std::io;
 use std::net::SocketAddr;
@@ -29,10 +32,10 @@ use natbox_host::{Host, UdpSocket};
 use natbox_wire::Time;
 
 pub use crypto::{Certificate, Identity, Unusable};
-pub use machine::{Event, Lost};
 
 use crate::sans_io::Driver;
-use machine::{Machine, Secrets};
+use chance::Secrets;
+use machine::{Event, Machine};
 
 /// How a connection behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +59,21 @@ pub struct Connection<H: Host> {
     driver: Driver<H, Machine>,
     local: SocketAddr,
     remotes: Vec<(Time, SocketAddr)>,
+}
+
+/// Why a connection is no more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lost {
+    /// Whether it ended because nothing came for too long.
+    pub timed_out: bool,
+    /// Why, in words.
+    pub reason: String,
+}
+
+impl std::fmt::Display for Lost {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "the QUIC connection is lost: {}", self.reason)
+    }
 }
 
 /// Why there is no connection.
@@ -109,7 +127,8 @@ pub async fn connect<H: Host>(
     deadline: Time,
 ) -> Result<Connection<H>, Error> {
     let secrets = Secrets::draw(&mut host.random());
-    let machine = Machine::client(remote, certificate, config, secrets, host.now())?;
+    let mut machine = Machine::client(certificate, config, &secrets)?;
+    machine.dial(remote, host.now())?;
     Connection::open(host, socket, machine, deadline).await
 }
 
@@ -125,7 +144,7 @@ pub async fn accept<H: Host>(
     deadline: Time,
 ) -> Result<Connection<H>, Error> {
     let secrets = Secrets::draw(&mut host.random());
-    let machine = Machine::server(identity, config, secrets)?;
+    let machine = Machine::server(identity, config, &secrets)?;
     Connection::open(host, socket, machine, deadline).await
 }
 
@@ -135,11 +154,12 @@ impl<H: Host> Connection<H> {
         let mut driver = Driver::new(host, vec![socket], machine);
         loop {
             match driver.next(deadline).await? {
-                Some(Event::Connected { remote }) => {
+                Some(Event::Connected { leg, remote }) => {
+                    driver.protocol().choose(leg, host.now());
                     return Ok(Connection { remotes: vec![(host.now(), remote)], driver, local });
                 }
                 Some(Event::Lost(lost)) => return Err(Error::Lost(lost)),
-                Some(Event::Datagram(_) | Event::Moved { .. }) => {}
+                Some(_) => {}
                 None => return Err(Error::Deadline),
             }
         }
@@ -185,10 +205,10 @@ impl<H: Host> Connection<H> {
     pub async fn recv(&mut self, deadline: Time) -> Result<Option<Vec<u8>>, Error> {
         loop {
             match self.driver.next(deadline).await? {
-                Some(Event::Datagram(payload)) => return Ok(Some(payload)),
+                Some(Event::Datagram { payload, .. }) => return Ok(Some(payload)),
                 Some(Event::Moved { remote }) => self.remotes.push((self.driver.host().now(), remote)),
                 Some(Event::Lost(lost)) => return Err(Error::Lost(lost)),
-                Some(Event::Connected { .. }) => {}
+                Some(_) => {}
                 None => return Ok(None),
             }
         }

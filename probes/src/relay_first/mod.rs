@@ -37,6 +37,6 @@ pub async fn answer<H: Host>(host: &H, setting: &Setting) -> Result<Contact<H>, 
 
 fn config(setting: &Setting) -> Config {
     let mut config = Config::from(setting);
-    config.checks.relay_first = true;
+    (config.checks.relay_first, config.checks.keep_relay) = (true, true);
     config
 }

@@ -155,6 +155,11 @@ impl<H: Host> Signal<H> {
         &self.peer
     }
 
+    /// The directory between the two ends.
+    pub fn directory(&self) -> SocketAddr {
+        self.directory
+    }
+
     /// Over what this end reaches the directory.
     pub fn transport(&self) -> Transport {
         self.transport

@@ -17,7 +17,11 @@ use natbox_wire::words;
 
 pub use crate::contact::{Channel, Contact, Datagram, Fact, Facts, Failure, OPTIONS, Options, Relay, Setting};
 use crate::portmap::Method;
-use crate::{ProbeError, connect, direct, hairpin, ice, local, low_ttl, mapped, punch, relay_first, relayed, reversal};
+use crate::tcp_punch::Manner;
+use crate::{
+    ProbeError, birthday, connect, direct, hairpin, ice, local, low_ttl, mapped, predict, punch, quic, relay_first,
+    relayed, reversal, tcp_punch,
+};
 
 words! {
     /// A way to come to talk.
@@ -28,9 +32,15 @@ words! {
         Hairpin = "hairpin", "both meet at the external endpoints of the NAT that they share";
         Punch = "punch", "UDP hole punching";
         PunchLowTtl = "punch-low-ttl", "UDP hole punching whose first packets die between the NATs";
+        TcpPunch = "tcp-punch", "TCP hole punching: both ends connect at once";
+        TcpPunchListen = "tcp-punch-listen", "TCP hole punching with a listener on the punched port";
+        TcpPunchLowTtl = "tcp-punch-low-ttl", "TCP hole punching whose first SYNs die between the NATs";
         Ice = "ice", "ICE (RFC 8445): all pairs of candidates are checked, the best is nominated";
+        Predict = "predict", "UDP hole punching of the ports that come next, by what STUN servers saw before";
+        Birthday = "birthday", "UDP hole punching of many random ports, one of which is one of many sockets'";
         Turn = "turn", "through a relay, over UDP";
         RelayFirst = "relay-first", "a relay at once, then the best path, and back when that dies";
+        Quic = "quic", "a QUIC connection whose handshake punches, and which outlives rebinding";
         NatPmp = "nat-pmp", "through a mapping that either asks its gateway for by NAT-PMP";
         Pcp = "pcp", "through a mapping that either asks its gateway for by PCP";
         Upnp = "upnp", "through a mapping that either asks its gateway for by UPnP-IGD";
@@ -50,10 +60,16 @@ impl Technique {
             | Technique::Local
             | Technique::Hairpin
             | Technique::Turn
-            | Technique::RelayFirst => &["timeout", "keep_alive"],
+            | Technique::RelayFirst
+            | Technique::Quic
+            | Technique::TcpPunch
+            | Technique::TcpPunchListen => &["timeout", "keep_alive"],
+            Technique::TcpPunchLowTtl => &["timeout", "keep_alive", "low_ttl"],
             Technique::Ice => &["timeout"],
             Technique::Punch => &["timeout", "keep_alive", "peer_reflexive"],
             Technique::PunchLowTtl => &["timeout", "keep_alive", "peer_reflexive", "low_ttl"],
+            Technique::Predict => &["timeout", "keep_alive", "window"],
+            Technique::Birthday => &["timeout", "keep_alive", "sockets", "probes"],
             Technique::Connect => &["timeout", "keep_alive", "allow", "relay_first"],
         }
     }
@@ -81,9 +97,15 @@ pub async fn call<H: Host>(
         Technique::Hairpin => Box::pin(hairpin::call(host, setting, peer)),
         Technique::Punch => Box::pin(punch::technique::call(host, setting, peer)),
         Technique::PunchLowTtl => Box::pin(low_ttl::call(host, setting, peer)),
+        Technique::TcpPunch => Box::pin(tcp_punch::call(host, Manner::Connect, setting, peer)),
+        Technique::TcpPunchListen => Box::pin(tcp_punch::call(host, Manner::Listen, setting, peer)),
+        Technique::TcpPunchLowTtl => Box::pin(tcp_punch::call(host, Manner::LowTtl, setting, peer)),
         Technique::Ice => Box::pin(ice::call(host, setting, peer)),
+        Technique::Predict => Box::pin(predict::call(host, setting, peer)),
+        Technique::Birthday => Box::pin(birthday::call(host, setting, peer)),
         Technique::Turn => Box::pin(relayed::call(host, setting, peer)),
         Technique::RelayFirst => Box::pin(relay_first::call(host, setting, peer)),
+        Technique::Quic => Box::pin(quic::technique::call(host, setting, peer)),
         Technique::NatPmp => Box::pin(mapped::call(host, Method::NatPmp, setting, peer)),
         Technique::Pcp => Box::pin(mapped::call(host, Method::Pcp, setting, peer)),
         Technique::Upnp => Box::pin(mapped::call(host, Method::Upnp, setting, peer)),
@@ -104,9 +126,15 @@ pub async fn answer<H: Host>(host: &H, technique: Technique, setting: &Setting) 
         Technique::Hairpin => Box::pin(hairpin::answer(host, setting)),
         Technique::Punch => Box::pin(punch::technique::answer(host, setting)),
         Technique::PunchLowTtl => Box::pin(low_ttl::answer(host, setting)),
+        Technique::TcpPunch => Box::pin(tcp_punch::answer(host, Manner::Connect, setting)),
+        Technique::TcpPunchListen => Box::pin(tcp_punch::answer(host, Manner::Listen, setting)),
+        Technique::TcpPunchLowTtl => Box::pin(tcp_punch::answer(host, Manner::LowTtl, setting)),
         Technique::Ice => Box::pin(ice::answer(host, setting)),
+        Technique::Predict => Box::pin(predict::answer(host, setting)),
+        Technique::Birthday => Box::pin(birthday::answer(host, setting)),
         Technique::Turn => Box::pin(relayed::answer(host, setting)),
         Technique::RelayFirst => Box::pin(relay_first::answer(host, setting)),
+        Technique::Quic => Box::pin(quic::technique::answer(host, setting)),
         Technique::NatPmp => Box::pin(mapped::answer(host, Method::NatPmp, setting)),
         Technique::Pcp => Box::pin(mapped::answer(host, Method::Pcp, setting)),
         Technique::Upnp => Box::pin(mapped::answer(host, Method::Upnp, setting)),

@@ -19,7 +19,7 @@ const ALL: [(Control, Method); 4] = [
 
 fn kept(home: &mut Home, method: Method) -> Kept {
     let alice = home.alice.clone();
-    home.run(keep::keep(&alice, method, wish(5000), PATIENCE)).expect("granted")
+    home.run(keep::keep(&alice, method, wish(5000), *b"twelve bytes", PATIENCE)).expect("granted")
 }
 
 #[test]

@@ -1,16 +1,17 @@
 //! PCP (RFC 6887): the rows of B.11.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use natbox_host::{Host, PortControl, UdpSocket};
 use natbox_nat::behavior::{Filtering, Mapping};
 use natbox_probes::portmap::pcp::codec::{Answer, Code, Extra, Map, Operation, Request};
 use natbox_probes::portmap::pcp::{self, has_lost_state, renewal};
-use natbox_probes::portmap::server::Config;
+use natbox_probes::portmap::server::{self, Config};
 use natbox_probes::portmap::{Control, Failure, Wish, natpmp};
 use natbox_wire::{MappedBy, Protocol, RemoteFilter, Time};
-use natbox_world::VirtualHost;
+use natbox_world::{VirtualHost, World};
 
 use crate::support::*;
 
@@ -467,4 +468,42 @@ fn a_client_gets_a_mapping_of_tcp_and_gives_it_up() {
     home.run(pcp::peer(&alice, ip("10.0.0.1"), &wish, remote, NONCE, PATIENCE)).expect("granted");
     assert_eq!(home.mappings()[0].remote, Some(remote));
     assert!(home.gateway.is_mapped(Protocol::Tcp, at("10.0.0.2:80")));
+}
+
+#[test]
+fn over_ipv6_a_mapping_is_a_hole_in_the_firewall_and_announcements_go_to_all_nodes() {
+    let mut world = World::new(7);
+    let internet = world.internet("internet", &[ip("2001:db8::1")]);
+    let lan = world.lan("home");
+    let outside = attachment(internet, "home:outside", "2001:db8::2", 64);
+    let inside = attachment(lan, "home:inside", "2001:db8:1::1", 64);
+    let node = world.gateway("home", outside, inside, Arc::new(symmetric()));
+    let alice = world.host("alice", vec![attachment(lan, "alice", "2001:db8:1::2", 64)]);
+    let server = world.host("server", vec![attachment(internet, "server", "2001:db8::9", 64)]);
+    let door = world.interfaces_of(node).next().expect("an outside");
+    world.route(internet, "2001:db8:1::/64".parse().expect("a prefix"), door);
+    let gateway = world.gateway_machine(node).expect("a gateway");
+    let (machine, control) = (gateway.host(), gateway.clone());
+    world.spawn(
+        async move { drop(server::serve(machine, control, Config::new([Control::Pcp, Control::NatPmp])).await) },
+    );
+    let internal = at("[2001:db8:1::2]:5000");
+    let heard = world.run_until(async {
+        let ear = alice.udp_bind(internal).await.expect("free");
+        let mouth = server.udp_bind(at("[::]:0")).await.expect("free");
+        let wish = Wish { internal, ..wish(5000) };
+        mouth.send_to(b"before", internal).await.expect("sent");
+        alice.sleep(seconds(1)).await;
+        let granted = pcp::map(&alice, ip("2001:db8:1::1"), &wish, NONCE, PATIENCE).await.expect("granted");
+        mouth.send_to(b"after", internal).await.expect("sent");
+        let mut buffer = [0; 16];
+        let received = ear.recv_from(&mut buffer).await.expect("received");
+        (granted.external, buffer[..received.length].to_vec())
+    });
+    assert_eq!(heard.expect("no stall"), (internal, b"after".to_vec()));
+    let ear = world.run_until(alice.udp_bind(at("[::]:5350"))).expect("no stall").expect("free");
+    ear.join_multicast(ip("ff02::1"), ip("2001:db8:1::2")).expect("joined");
+    world.reboot(node).expect("a gateway");
+    let received = world.run_until(ear.recv_from(&mut [0; 64])).expect("no stall").expect("an announcement");
+    assert_eq!(received.source, at("[2001:db8:1::1]:5351"));
 }

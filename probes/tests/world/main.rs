@@ -7,3 +7,4 @@ mod lab;
 mod punching;
 mod reaching;
 mod signalling;
+mod techniques;

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use natbox::probes::Paths;
-use natbox::probes::rendezvous::{Body, Candidate, CandidateKind, Directory, Limits, Message, RequestId, Way};
+use natbox::probes::rendezvous::{Body, Candidate, CandidateKind, Directory, Limits, Message, RequestId, Token, Way};
 use natbox::wire::{Time, Word};
 use rand_pcg::Pcg64Mcg;
 use rand_pcg::rand_core::SeedableRng;
@@ -21,12 +21,13 @@ pub fn run(data: &[u8]) {
     let mut input = Input::new(data);
     let mut random = Pcg64Mcg::seed_from_u64(1);
     let (mut directory, mut now) = (Directory::new(LIMITS), Time::ZERO);
-    let mut last = Vec::new();
+    let (mut last, mut tokens) = (Vec::new(), vec![Token([0; 16])]);
     while !input.is_empty() {
         let kind = input.byte();
         let source = Way::udp(([192, 0, 2, kind >> 6], 4000 + u16::from(kind >> 5 & 1)).into());
         let datagram = match kind & 7 {
-            0..=3 => request(&mut input).encode(),
+            0..=2 => request(&mut input).encode(),
+            3 => signal(&mut input, &tokens).encode(),
             4 => input.bytes().to_vec(),
             5 => last.clone(),
             _ => {
@@ -38,7 +39,16 @@ pub fn run(data: &[u8]) {
         directory.handle(&datagram, source, &mut random, now);
         for transmit in directory.drain().collect::<Vec<_>>() {
             let Some(answer) = Message::decode(&transmit.datagram) else { panic!("{transmit:?} is no message") };
-            assert!(transmit.to == source || matches!(answer.body, Body::Invitation { .. }), "{transmit:?}");
+            match answer.body {
+                Body::Introduced { token, .. } => tokens.push(token),
+                // Only what carries the token of an introduction goes to somebody else.
+                Body::Signal { token, .. } | Body::Heard { token, .. } => {
+                    assert!(tokens[1..].contains(&token) && transmit.datagram == datagram, "{transmit:?}");
+                    continue;
+                }
+                Body::Invitation { .. } => {}
+                _ => assert_eq!(transmit.to, source, "{transmit:?}"),
+            }
             // The callee's acceptance carries the invitation's number.
             last = Message { id: answer.id, body: Body::Accepted }.encode();
         }
@@ -74,6 +84,18 @@ fn request(input: &mut Input<'_>) -> Message {
             Body::Introduce { own, wanted, paths, candidates }
         }
         _ => Body::Accepted,
+    };
+    Message { id, body }
+}
+
+/// A signal, or its acknowledgement, of a session that there is or is not.
+fn signal(input: &mut Input<'_>, tokens: &[Token]) -> Message {
+    let (id, which) = (RequestId(u64::from(input.byte())), input.byte());
+    let token = tokens[usize::from(which >> 1) % tokens.len()];
+    let (callee, number) = (which & 1 == 1, u32::from(input.byte()));
+    let body = match number & 1 {
+        0 => Body::Signal { token, callee, sequence: number, payload: input.bytes().to_vec() },
+        _ => Body::Heard { token, callee, next: number },
     };
     Message { id, body }
 }

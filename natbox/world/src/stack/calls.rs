@@ -13,6 +13,7 @@ use rand_core::Rng;
 use super::errno::Errno;
 use super::udp::UdpSocket;
 use super::{Stack, with_address};
+use crate::attach::InterfaceAddress;
 
 impl Stack {
     pub(crate) fn addresses(&self) -> Vec<IpAddr> {
@@ -29,6 +30,16 @@ impl Stack {
 
     pub(crate) fn source_for(&self, destination: IpAddr) -> Result<IpAddr, Errno> {
         self.routes.route(None, destination).map(|route| route.source)
+    }
+
+    /// Gives an uplink other addresses and default gateways (IPv4, IPv6). Sockets on the old ones stay.
+    pub(crate) fn readdress(&mut self, uplink: usize, addresses: Vec<InterfaceAddress>, gateways: [Option<IpAddr>; 2]) {
+        self.routes.readdress(uplink, addresses, gateways);
+    }
+
+    /// From now on the default gateway of this uplink is tried first.
+    pub(crate) fn prefer(&mut self, uplink: usize) {
+        self.routes.prefer(uplink);
     }
 
     /// Opens a UDP socket; gives its key.

@@ -82,17 +82,26 @@ pub(crate) enum Reach {
 #[derive(Debug)]
 pub(crate) struct Routes {
     uplinks: Vec<UplinkConfig>,
+    /// The uplink whose default gateway is tried first.
+    preferred: usize,
     path_mtus: PathMtus,
 }
 
 impl Routes {
     pub(crate) fn new(uplinks: Vec<UplinkConfig>) -> Routes {
-        Routes { uplinks, path_mtus: PathMtus::default() }
+        Routes { uplinks, preferred: 0, path_mtus: PathMtus::default() }
     }
 
     #[cfg(test)]
     pub(crate) fn uplinks(&self) -> &[UplinkConfig] {
         &self.uplinks
+    }
+
+    /// Gives an uplink other addresses and default gateways (IPv4, IPv6).
+    pub(crate) fn readdress(&mut self, uplink: usize, addresses: Vec<InterfaceAddress>, gateways: [Option<IpAddr>; 2]) {
+        let Some(known) = self.uplinks.get_mut(uplink) else { return };
+        known.addresses = addresses;
+        [known.gateway_v4, known.gateway_v6] = gateways;
     }
 
     /// Whether `address` is one of this host's. Loopback addresses are nobody's: no packet may carry them.
@@ -132,6 +141,10 @@ impl Routes {
             return Err(Errno::NETUNREACH);
         }
         let bound = bound.filter(|address| !address.is_unspecified());
+        if bound.is_some_and(|address| !self.is_own(address)) {
+            // The uplink had it once, and is elsewhere now.
+            return Err(Errno::INVAL);
+        }
         if self.is_own(destination) {
             return Ok(Route {
                 uplink: self.uplink_of(destination).unwrap_or(0),
@@ -166,14 +179,23 @@ impl Routes {
     }
 
     fn default_uplink(&self, owner: Option<usize>, ipv6: bool) -> Option<usize> {
-        owner
-            .filter(|&index| self.uplinks[index].gateway(ipv6).is_some())
-            .or_else(|| self.uplinks.iter().position(|uplink| uplink.gateway(ipv6).is_some()))
+        owner.filter(|&index| self.uplinks[index].gateway(ipv6).is_some()).or_else(|| self.preferred(ipv6))
     }
 
-    /// The default gateway of the first uplink that has one.
+    /// The uplink whose default gateway is used: the preferred one, else the first that has one.
+    fn preferred(&self, ipv6: bool) -> Option<usize> {
+        let leads = |index: &usize| self.uplinks.get(*index).is_some_and(|uplink| uplink.gateway(ipv6).is_some());
+        std::iter::once(self.preferred).chain(0..self.uplinks.len()).find(leads)
+    }
+
+    /// From now on the default gateway of this uplink is tried first.
+    pub(crate) fn prefer(&mut self, uplink: usize) {
+        self.preferred = uplink;
+    }
+
+    /// The default gateway of the preferred uplink, else of the first that has one.
     pub(crate) fn default_gateway(&self, ipv6: bool) -> Option<IpAddr> {
-        self.uplinks.iter().find_map(|uplink| uplink.gateway(ipv6))
+        self.preferred(ipv6).and_then(|index| self.uplinks[index].gateway(ipv6))
     }
 
     /// Whether an address is on a network of one of the uplinks.

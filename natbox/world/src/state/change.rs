@@ -8,7 +8,7 @@ use natbox_nat::{Ended, MappingId, MappingView, SessionView};
 use natbox_wire::Time;
 
 use super::{Body, Node, State};
-use crate::attach::InterfaceAddress;
+use crate::attach::{InterfaceAddress, NetworkId};
 use crate::gateway::Gateway;
 use crate::note::{Event, InterfaceId, NodeId, Note, Observer};
 use crate::world::NotAGateway;
@@ -117,6 +117,34 @@ impl State {
             Body::Gateway(gateway) => gateway.nat.deadline(mapping),
             Body::Core | Body::Host(_) => None,
         }
+    }
+
+    pub(crate) fn reattach(
+        &mut self,
+        node: NodeId,
+        uplink: usize,
+        network: NetworkId,
+        addresses: Vec<InterfaceAddress>,
+    ) {
+        let Some(index) = u32::try_from(uplink).ok().filter(|index| *index < self.node(node).interfaces) else {
+            return;
+        };
+        let interface = InterfaceId(self.node(node).first_interface + index);
+        let gateways = [false, true].map(|ipv6| self.fabric.default_gateway(network, ipv6));
+        let Body::Host(host) = &mut self.nodes[node.0 as usize].body else { return };
+        host.stack.readdress(uplink, addresses.clone(), gateways);
+        self.fabric.reattach(interface, network, addresses.into_boxed_slice());
+        self.note(node, Event::Moved(interface));
+    }
+
+    pub(crate) fn prefer(&mut self, node: NodeId, uplink: usize) {
+        let Some(index) = u32::try_from(uplink).ok().filter(|index| *index < self.node(node).interfaces) else {
+            return;
+        };
+        let interface = InterfaceId(self.node(node).first_interface + index);
+        let Body::Host(host) = &mut self.nodes[node.0 as usize].body else { return };
+        host.stack.prefer(uplink);
+        self.note(node, Event::Preferred(interface));
     }
 
     pub(crate) fn set_cut(&mut self, interface: InterfaceId, cut: bool) {

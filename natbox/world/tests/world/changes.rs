@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use natbox_host::{Host as _, UdpSocket as _};
 use natbox_wire::{DropReason, Time};
 use natbox_world::note::{LinkFate, Outcome};
+use natbox_world::{InterfaceAddress, LinkConfig, World};
 
 use crate::support::*;
 
@@ -97,4 +99,43 @@ fn a_mapping_ends_in_its_own_moment_and_is_told_then() {
         })
         .collect();
     assert_eq!(ended, [Time::ZERO + Duration::from_secs(300)]);
+}
+
+#[test]
+fn a_host_that_goes_to_another_network_is_there_and_no_longer_here() {
+    let mut home = home(1, Links::default(), open_behavior());
+    let alice = home.host("alice");
+    let (old, server) = (endpoint("10.0.0.2:5000"), endpoint("198.18.0.9:9"));
+    let socket = home.world.run_until(alice.udp_bind(old)).expect("goes on").expect("bound");
+    let there = InterfaceAddress { address: ip("198.18.0.7"), prefix_len: 32 };
+    let internet = home.internet;
+    home.world.reattach(&alice, 0, internet, vec![there]);
+    assert_eq!(alice.addresses(), [ip("198.18.0.7")]);
+    assert_eq!(alice.source_for(server.ip()).expect("a way"), ip("198.18.0.7"));
+    let sent = home.world.run_until(socket.send_to(b"hello", server)).expect("goes on");
+    assert_eq!(sent.expect_err("the address is elsewhere").kind(), std::io::ErrorKind::InvalidInput);
+
+    let echo = home.send(home.server_interface, ping("198.18.0.9", "198.18.0.7", 64));
+    assert!(home.notes.outcomes(echo).contains(&(home.alice, Outcome::Delivered)), "{:?}", home.notes.outcomes(echo));
+    let before = home.send(home.server_interface, ping("198.18.0.9", "10.0.0.2", 64));
+    assert!(!home.notes.outcomes(before).iter().any(|(node, _)| *node == home.alice));
+    // An uplink that there is not, a node that is no host: nothing happens.
+    home.world.reattach(&alice, 7, internet, vec![there]);
+    home.world.prefer(&alice, 7);
+    assert_eq!(alice.addresses(), [ip("198.18.0.7")]);
+}
+
+#[test]
+fn a_host_with_two_uplinks_leaves_by_the_preferred_one() {
+    let mut world = World::new(1);
+    let internet = world.internet("internet", &[ip("198.18.0.1")]);
+    let uplinks = ["198.18.0.7/32", "198.18.0.8/32"];
+    let uplinks = uplinks.map(|address| attachment(internet, address, &[address], LinkConfig::default()));
+    let host = world.host("alice", uplinks.into());
+    let source = || host.source_for(ip("198.18.0.9")).expect("a way").to_string();
+    assert_eq!(source(), "198.18.0.7");
+    world.prefer(&host, 1);
+    assert_eq!(source(), "198.18.0.8");
+    world.prefer(&host, 9);
+    assert_eq!(source(), "198.18.0.8", "there is no such uplink");
 }

@@ -2,7 +2,7 @@
 //! default where the relay comes first).
 //!
 //! A check that is not answered is repeated every half second. When nothing was answered for the interval and 3.5
-//! seconds more, the path is lost. Where talk has begun over a relay, both sides keep checking that, too, and go back to it;
+//! seconds more, the path is lost. Where the caller keeps its relay, both sides keep checking that, too, and go back to it;
 //! otherwise the session is [lost](super::Status::Lost) until an answer comes after all, or somebody begins a new one.
 
 use std::collections::VecDeque;
@@ -20,6 +20,8 @@ const TRUST: Duration = Duration::from_millis(3500);
 const RETRY: Duration = Duration::from_millis(500);
 /// How often paths are checked where a relay stands behind (magicsock's `heartbeatInterval`).
 pub(crate) const HEARTBEAT: Duration = Duration::from_secs(3);
+/// What comes over the relay so long after a better path was chosen is no leftover.
+const LONG_AFTER: Duration = Duration::from_secs(1);
 /// How many checks may be answered late.
 const REMEMBERED: usize = 16;
 
@@ -44,16 +46,29 @@ impl Session {
     pub(super) fn watch(&mut self, now: Time) {
         let Some(selected) = self.selected.filter(|_| self.plan.consent.is_some()) else { return };
         self.lost = false;
+        self.selected_at = now;
         let relayed = |session: &Session, pair: usize| session.path_of(&session.pairs[pair]) == Path::Relayed;
         let before = self.beat.take().filter(|beat| !beat.lost && relayed(self, beat.pair));
         if relayed(self, selected) {
             self.standby = None;
-        } else if let Some(before) = before {
-            // Only who begins with a relay comes from one.
-            self.standby = Some(Beat { next: before.next.min(now + HEARTBEAT), ..before });
+        } else if let Some(before) = before.filter(|_| self.plan.keep_relay && self.introduced.role == Role::Caller) {
+            self.standby = Some(Beat { next: before.next.min(now + HEARTBEAT / 2), ..before });
         }
         let Some(interval) = self.interval() else { return };
         self.beat = Some(Beat::new(selected, interval, now));
+    }
+
+    /// A check has come over this pair. One that still comes over the relay, long after a better path was chosen, says that
+    /// the caller keeps it: the callee does too.
+    pub(super) fn heard_over(&mut self, pair: usize, now: Time) {
+        let Some(selected) = self.selected.filter(|selected| *selected != pair && self.plan.consent.is_some()) else {
+            return;
+        };
+        let relayed = |session: &Session, pair: usize| session.path_of(&session.pairs[pair]) == Path::Relayed;
+        let kept = relayed(self, pair) && !relayed(self, selected) && now >= self.selected_at + LONG_AFTER;
+        if self.introduced.role == Role::Callee && kept && self.standby.is_none() {
+            self.standby = Some(Beat::new(pair, HEARTBEAT, now));
+        }
     }
 
     /// The time between two checks.

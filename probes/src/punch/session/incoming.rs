@@ -42,6 +42,7 @@ impl Session {
         if self.introduced.role == Role::Callee && request.has_attribute(attribute::USE_CANDIDATE) {
             self.nominated(index, request.transaction_id(), now);
         }
+        self.heard_over(index, now);
         self.trigger(index, now);
         true
     }

@@ -22,6 +22,7 @@
 //! conflict (the directory says who calls), FINGERPRINT (the integrity tells checks from data).
 
 pub(crate) mod consent;
+mod credentials;
 mod decide;
 mod incoming;
 mod pair;
@@ -32,12 +33,13 @@ use std::time::Duration;
 
 use natbox_wire::Time;
 
+pub(crate) use credentials::Credentials;
 pub use pair::{Attempt, Outcome, PairKind, Via};
 pub(crate) use pair::{Pair, PairState};
 
 use crate::path::{Path, Paths};
 use crate::rendezvous::{CandidateKind, Peer, Token};
-use crate::stun::codec::{self, BINDING, IntegrityKey, Message, TransactionId, Writer, attribute};
+use crate::stun::codec::{BINDING, IntegrityKey, Message, TransactionId, Writer, attribute};
 
 /// The most pairs that a session keeps: peer-reflexive candidates are learned up to here (RFC 8445 section 6.1.2.5).
 const MOST_PAIRS: usize = 100;
@@ -71,6 +73,8 @@ pub struct CheckPlan {
     pub low_ttl: Option<u8>,
     /// The time between two checks of the path in use, which find out when it dies; without it nobody does.
     pub consent: Option<Duration>,
+    /// Whether the caller keeps its relay beside a better path, to go back to it when that dies.
+    pub keep_relay: bool,
     /// Whether the caller begins with its relay, and looks for anything better once that is in use; else the relay
     /// comes last.
     pub relay_first: bool,
@@ -86,6 +90,7 @@ impl Default for CheckPlan {
             grace: Duration::from_millis(100),
             low_ttl: None,
             consent: None,
+            keep_relay: false,
             relay_first: false,
         }
     }
@@ -158,9 +163,11 @@ pub(crate) struct Session {
     selected: Option<usize>,
     /// Whether the selected pair has died, and nothing is left in its place.
     lost: bool,
+    /// Since when it is in use.
+    selected_at: Time,
     /// The checks of the pair in use.
     beat: Option<consent::Beat>,
-    /// The checks of the relay that a caller keeps beside a better pair.
+    /// The checks of the relay that is kept beside a better pair.
     standby: Option<consent::Beat>,
     failed: bool,
     /// When the caller stops waiting for anything better than a relay.
@@ -183,17 +190,11 @@ struct Nomination {
 impl Session {
     /// A session that begins to check at once. `first_id` is random.
     pub(crate) fn new(introduced: Introduced, plan: CheckPlan, first_id: u128, now: Time) -> Session {
-        let hex = hex(&introduced.token);
-        let (fragment, password) = hex.split_at(8);
-        let (caller, callee) = (format!("{fragment}a:{fragment}b"), format!("{fragment}b:{fragment}a"));
-        let (username_in, username_out) = match introduced.role {
-            Role::Caller => (caller, callee),
-            Role::Callee => (callee, caller),
-        };
+        let Credentials { key, username_out, username_in } = Credentials::new(introduced.role, &introduced.token);
         let pairs = pair::form(&introduced, now);
         let held_until = (introduced.role == Role::Caller && plan.relay_first).then(|| now + plan.duration() / 2);
         let mut session = Session {
-            key: codec::short_term_key(password),
+            key,
             username_out,
             username_in,
             next_id: first_id,
@@ -202,6 +203,7 @@ impl Session {
             nominations_seen: Vec::new(),
             selected: None,
             lost: false,
+            selected_at: now,
             beat: None,
             standby: None,
             failed: false,
@@ -237,7 +239,7 @@ impl Session {
 
     /// Whether the relay is kept beside a better path.
     pub(crate) fn keeps_relay(&self) -> bool {
-        self.plan.relay_first && self.is_watched()
+        self.plan.keep_relay && self.is_watched()
     }
 
     /// The pair of an index that [`Status::Selected`] gave.

@@ -157,12 +157,20 @@ impl Stack {
         }
         let mtu_bytes = self.routes.mtu_bytes(route.uplink, remote.ip(), now);
         let path = Path { local, remote, uplink: route.uplink, mtu_bytes, ttl };
+        let seed = {
+            let (tcp, random) = (self.tcp.get_or_insert_default(), &mut self.random);
+            let number_of = |seed| Connection::connect(path, seed, now)?.run(None, now).first()?.tcp_sequence();
+            tcp.initial.seed((local, remote), now, || random.next_u64(), number_of)
+        };
         // Port 0 is nobody's.
-        let connection = Connection::connect(path, self.random.next_u64(), now).ok_or(Errno::CONNREFUSED)?;
+        let connection = Connection::connect(path, seed, now).ok_or(Errno::CONNREFUSED)?;
         let until = now + options.connect_timeout.unwrap_or(CONNECT_TIMEOUT);
         let key = self.call_tcp(now, |tcp, effects| {
             let key = tcp.insert(connection, claim, until);
             tcp.run(key, None, effects);
+            if let Some(number) = effects.segments.last().and_then(|(_, syn)| syn.tcp_sequence()) {
+                tcp.initial.note((local, remote), number, now);
+            }
             key
         });
         Ok((key, local))

@@ -10,6 +10,7 @@
 mod calls;
 mod connection;
 mod ports;
+mod sequence;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::hash::BuildHasher;
@@ -25,6 +26,7 @@ use slab::Slab;
 use super::errno::Errno;
 use connection::{Connection, Path, Phase};
 use ports::{Claim, Ports};
+use sequence::Initial;
 
 /// Connections that may wait at a listener, half-open ones included: what Rust's standard library asks of Linux.
 const BACKLOG: usize = 128;
@@ -53,6 +55,7 @@ pub(crate) struct Tcp {
     listeners: Slab<Listener>,
     by_endpoint: BTreeMap<(IpAddr, u16), u32>,
     ports: Ports,
+    initial: Initial,
     deadlines: BTreeSet<(Time, u32)>,
 }
 

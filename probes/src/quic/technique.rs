@@ -1,0 +1,515 @@
+//! QUIC between two NATs: the handshake is the check, and what opens NATs is meaningless.
+//!
+//! ```text
+//! caller (client)               directory               callee (server)
+//!   | --- offer: endpoints --------> | -----------------------> |
+//!   | <-- answer: endpoints, certificate ---------------------- |
+//!   | <................................ datagrams of noise ..... |    every 50 ms for three seconds: open the callee's NAT
+//!   | --- QUIC Initial to each endpoint ----------------------> |
+//!   | <-- handshake ------------------------------------------- |    the callee is known by its certificate
+//!   | --- chosen (token, path) -------------------------------> |    the caller by the token
+//!   | <-- accepted -------------------------------------------- |
+//!   |  nothing heard for a keep-alive and three seconds:        |
+//!   | --- moved: endpoints, as STUN sees them now ------------> |    noise again, and the connection migrates
+//! ```
+//!
+//! The pattern of libp2p's DCUtR over QUIC (noise from the side that is dialled) and of QUIC's own NAT traversal
+//! (draft-seemann-quic-nat-traversal: a round of punching when a path has died). Noise from an endpoint that nobody has
+//! spoken of is dialled too: that is where a NAT with endpoint-dependent mapping sends from. When the callee's own NAT
+//! forgets, no QUIC packet can say so (version 1 lets clients alone migrate): the caller dials the new endpoint, which
+//! is another connection.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::net::SocketAddr;
+use std::str::FromStr;
+use std::time::Duration;
+
+use futures::future::LocalBoxFuture;
+use futures::{FutureExt, select_biased};
+use natbox_host::Host;
+use natbox_wire::{Time, Word};
+
+use super::chance::Secrets;
+use super::machine::{Event, Machine};
+use super::{Certificate, Config, Identity};
+use crate::ProbeError;
+use crate::contact::{Channel, Contact, Datagram, Facts, Failure, Setting};
+use crate::path::Path;
+use crate::punch::{Role, local_endpoints, open};
+use crate::sans_io::Driver;
+use crate::signal::Signal;
+use crate::stun::client::{BindingRequest, Client, Retransmission};
+use crate::stun::codec::transaction_id;
+
+/// Silence beyond a keep-alive after which a path is opened anew, and from one such attempt to the next.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// How often the caller says which connection it has chosen, until the callee agrees.
+const CHOICE_INTERVAL: Duration = Duration::from_millis(500);
+/// The first byte of what goes over a connection.
+const CHOSEN: u8 = 0;
+const ACCEPTED: u8 = 1;
+const DATA: u8 = 2;
+/// How many endpoints of the peer are remembered.
+const MOST_ENDPOINTS: usize = 16;
+
+pub(crate) async fn call<H: Host>(host: &H, setting: &Setting, peer: &str) -> Result<Contact<H>, Failure> {
+    let (began, deadline) = (host.now(), setting.options.deadline(host.now()));
+    let early = |error| Failure::early(error, host.now().since(began));
+    let (socket, own) = prepare(host, setting).await.map_err(early)?;
+    let mut signal = Signal::call(host, setting.directory, &setting.me, peer, deadline).await.map_err(early)?;
+    signal.send(&Told::Offer(own.clone()).encode()).await.map_err(early)?;
+    let (theirs, certificate) = loop {
+        match signal.recv(deadline).await.map_err(early)?.map(|message| Told::decode(&message)) {
+            Some(Some(Told::Answer(theirs, certificate))) => break (theirs, certificate),
+            Some(_) => {}
+            None => return Err(Failure::vain("the callee answered nothing", host.now().since(began))),
+        }
+    };
+    let secrets = Secrets::draw(&mut host.random());
+    let machine = Machine::client(&certificate, config(setting), &secrets);
+    let mut machine = machine.map_err(|error| Failure::vain(error.to_string(), host.now().since(began)))?;
+    for endpoint in theirs.all() {
+        // What cannot be dialled (port 0) is passed over, as what does not answer is.
+        let _ = machine.dial(endpoint, host.now());
+    }
+    let end = End::new(host, socket, machine, signal, setting, own, theirs);
+    end.settle(began, deadline).await
+}
+
+pub(crate) async fn answer<H: Host>(host: &H, setting: &Setting) -> Result<Contact<H>, Failure> {
+    let (began, deadline) = (host.now(), setting.options.deadline(host.now()));
+    let early = |error| Failure::early(error, host.now().since(began));
+    let (socket, own) = prepare(host, setting).await.map_err(early)?;
+    let mut signal = Signal::answer(host, setting.directory, &setting.me, deadline).await.map_err(early)?;
+    let (began, deadline) = (host.now(), setting.options.deadline(host.now()));
+    let vain = |why: String| Failure::vain(why, host.now().since(began));
+    let theirs = loop {
+        match signal.recv(deadline).await.map_err(early)?.map(|message| Told::decode(&message)) {
+            Some(Some(Told::Offer(theirs))) => break theirs,
+            Some(_) => {}
+            None => return Err(vain("the caller offered nothing".to_owned())),
+        }
+    };
+    let identity = Identity::generate().map_err(|error| vain(error.to_string()))?;
+    let told = Told::Answer(own.clone(), identity.certificate());
+    signal.send(&told.encode()).await.map_err(early)?;
+    let secrets = Secrets::draw(&mut host.random());
+    let mut machine = Machine::server(&identity, config(setting), &secrets).map_err(|error| vain(error.to_string()))?;
+    machine.opening.towards(&theirs.all(), host.now());
+    End::new(host, socket, machine, signal, setting, own, theirs).settle(began, deadline).await
+}
+
+fn config(setting: &Setting) -> Config {
+    let keep_alive = setting.options.keep_alive;
+    Config { keep_alive: Some(keep_alive), idle_timeout: keep_alive.saturating_mul(2).max(Duration::from_secs(30)) }
+}
+
+/// The socket, and where it can be reached.
+async fn prepare<H: Host>(host: &H, setting: &Setting) -> Result<(H::Udp, Endpoints), ProbeError> {
+    let socket = open(host, setting.directory, 0).await?;
+    let mut own = Endpoints { host: local_endpoints(host, &socket), reflexive: None };
+    if let Some(server) = setting.stun.first() {
+        let mut client = Client::new(host, Retransmission::PROBE);
+        own.reflexive = Some(client.binding(&socket, *server, BindingRequest::default()).await?.mapped);
+    }
+    Ok((socket, own))
+}
+
+/// Where a side can be reached.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Endpoints {
+    host: Vec<SocketAddr>,
+    reflexive: Option<SocketAddr>,
+}
+
+impl Endpoints {
+    fn all(&self) -> Vec<SocketAddr> {
+        let all: BTreeSet<SocketAddr> = self.host.iter().copied().chain(self.reflexive).collect();
+        all.into_iter().take(MOST_ENDPOINTS).collect()
+    }
+}
+
+/// What the sides tell each other through the directory: a line of what it is, a line for every endpoint, an empty
+/// line, and the certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Told {
+    Offer(Endpoints),
+    Answer(Endpoints, Certificate),
+    Moved(Endpoints),
+}
+
+impl Told {
+    fn encode(&self) -> Vec<u8> {
+        let (word, endpoints, certificate) = match self {
+            Told::Offer(endpoints) => ("offer", endpoints, &[][..]),
+            Told::Answer(endpoints, certificate) => ("answer", endpoints, &certificate.0[..]),
+            Told::Moved(endpoints) => ("moved", endpoints, &[][..]),
+        };
+        let mut out = format!("{word}\n");
+        for endpoint in endpoints.host.iter().take(MOST_ENDPOINTS) {
+            out += &format!("host {endpoint}\n");
+        }
+        if let Some(endpoint) = endpoints.reflexive {
+            out += &format!("reflexive {endpoint}\n");
+        }
+        out.push('\n');
+        [out.as_bytes(), certificate].concat()
+    }
+
+    fn decode(message: &[u8]) -> Option<Told> {
+        let head = message.windows(2).position(|pair| pair == b"\n\n")?;
+        let (text, certificate) = (std::str::from_utf8(&message[..head]).ok()?, &message[head + 2..]);
+        let mut lines = text.lines();
+        let word = lines.next()?;
+        let mut endpoints = Endpoints::default();
+        for line in lines.take(MOST_ENDPOINTS + 1) {
+            let (kind, endpoint) = line.split_once(' ')?;
+            let endpoint = SocketAddr::from_str(endpoint).ok()?;
+            match kind {
+                "host" => endpoints.host.push(endpoint),
+                "reflexive" => endpoints.reflexive = Some(endpoint),
+                _ => return None,
+            }
+        }
+        match word {
+            "offer" => Some(Told::Offer(endpoints)),
+            "answer" => Some(Told::Answer(endpoints, Certificate(certificate.to_vec()))),
+            "moved" => Some(Told::Moved(endpoints)),
+            _ => None,
+        }
+    }
+}
+
+/// One end of a session.
+struct End<H: Host> {
+    host: H,
+    driver: Driver<H, Machine>,
+    signal: Signal<H>,
+    /// Whether the directory's channel still works.
+    signalling: bool,
+    stun: Option<SocketAddr>,
+    keep_alive: Duration,
+    own: Endpoints,
+    theirs: Endpoints,
+    /// What was dialled, for the report.
+    tried: BTreeSet<SocketAddr>,
+    /// The connection in use, and whether the callee agrees.
+    chosen: Option<usize>,
+    accepted: bool,
+    say_at: Time,
+    look_at: Time,
+    path: Path,
+    history: Vec<(Time, Path)>,
+    remotes: Vec<SocketAddr>,
+    openings: u32,
+    received: Vec<u8>,
+}
+
+/// What came of a step.
+enum Step {
+    Data(Time),
+    Progress,
+    Deadline,
+}
+
+impl<H: Host> End<H> {
+    fn new(
+        host: &H,
+        socket: H::Udp,
+        machine: Machine,
+        signal: Signal<H>,
+        setting: &Setting,
+        own: Endpoints,
+        theirs: Endpoints,
+    ) -> End<H> {
+        let tried = theirs.all().into_iter().collect();
+        End {
+            host: host.clone(),
+            driver: Driver::new(host, vec![socket], machine),
+            signal,
+            signalling: true,
+            stun: setting.stun.first().copied(),
+            keep_alive: setting.options.keep_alive,
+            own,
+            theirs,
+            tried,
+            chosen: None,
+            accepted: false,
+            say_at: Time::MAX,
+            look_at: Time::MAX,
+            path: Path::None,
+            history: Vec::new(),
+            remotes: Vec::new(),
+            openings: 0,
+            received: Vec::new(),
+        }
+    }
+
+    /// Goes on until both sides agree on a connection.
+    async fn settle(mut self, began: Time, deadline: Time) -> Result<Contact<H>, Failure> {
+        loop {
+            let lost = match self.step(deadline).await {
+                Ok(Step::Progress | Step::Data(_)) if self.accepted => break,
+                Ok(Step::Progress | Step::Data(_)) => continue,
+                Ok(Step::Deadline) => "no handshake came to its end in time".to_owned(),
+                Err(error) => error.to_string(),
+            };
+            let mut failure = Failure::vain(lost, self.host.now().since(began)).with_facts(self.facts());
+            let line = |endpoint: &SocketAddr| format!("{endpoint}: no QUIC connection");
+            failure.attempts = self.tried.iter().map(line).collect();
+            return Err(failure);
+        }
+        let elapsed = self.host.now().since(began);
+        Ok(Contact::new(self.host.clone(), self, elapsed))
+    }
+
+    fn is_caller(&self) -> bool {
+        matches!(self.signal.role(), Role::Caller)
+    }
+
+    /// Waits for the next thing that happens.
+    async fn step(&mut self, deadline: Time) -> io::Result<Step> {
+        let now = self.host.now();
+        self.say_chosen(now)?;
+        self.look(now);
+        let until = deadline.min(self.say_at).min(self.look_at);
+        let (event, told) = {
+            let mut driven = std::pin::pin!(self.driver.next(until).fuse());
+            let mut signalled = std::pin::pin!(
+                async {
+                    if self.signalling { self.signal.recv(Time::MAX).await } else { std::future::pending().await }
+                }
+                .fuse()
+            );
+            select_biased! {
+                event = driven => (Some(event?), None),
+                told = signalled => (None, Some(told)),
+            }
+        };
+        match (event, told) {
+            (Some(Some(event)), _) => self.take_event(event),
+            (Some(None), _) if self.host.now() >= deadline => Ok(Step::Deadline),
+            (_, Some(Ok(Some(message)))) => {
+                self.take_told(&message);
+                Ok(Step::Progress)
+            }
+            (_, Some(_)) => {
+                self.signalling = false;
+                Ok(Step::Progress)
+            }
+            _ => Ok(Step::Progress),
+        }
+    }
+
+    /// The caller says which connection it has chosen until the callee agrees.
+    fn say_chosen(&mut self, now: Time) -> io::Result<()> {
+        let Some(chosen) = self.chosen.filter(|_| self.is_caller() && !self.accepted && self.say_at <= now) else {
+            return Ok(());
+        };
+        self.say_at = now + CHOICE_INTERVAL;
+        let message = [&[CHOSEN][..], &self.signal.token().0, self.path.as_str().as_bytes()].concat();
+        self.driver.protocol().send_over(chosen, &message)
+    }
+
+    /// Opens the path anew if nothing has come over it for too long.
+    fn look(&mut self, now: Time) {
+        if self.chosen.is_none() || self.look_at > now {
+            return;
+        }
+        let silent_at = self.driver.protocol().heard_at() + self.keep_alive + PATIENCE;
+        if silent_at > now {
+            self.look_at = silent_at;
+            return;
+        }
+        self.look_at = now + PATIENCE;
+        self.find_out(now);
+    }
+
+    /// Asks where this side is seen now; what comes of that is told to the peer.
+    fn find_out(&mut self, now: Time) {
+        let id = transaction_id(&mut self.host.random());
+        if let (Some(server), true) = (self.stun, self.signalling) {
+            self.openings += 1;
+            self.driver.protocol().opening.ask(server, id, now);
+        }
+    }
+
+    fn take_event(&mut self, event: Event) -> io::Result<Step> {
+        let now = self.host.now();
+        match event {
+            Event::Connected { leg, remote } if self.is_caller() => {
+                if self.chosen.is_none() || self.accepted {
+                    self.driver.protocol().choose(leg, now);
+                    (self.chosen, self.accepted, self.say_at, self.path) =
+                        (Some(leg), false, now, self.classify(remote));
+                }
+            }
+            Event::Datagram { leg, payload } => return Ok(self.take_datagram(leg, payload, now)),
+            Event::Moved { remote } => self.remotes.push(remote),
+            Event::Lost(lost) => return Err(io::Error::new(io::ErrorKind::ConnectionAborted, lost.to_string())),
+            Event::Seen { endpoint } => return self.seen(endpoint, now),
+            Event::Stranger { endpoint } if self.is_caller() => {
+                self.tried.insert(endpoint);
+                let _ = self.driver.protocol().dial(endpoint, now);
+            }
+            Event::Connected { .. } | Event::Stranger { .. } => {}
+        }
+        Ok(Step::Progress)
+    }
+
+    fn seen(&mut self, endpoint: SocketAddr, now: Time) -> io::Result<Step> {
+        self.own.reflexive = Some(endpoint);
+        let message = Told::Moved(self.own.clone()).encode();
+        // A signal that finds no room now is sent at the next look.
+        let _ = self.signal.send(&message).now_or_never();
+        let targets = self.theirs.all();
+        self.driver.protocol().opening.towards(&targets, now);
+        self.driver.protocol().local_address_changed();
+        Ok(Step::Progress)
+    }
+
+    fn take_told(&mut self, message: &[u8]) {
+        let Some(Told::Moved(theirs)) = Told::decode(message) else { return };
+        let now = self.host.now();
+        let changed = theirs != self.theirs;
+        self.theirs = theirs;
+        let targets = self.theirs.all();
+        self.driver.protocol().opening.towards(&targets, now);
+        if changed && self.is_caller() {
+            for endpoint in targets {
+                self.tried.insert(endpoint);
+                let _ = self.driver.protocol().dial(endpoint, now);
+            }
+        }
+        // This side may have been forgotten as well, and cannot know it.
+        if self.look_at > now && self.openings == 0 {
+            self.find_out(now);
+        }
+    }
+
+    fn take_datagram(&mut self, leg: usize, payload: Vec<u8>, now: Time) -> Step {
+        match payload.split_first() {
+            Some((&CHOSEN, rest)) if !self.is_caller() => {
+                let Some(path) = rest.strip_prefix(&self.signal.token().0[..]) else { return Step::Progress };
+                let path = std::str::from_utf8(path).ok().and_then(<Path as Word>::from_word);
+                if self.chosen != Some(leg) {
+                    self.driver.protocol().choose(leg, now);
+                    (self.chosen, self.path) = (Some(leg), path.unwrap_or(Path::None));
+                    self.agree(now);
+                }
+                let _ = self.driver.protocol().send_over(leg, &[ACCEPTED]);
+                Step::Progress
+            }
+            Some((&ACCEPTED, _)) if self.chosen == Some(leg) && !self.accepted => {
+                self.agree(now);
+                Step::Progress
+            }
+            Some((&DATA, rest)) if self.chosen == Some(leg) => {
+                self.received = rest.to_vec();
+                Step::Data(now)
+            }
+            _ => Step::Progress,
+        }
+    }
+
+    /// Both sides use the chosen connection from now on.
+    fn agree(&mut self, now: Time) {
+        (self.accepted, self.say_at, self.look_at) = (true, Time::MAX, now + self.keep_alive + PATIENCE);
+        self.driver.protocol().opening.stop();
+        self.history.push((now, self.path));
+        let remote = self.driver.protocol().remote();
+        self.remotes.extend(remote);
+        self.openings = 0;
+    }
+
+    /// What kind of path leads to this endpoint of the peer's.
+    fn classify(&self, remote: SocketAddr) -> Path {
+        let public = self.own.reflexive.is_some_and(|reflexive| self.own.host.contains(&reflexive));
+        if self.theirs.host.contains(&remote) {
+            if self.host.is_neighbour(remote.ip()) { Path::Local } else { Path::Direct }
+        } else if public {
+            Path::Reversed
+        } else if self.own.reflexive.is_some_and(|reflexive| reflexive.ip() == remote.ip()) {
+            Path::Hairpinned
+        } else {
+            Path::Punched
+        }
+    }
+
+    fn facts(&self) -> Facts {
+        let migrations = self.remotes.len().saturating_sub(self.history.len());
+        Facts::from([
+            ("dialled", self.tried.len().into()),
+            ("migrations", migrations.into()),
+            ("connections", self.history.len().into()),
+        ])
+    }
+}
+
+impl<H: Host> Channel for End<H> {
+    fn path(&self) -> Path {
+        self.path
+    }
+
+    fn remote(&self) -> SocketAddr {
+        self.remotes.last().copied().unwrap_or(self.signal.seen())
+    }
+
+    fn peer(&self) -> &str {
+        self.signal.peer()
+    }
+
+    fn history(&self) -> Vec<(Time, Path)> {
+        self.history.clone()
+    }
+
+    fn facts(&self) -> Facts {
+        End::facts(self)
+    }
+
+    fn send<'a>(&'a mut self, payload: &'a [u8]) -> LocalBoxFuture<'a, io::Result<()>> {
+        async move {
+            let message = [&[DATA], payload].concat();
+            self.driver.protocol().send(&message)?;
+            self.driver.flush().await
+        }
+        .boxed_local()
+    }
+
+    fn recv<'a>(&'a mut self, deadline: Time) -> LocalBoxFuture<'a, io::Result<Option<Datagram<'a>>>> {
+        async move {
+            loop {
+                match self.step(deadline).await? {
+                    Step::Data(at) => return Ok(Some(Datagram { payload: &self.received, at })),
+                    Step::Progress => {}
+                    Step::Deadline => return Ok(None),
+                }
+            }
+        }
+        .boxed_local()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_sides_tell_each_other_is_read_as_it_was_written() {
+        let endpoint = |text: &str| SocketAddr::from_str(text).expect("an endpoint");
+        let endpoints = Endpoints {
+            host: vec![endpoint("10.0.0.2:4000"), endpoint("[2001:db8::2]:4000")],
+            reflexive: Some(endpoint("198.18.0.2:4000")),
+        };
+        let certificate = Certificate(b"\n\nnot a certificate\xff".to_vec());
+        for told in
+            [Told::Offer(endpoints.clone()), Told::Answer(endpoints.clone(), certificate), Told::Moved(endpoints)]
+        {
+            assert_eq!(Told::decode(&told.encode()), Some(told));
+        }
+        for wrong in [&b""[..], b"offer", b"offer\nhost nowhere\n\n", b"offer\nfriend 1.2.3.4:5\n\n", b"\xff\n\n"] {
+            assert_eq!(Told::decode(wrong), None, "{wrong:?}");
+        }
+    }
+}
