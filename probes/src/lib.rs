@@ -11,6 +11,7 @@
 //! | [`technique`], [`contact`] | every way to come to talk, by name; what it needs, and what comes of it |
 //! | [`punch`], [`connect`] | how do we talk: through holes, or by the best of all ways |
 //! | [`tcp_punch`] | the same over TCP, by simultaneous opens |
+//! | [`dcutr`], [`bep55`] | how libp2p and BitTorrent do it |
 //! | [`portmap`] | how do I ask my gateway for a mapping, and how does it answer |
 //! | [`ice`] | how do two hosts find the best of all pairs of their endpoints |
 //! | [`observe`], [`predict`], [`birthday`] | which port is next; how is it hit, or one of many |
@@ -19,10 +20,12 @@
 //! | [`direct`], [`reversal`], [`local`], [`hairpin`], [`low_ttl`], [`relayed`], [`relay_first`] | one way alone |
 //! | [`call`], [`ping`], [`echo`] | how good is the way |
 
+pub mod bep55;
 pub mod birthday;
 pub mod call;
 pub mod connect;
 pub mod contact;
+pub mod dcutr;
 pub mod direct;
 pub mod discovery;
 pub mod echo;

@@ -3,8 +3,10 @@
 #[path = "../common/two_homes.rs"]
 mod two_homes;
 
+mod bep55;
 mod birthday;
 mod change;
+mod dcutr;
 mod ice;
 mod predict;
 mod predict_ports;

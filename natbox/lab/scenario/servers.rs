@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use natbox_host::Host as _;
-use natbox_probes::{echo, rendezvous, stun, turn};
+use natbox_probes::{bep55, echo, rendezvous, stun, turn};
 use natbox_world::VirtualHost;
 
 use crate::build::Built;
@@ -81,9 +81,15 @@ fn serve(machine: &VirtualHost, host: &Host, service: Service, address: IpAddr, 
         }
         Service::Rendezvous => {
             let config = rendezvous::ServerConfig { listen: directory(address), limits: Default::default() };
+            // The tracker of a swarm is beside a peer of it.
+            let (peer, listen, again) = (machine.clone(), SocketAddr::new(address, bep55::PORT), failed.clone());
             spawner.spawn(async move {
                 let Err(why) = rendezvous::serve(machine, config).await;
                 failed(why.to_string());
+            });
+            spawner.spawn(async move {
+                let Err(why) = bep55::serve(peer, listen).await;
+                again(why.to_string());
             });
         }
         Service::Echo => {

@@ -8,6 +8,7 @@ pub(crate) mod proof;
 
 use std::io;
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::time::Duration;
 
 use futures::FutureExt;
@@ -22,17 +23,16 @@ use crate::stream::{Framed, before};
 use crate::stun::codec::{self, BINDING, Writer};
 use proof::{Proof, Taken};
 
-/// Where messages may be lost, requests are sent again so often.
-const AGAIN: Duration = Duration::from_millis(200);
 /// The longest message: data of 1,200 bytes, and room.
 pub(crate) const LONGEST_BYTES: usize = 2048;
 
 /// What carries messages between two ends.
 pub(crate) trait Pipe {
-    /// Whether messages may be lost, and strangers may send some.
-    const LOSSY: bool;
     /// Over what it goes.
     const TRANSPORT: Transport;
+
+    /// How often a request is sent again where messages may be lost and strangers may send some; else `None`.
+    fn again(&self) -> Option<Duration>;
 
     /// The other end.
     fn remote(&self) -> SocketAddr;
@@ -56,8 +56,11 @@ impl<S: TcpStream> TcpPipe<S> {
 }
 
 impl<S: TcpStream> Pipe for TcpPipe<S> {
-    const LOSSY: bool = false;
     const TRANSPORT: Transport = Transport::Tcp;
+
+    fn again(&self) -> Option<Duration> {
+        None
+    }
 
     fn remote(&self) -> SocketAddr {
         self.remote
@@ -74,13 +77,18 @@ impl<S: TcpStream> Pipe for TcpPipe<S> {
 
 /// A UDP socket that talks to one remote.
 pub(crate) struct UdpPipe<U> {
-    pub(crate) socket: U,
+    pub(crate) socket: Rc<U>,
     pub(crate) remote: SocketAddr,
+    /// How often a request is sent again.
+    pub(crate) again: Duration,
 }
 
 impl<U: UdpSocket> Pipe for UdpPipe<U> {
-    const LOSSY: bool = true;
     const TRANSPORT: Transport = Transport::Udp;
+
+    fn again(&self) -> Option<Duration> {
+        Some(self.again)
+    }
 
     fn remote(&self) -> SocketAddr {
         self.remote
@@ -127,12 +135,12 @@ pub(crate) async fn prove<H: Host, P: Pipe>(
         }
         if host.now() >= due {
             pipe.send(&proof.request()).await?;
-            due = if P::LOSSY { host.now() + AGAIN } else { Time::MAX };
+            due = pipe.again().map_or(Time::MAX, |again| host.now() + again);
         }
         match before(host, due.min(deadline), pipe.recv()).await {
             Ok(message) => match proof.take(&message, pipe.remote()) {
                 Taken::Answer(answer) => pipe.send(&answer).await?,
-                Taken::Foreign if !P::LOSSY => return Err(io::ErrorKind::PermissionDenied.into()),
+                Taken::Foreign if pipe.again().is_none() => return Err(io::ErrorKind::PermissionDenied.into()),
                 Taken::Noted | Taken::Foreign => {}
             },
             Err(error) if host.now() >= deadline => return Err(error),

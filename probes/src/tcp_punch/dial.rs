@@ -7,9 +7,11 @@ use std::future::pending;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
+use std::rc::Rc;
 use std::time::Duration;
 
 use futures::future::LocalBoxFuture;
+use futures::lock::Mutex;
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt, select_biased};
 use natbox_host::{Host, TcpListener, TcpOptions, TcpStream};
@@ -61,20 +63,37 @@ struct Tally {
     ends: BTreeMap<String, u32>,
 }
 
+/// How long connections are tried, and how often.
+pub(crate) struct Plan {
+    /// Until when.
+    pub(crate) until: Time,
+    /// How long after one has failed the next is tried; `None` if none is.
+    pub(crate) again: Option<Duration>,
+    /// Held while the caller chooses a connection: several ways that are tried side by side share it.
+    pub(crate) choosing: Rc<Mutex<()>>,
+}
+
+impl Plan {
+    /// Again and again, until then.
+    pub(crate) fn until(until: Time) -> Plan {
+        Plan { until, again: Some(AGAIN), choosing: Rc::default() }
+    }
+}
+
 pub(crate) struct Dialing<'a, H: Host> {
     host: &'a H,
-    ends: &'a Ends,
+    ends: Ends,
     local: SocketAddr,
     token: Token,
-    deadline: Time,
+    plan: Plan,
     tallies: RefCell<BTreeMap<SocketAddr, Tally>>,
 }
 
 type Running<'a, H> = FuturesUnordered<LocalBoxFuture<'a, Option<Met<H>>>>;
 
 impl<'a, H: Host> Dialing<'a, H> {
-    pub(crate) fn new(host: &'a H, ends: &'a Ends, local: SocketAddr, token: Token, deadline: Time) -> Dialing<'a, H> {
-        Dialing { host, ends, local, token, deadline, tallies: RefCell::default() }
+    pub(crate) fn new(host: &'a H, ends: &Ends, local: SocketAddr, token: Token, plan: Plan) -> Dialing<'a, H> {
+        Dialing { host, ends: ends.clone(), local, token, plan, tallies: RefCell::default() }
     }
 
     /// How often a connection was tried.
@@ -91,7 +110,7 @@ impl<'a, H: Host> Dialing<'a, H> {
     pub(crate) async fn run(&self, listener: Option<H::Listener>) -> Result<Met<H>, Vec<String>> {
         let mut running = Running::new();
         self.remotes().into_iter().for_each(|remote| running.push(self.dial(remote).boxed_local()));
-        let mut end = pin!(self.host.sleep_until(self.deadline).fuse());
+        let mut end = pin!(self.host.sleep_until(self.plan.until).fuse());
         loop {
             let accepting = listener.as_ref().filter(|_| running.len() < MOST_ACCEPTED);
             let mut accepted = pin!(accept::<H>(accepting).fuse());
@@ -126,7 +145,7 @@ impl<'a, H: Host> Dialing<'a, H> {
     async fn dial(&self, remote: SocketAddr) -> Option<Met<H>> {
         loop {
             self.tally(remote, |tally| tally.dials += 1);
-            let left = self.deadline.since(self.host.now());
+            let left = self.plan.until.since(self.host.now());
             let options = TcpOptions { connect_timeout: Some(left), ..shared(self.local) };
             let met = match before_deadline(self, self.host.tcp_connect(remote, options)).await {
                 Ok(stream) => self.proven(stream, "connect").await,
@@ -136,10 +155,11 @@ impl<'a, H: Host> Dialing<'a, H> {
                 Ok(met) => return Some(met),
                 Err(error) => self.tally(remote, |tally| *tally.ends.entry(told(&error)).or_default() += 1),
             }
-            if self.host.now() + AGAIN >= self.deadline {
+            let again = self.plan.again?;
+            if self.host.now() + again >= self.plan.until {
                 return None;
             }
-            self.host.sleep(AGAIN).await;
+            self.host.sleep(again).await;
         }
     }
 
@@ -157,13 +177,14 @@ impl<'a, H: Host> Dialing<'a, H> {
     async fn proven(&self, stream: H::Tcp, opened_by: &'static str) -> io::Result<Met<H>> {
         let proof = Proof::new(self.ends.role, self.token, &mut self.host.random());
         let mut met = Met { pipe: TcpPipe::new(stream), proof, opened_by };
-        let deadline = self.deadline.min(self.host.now() + PROOF);
+        let deadline = self.plan.until.min(self.host.now() + PROOF);
         prove(self.host, &mut met.pipe, &mut met.proof, goal_of(self.ends.role), deadline).await?;
         Ok(met)
     }
 
     /// The caller says which it is.
     async fn choose(&self, mut met: Met<H>) -> Option<Met<H>> {
+        let _turn = self.plan.choosing.lock().await;
         met.proof.choose();
         let deadline = self.host.now() + PROOF;
         let chosen = prove(self.host, &mut met.pipe, &mut met.proof, Goal::Chosen, deadline).await;
@@ -179,7 +200,7 @@ impl<'a, H: Host> Dialing<'a, H> {
     }
 
     /// What became of every endpoint: one line each.
-    fn lines(&self) -> Vec<String> {
+    pub(crate) fn lines(&self) -> Vec<String> {
         let line = |(remote, tally): (&SocketAddr, &Tally)| {
             let ends: Vec<String> = tally.ends.iter().map(|(end, times)| format!("{end} x{times}")).collect();
             let ends = if ends.is_empty() { "no answer".to_owned() } else { ends.join(", ") };
@@ -193,7 +214,7 @@ async fn before_deadline<H: Host, T>(
     dialing: &Dialing<'_, H>,
     future: impl Future<Output = io::Result<T>>,
 ) -> io::Result<T> {
-    crate::stream::before(dialing.host, dialing.deadline, future).await
+    crate::stream::before(dialing.host, dialing.plan.until, future).await
 }
 
 /// The next connection of a listener that works; never of none.

@@ -49,8 +49,8 @@ use crate::punch::Role;
 use crate::signal::Signal;
 use crate::talk::{Ends, Talk};
 use crate::{ProbeError, low_ttl};
-use dial::Dialing;
-use endpoint::Own;
+pub(crate) use dial::{Dialing, Plan};
+pub(crate) use endpoint::Own;
 use offer::Offer;
 
 /// How long connections are tried at most: longer than a NAT that knows RFC 5382 holds a SYN.
@@ -149,7 +149,8 @@ impl<H: Host> Meeting<'_, H> {
             Manner::Connect | Manner::LowTtl => None,
         };
         begin_together(self.host, signal, deadline).await?;
-        let dialing = Dialing::new(self.host, &ends, own.local, signal.token(), deadline.min(self.host.now() + DIALS));
+        let until = deadline.min(self.host.now() + DIALS);
+        let dialing = Dialing::new(self.host, &ends, own.local, signal.token(), Plan::until(until));
         let met = dialing.run(listener).await;
         self.facts.insert("dials", dialing.dials().into());
         self.facts.insert("refused", dialing.refused().into());

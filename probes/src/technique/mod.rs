@@ -19,8 +19,8 @@ pub use crate::contact::{Channel, Contact, Datagram, Fact, Facts, Failure, OPTIO
 use crate::portmap::Method;
 use crate::tcp_punch::Manner;
 use crate::{
-    ProbeError, birthday, connect, direct, hairpin, ice, local, low_ttl, mapped, predict, punch, quic, relay_first,
-    relayed, reversal, tcp_punch,
+    ProbeError, bep55, birthday, connect, dcutr, direct, hairpin, ice, local, low_ttl, mapped, predict, punch, quic,
+    relay_first, relayed, reversal, tcp_punch,
 };
 
 words! {
@@ -38,6 +38,8 @@ words! {
         Ice = "ice", "ICE (RFC 8445): all pairs of candidates are checked, the best is nominated";
         Predict = "predict", "UDP hole punching of the ports that come next, by what STUN servers saw before";
         Birthday = "birthday", "UDP hole punching of many random ports, one of which is one of many sockets'";
+        Dcutr = "dcutr", "libp2p's upgrade of a relayed connection, over TCP and QUIC";
+        Bep55 = "bep55", "BitTorrent's holepunch extension, over uTP";
         Turn = "turn", "through a relay, over UDP";
         RelayFirst = "relay-first", "a relay at once, then the best path, and back when that dies";
         Quic = "quic", "a QUIC connection whose handshake punches, and which outlives rebinding";
@@ -63,6 +65,8 @@ impl Technique {
             | Technique::RelayFirst
             | Technique::Quic
             | Technique::TcpPunch
+            | Technique::Dcutr
+            | Technique::Bep55
             | Technique::TcpPunchListen => &["timeout", "keep_alive"],
             Technique::TcpPunchLowTtl => &["timeout", "keep_alive", "low_ttl"],
             Technique::Ice => &["timeout"],
@@ -103,6 +107,8 @@ pub async fn call<H: Host>(
         Technique::Ice => Box::pin(ice::call(host, setting, peer)),
         Technique::Predict => Box::pin(predict::call(host, setting, peer)),
         Technique::Birthday => Box::pin(birthday::call(host, setting, peer)),
+        Technique::Dcutr => Box::pin(dcutr::call(host, setting, peer)),
+        Technique::Bep55 => Box::pin(bep55::call(host, setting, peer)),
         Technique::Turn => Box::pin(relayed::call(host, setting, peer)),
         Technique::RelayFirst => Box::pin(relay_first::call(host, setting, peer)),
         Technique::Quic => Box::pin(quic::technique::call(host, setting, peer)),
@@ -132,6 +138,8 @@ pub async fn answer<H: Host>(host: &H, technique: Technique, setting: &Setting) 
         Technique::Ice => Box::pin(ice::answer(host, setting)),
         Technique::Predict => Box::pin(predict::answer(host, setting)),
         Technique::Birthday => Box::pin(birthday::answer(host, setting)),
+        Technique::Dcutr => Box::pin(dcutr::answer(host, setting)),
+        Technique::Bep55 => Box::pin(bep55::answer(host, setting)),
         Technique::Turn => Box::pin(relayed::answer(host, setting)),
         Technique::RelayFirst => Box::pin(relay_first::answer(host, setting)),
         Technique::Quic => Box::pin(quic::technique::answer(host, setting)),

@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::rendezvous::Candidate;
-use crate::stun::codec::MessageClass;
+use crate::stun::codec::{self, MessageClass};
 
 const MS: Duration = Duration::from_millis(1);
 
