@@ -15,7 +15,7 @@
 //! 2 not connected, 3 no support, 4 no self. Works where punching works, if everything goes through one socket.
 //!
 //! The initiator takes the connection that is up first, its own or the other's. Then the two prove who they are, and
-//! talk, in extended messages `natbox_talk` ([`talk`](crate::talk)). Leaves out pieces and the rest of BitTorrent; peers
+//! talk, in extended messages `natbox_talk` (`talk`). Leaves out pieces and the rest of BitTorrent; peers
 //! over TCP, whose relaying peer would know the port that they listen on and not the one that their NAT gives them.
 
 mod relay;

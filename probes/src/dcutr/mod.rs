@@ -18,7 +18,7 @@
 //! The relay is the signalling channel, which forwards as a circuit does ([`signal`](crate::signal)). The addresses are
 //! the observed one of each transport, then the host's own. Leaves out AutoNAT, reservations and limits of circuits, the
 //! attempt of B to dial A's public addresses first (that is [`reversal`](crate::reversal)), and the handshakes of TLS,
-//! Noise and QUIC: what proves who the other is stands in [`talk`](crate::talk), sent as often as QUIC's Initial.
+//! Noise and QUIC: what proves who the other is stands in `talk`, sent as often as QUIC's Initial.
 
 mod attempt;
 mod wire;

@@ -7,7 +7,7 @@
 //!   | check --------->|------------------------->|------------> |    400 ms later, with a TTL to arrive: the holes are there
 //! ```
 //!
-//! As [`punch`](crate::punch), but for the first two checks of the endpoints at which the directory saw the peer. A NAT
+//! As [`punch`], but for the first two checks of the endpoints at which the directory saw the peer. A NAT
 //! that answers unsolicited packets, or that keeps their endpoints for itself (Linux where the INPUT chain accepts),
 //! never meets one. The TTL has to cross all NATs of one's own side and no more: unless `low_ttl` says it, every host
 //! finds out by sending to the directory's address with TTLs from 1 on, and takes the first whose packet dies at a public

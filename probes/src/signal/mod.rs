@@ -12,7 +12,7 @@
 //! Messages arrive once and in order: a signal is sent again until the other end has heard it, and the directory only
 //! forwards. At most 32 of 1,200 bytes each are under way, either way. All is UDP; where the directory does not answer
 //! over that, TCP to the same port (a length of two bytes in front of every message). The bytes of the messages stand in
-//! [`rendezvous`](crate::rendezvous).
+//! [`rendezvous`].
 //!
 //! A program of its own keeps the channel going until [`Signal`] is dropped, and for a few seconds after that, so that
 //! what was sent last still arrives. The directory forwards to where each side was heard last: a NAT that reboots does

@@ -31,7 +31,7 @@
 //! different rhythms may meet in the end, too.) It is of no use where a NAT tracks sequence numbers as Linux does: the
 //! second SYN is another connection's, and once the peer's SYN has passed, it is outside the window of the first.
 //!
-//! Each TCP connection that comes about proves who its other end is ([`talk`](crate::talk)): one that is not the peer is
+//! Each TCP connection that comes about proves who its other end is (`talk`): one that is not the peer is
 //! dropped. Leaves out raw sockets, and with them forged SYN|ACKs and exchanged sequence numbers (NATBLASTER, STUNT);
 //! and guesses at the ports of NATs that map by the remote endpoint.
 

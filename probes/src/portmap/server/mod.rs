@@ -1,6 +1,6 @@
 //! The servers of a gateway: what they share.
 //!
-//! [`serve`] speaks what its [`Config`] names, on the gateway's own machine. NAT-PMP and PCP share a port and a [`Desk`]; UPnP-IGD
+//! [`serve`] speaks what its [`Config`] names, on the gateway's own machine. NAT-PMP and PCP share a port and a `Desk`; UPnP-IGD
 //! has its own room (`upnp`) and the same desk, so that all of them see one set of mappings. A box that does what it should
 //! not is the same box with [`Faults`].
 
