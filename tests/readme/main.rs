@@ -12,6 +12,8 @@ use std::path::Path;
 
 use assert_cmd::Command;
 use natbox::Lab;
+use natbox::probes::technique::Technique;
+use natbox::wire::Word;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
@@ -91,11 +93,20 @@ fn links_and_names_of_files_lead_to_files() {
 #[test]
 fn every_shipped_topology_is_in_its_table() {
     let text = readme();
-    for folder in ["topologies", "topologies/lecture", "topologies/scripts"] {
+    for folder in ["topologies", "topologies/lecture", "topologies/scripts", "topologies/techniques"] {
         for entry in fs::read_dir(Path::new(ROOT).join(folder)).unwrap() {
             let name = entry.unwrap().file_name().into_string().unwrap();
             let row = format!("| `{folder}/{name}` |");
             assert!(!name.ends_with(".yaml") || text.contains(&row), "{row}");
         }
+    }
+}
+
+#[test]
+fn every_technique_is_in_its_table() {
+    let text = readme();
+    let section = text.split("## Techniques").nth(1).and_then(|rest| rest.split("\n## ").next()).unwrap();
+    for technique in Technique::ALL {
+        assert!(section.contains(&format!("`{technique}`")), "{technique}");
     }
 }
