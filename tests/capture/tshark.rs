@@ -88,11 +88,12 @@ fn shipped() -> Vec<PathBuf> {
 }
 
 /// The protocols that hosts of the shipped topologies speak, but for QUIC: its dissector stumbles over connections that were
-/// captured on both sides of their NATs, among datagrams that are not QUIC; what it stumbles over is not known. tshark takes a port's number for a hint, and complains of probes
-/// to random ports, or from them, in the name of whatever is registered there.
+/// captured on both sides of their NATs, among datagrams that are not QUIC; what it stumbles over is not known.
+/// tshark takes a port's number for a hint, and complains of probes to random ports, or from them, in the name of whatever
+/// is registered there.
 const SPOKEN: [&str; 15] = [
-    "IPv4", "IPv6", "UDP", "TCP", "ICMP", "ICMPv6", "STUN", "TURN", "NAT-PMP", "PCP", "SSDP", "HTTP", "XML", "QUIC",
-    "TLS", "BT-uTP",
+    "IPv4", "IPv6", "UDP", "TCP", "ICMP", "ICMPv6", "STUN", "TURN", "NAT-PMP", "PCP", "SSDP", "HTTP", "XML", "TLS",
+    "BT-uTP",
 ];
 
 /// The lines of an expert report's section of errors that concern those.
