@@ -7,7 +7,8 @@ use natbox_probes::portmap::{Control, Failure, Granted, Method, Wish, keep, pcp,
 use natbox_world::Stalled;
 
 use super::servers::Trouble;
-use super::{Report, Runner, nanos};
+use super::shown::nanos;
+use super::{Report, Runner};
 use crate::build::Built;
 use crate::plan::control::{ExpectMap, Map, transport};
 use crate::plan::{Network, Plan};

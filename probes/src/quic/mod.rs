@@ -23,6 +23,7 @@ mod crypto;
 mod machine;
 mod opening;
 pub(crate) mod technique;
+mod told;
 
 use std::io;
 use std::net::SocketAddr;
