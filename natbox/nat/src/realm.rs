@@ -121,7 +121,10 @@ impl<A: Address> Realm<A> {
         self.expire(nat, now);
         let flow = match classify(packet, nat.behavior.icmp_query) {
             Ok(Class::Flow(flow)) => flow,
-            Ok(Class::Error) => return verdict(self.error_from_inside(nat, packet, now)),
+            Ok(Class::Error) => {
+                let verdict = self.error_from_inside(nat, packet, now);
+                return verdict.unwrap_or_else(|refusal| self.turn_back(nat, packet, refusal));
+            }
             Err(reason) => return Verdict::Drop(Refusal { answer: icmp::answer_to(reason), ..refuse(reason) }),
         };
         if self.may_be_for_mask(nat, flow.destination.address)
@@ -134,7 +137,7 @@ impl<A: Address> Realm<A> {
         }
         match self.leave(nat, packet, flow, now) {
             Ok(passage) => self.forward(packet, Side::Inside, passage),
-            Err(refusal) => Verdict::Drop(refusal),
+            Err(refusal) => self.turn_back(nat, packet, refusal),
         }
     }
 
