@@ -20,6 +20,7 @@
 
 mod chance;
 mod crypto;
+mod end;
 mod machine;
 mod opening;
 pub(crate) mod technique;
