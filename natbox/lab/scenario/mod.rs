@@ -11,7 +11,7 @@ mod knobs;
 mod look;
 mod reasons;
 mod send;
-mod servers;
+pub(crate) mod servers;
 mod shown;
 mod sockets;
 mod talk;
@@ -128,7 +128,6 @@ struct Runner<'a> {
     answering: talk::Answering,
     nonces: control::Nonces,
     held: held::Connections,
-    trouble: servers::Trouble,
 }
 
 /// What came of a step, before it is held against the record.
@@ -178,7 +177,7 @@ impl<'a> Runner<'a> {
             built.world.observe(Box::new(tap.clone()));
         }
         let stuck = |why| Stuck { step: 0, line: 0, why };
-        let trouble = servers::start(plan, &built);
+        servers::start(plan, &built);
         built.world.run_for(Duration::ZERO).map_err(stuck)?;
         let sockets = Sockets::open(plan, &mut built).map_err(stuck)?;
         let (labels, seen) = (BTreeMap::new(), BTreeMap::new());
@@ -195,7 +194,6 @@ impl<'a> Runner<'a> {
             answering,
             nonces: Default::default(),
             held,
-            trouble,
         })
     }
 
@@ -212,7 +210,7 @@ impl Runner<'_> {
         let started = self.built.world.now();
         let begin = self.recorder.log().records().len();
         let mut report = self.act(&step.action)?;
-        for trouble in self.trouble.take() {
+        for trouble in self.built.trouble() {
             report.broken.push(trouble);
         }
         let ok = report.broken.is_empty();
