@@ -10,3 +10,4 @@ mod quic;
 
 mod programs;
 mod sans_io;
+mod ten_lines;
