@@ -79,8 +79,18 @@ pub struct Options {
 }
 
 /// The names of the [`Options`].
-pub const OPTIONS: &[&str] =
-    &["timeout", "keep_alive", "allow", "relay_first", "peer_reflexive", "low_ttl", "sockets", "probes", "window", "ports"];
+pub const OPTIONS: &[&str] = &[
+    "timeout",
+    "keep_alive",
+    "allow",
+    "relay_first",
+    "peer_reflexive",
+    "low_ttl",
+    "sockets",
+    "probes",
+    "window",
+    "ports",
+];
 
 impl Default for Options {
     fn default() -> Options {

@@ -74,7 +74,7 @@ impl Technique {
             Technique::PunchLowTtl => &["timeout", "keep_alive", "peer_reflexive", "low_ttl"],
             Technique::Predict => &["timeout", "keep_alive", "window"],
             Technique::Birthday => &["timeout", "keep_alive", "sockets", "probes", "ports"],
-            Technique::Connect => &["timeout", "keep_alive", "allow", "relay_first"],
+            Technique::Connect => &["timeout", "keep_alive", "allow", "relay_first", "peer_reflexive"],
         }
     }
 
