@@ -3,5 +3,6 @@
 pub mod conform;
 pub mod lab;
 pub mod matrix;
+pub mod population;
 pub mod presets;
 pub mod run;

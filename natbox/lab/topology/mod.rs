@@ -7,6 +7,7 @@ mod json_schema;
 pub(crate) mod mistake;
 mod packets;
 pub(crate) mod places;
+pub(crate) mod population;
 mod reference;
 pub(crate) mod schema;
 pub(crate) mod shape;
