@@ -6,7 +6,7 @@
 //! | module | answers |
 //! | --- | --- |
 //! | [`stun`], [`turn`] | where am I seen from outside; who relays for me |
-//! | [`discovery`] | what does the NAT in front of me do |
+//! | [`discovery`], [`measure`] | what does the NAT in front of me do; every axis of it that can be seen from inside |
 //! | [`rendezvous`], [`signal`] | where is the other, how do we meet, and what have we to tell each other before |
 //! | [`technique`], [`contact`] | every way to come to talk, by name; what it needs, and what comes of it |
 //! | [`punch`], [`connect`] | how do we talk: through holes, or by the best of all ways |
@@ -35,6 +35,7 @@ pub mod ice;
 pub mod local;
 pub mod low_ttl;
 pub mod mapped;
+pub mod measure;
 pub mod observe;
 pub mod path;
 pub mod ping;
