@@ -8,6 +8,7 @@ mod files;
 mod inspect;
 mod matrix;
 mod nat;
+mod probe;
 mod progress;
 mod report;
 mod run;
@@ -78,6 +79,7 @@ fn execute(arguments: &Arguments) -> Result<Verdict, Failure> {
         Command::Report(report) => report::execute(report, &mut terminal),
         Command::Conform(conform) => conform::execute(conform, &mut terminal),
         Command::Nat(nat) => nat::execute(nat, &mut terminal),
+        Command::Probe(probe) => probe::execute(probe, &mut terminal),
         Command::Schema => schema::execute(&mut terminal),
         Command::Completions(completions) => completions::execute(completions, &mut terminal),
     }?;

@@ -3,5 +3,6 @@
 pub mod conform;
 pub mod lab;
 pub mod matrix;
+pub mod measure;
 pub mod presets;
 pub mod run;
