@@ -23,6 +23,7 @@ pub mod capture;
 pub mod conform;
 mod lab;
 pub mod matrix;
+pub mod measure;
 pub mod outcome;
 pub mod output;
 pub mod paint;

@@ -6,6 +6,7 @@ mod behavior;
 pub mod control;
 mod describe;
 mod knobs;
+pub mod measure;
 mod meeting;
 pub mod message;
 mod network;

@@ -5,6 +5,7 @@ use natbox_probes::{Path, discovery};
 use natbox_wire::{DropReason, Word};
 
 use super::control::{EXPECT_MAP, MAP};
+use super::measure::{EXPECT_MEASURE, MEASURE};
 use super::packets::{EXPECT_SEND, SEND};
 use super::places;
 use super::schema::{
@@ -38,6 +39,12 @@ pub(crate) static ACTIONS: &[Action] = &[
         doc: "Finds out the behaviour of the NATs in front of a host (RFC 5780).",
         shape: &DISCOVER,
         expect: Some(&EXPECT_DISCOVER),
+    },
+    Action {
+        key: "measure",
+        doc: "Measures the NATs in front of a host as `natbox probe nat` does: every axis that can be seen from there.",
+        shape: &MEASURE,
+        expect: Some(&EXPECT_MEASURE),
     },
     Action { key: "punch", doc: "Punches a UDP hole between two hosts.", shape: &PUNCH, expect: Some(&EXPECT_PATH) },
     Action {

@@ -4,6 +4,7 @@ pub(crate) mod actions;
 pub(crate) mod axes;
 pub(crate) mod control;
 mod json_schema;
+mod measure;
 pub(crate) mod mistake;
 mod packets;
 pub(crate) mod places;
