@@ -195,7 +195,7 @@ pub(crate) struct Matrix {
     #[arg(long, value_name = "WORD,...", value_delimiter = ',')]
     pub(crate) techniques: Vec<String>,
     /// How many runs of each cell, each from a seed of its own
-    #[arg(long, value_name = "N", default_value = "1")]
+    #[arg(long, value_name = "N", default_value = "1", value_parser = at_least_one)]
     pub(crate) seeds: NonZeroUsize,
     /// The first seed
     #[arg(long, value_name = "N", default_value = "0")]
@@ -212,7 +212,7 @@ pub(crate) struct Matrix {
     #[command(flatten)]
     pub(crate) link: Link,
     /// Cores to use; all if absent. Results are the same
-    #[arg(long, short, value_name = "N")]
+    #[arg(long, short, value_name = "N", value_parser = at_least_one)]
     pub(crate) jobs: Option<NonZeroUsize>,
     /// Run part K of N alone: `natbox report` joins the parts' JSON
     #[arg(long, value_name = "K/N")]
@@ -314,7 +314,7 @@ pub(crate) struct Population {
     #[arg(long, value_name = "N")]
     pub(crate) seed: Option<u64>,
     /// Cores to use; all if absent. Results are the same
-    #[arg(long, short, value_name = "N")]
+    #[arg(long, short, value_name = "N", value_parser = at_least_one)]
     pub(crate) jobs: Option<NonZeroUsize>,
     /// Run part K of N alone: `natbox report` joins the parts' JSON
     #[arg(long, value_name = "K/N")]
@@ -496,4 +496,8 @@ Examples:
 pub(crate) struct Completions {
     /// The shell
     pub(crate) shell: clap_complete::Shell,
+}
+
+fn at_least_one(text: &str) -> Result<NonZeroUsize, String> {
+    text.parse().map_err(|_| "expected a whole number, 1 at least".to_owned())
 }
