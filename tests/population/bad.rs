@@ -27,7 +27,7 @@ fn each_bad_file_is_a_clear_error_with_line_and_column() {
         ("nats:\n", "1:5", "the population is empty"),
         ("seed: 1\n", "1:1", "`nats` is missing"),
         ("", "1:1", "the file is empty"),
-        ("nats:\n  a: { type: symmetric }\n", "2:6", "the population is empty"),
+        ("nats:\n  a: { type: symmetric }\n", "2:3", "the population is empty"),
         ("nats:\n  symmetric: 100%\n  b: { type: cgn }\n", "3:3", "`b` has no share, and no other NAT is behind it"),
         ("nats:\n  a: { share: 100%, behind: nobody }\n", "2:29", "nobody"),
         ("nats:\n  a: { share: 100%, behind: a }\n", "2:3", "behind"),

@@ -126,10 +126,13 @@ pub(crate) static POPULATION: Shape = Shape::Object(&[
     optional("published", &PUBLISHED, "What others have measured, to stand beside natbox's figures."),
 ]);
 
-static NATS: Shape = Shape::Named(&Shape::Either(
-    &SHARE,
-    &Shape::Object(&joined::<{ OWN.len() + AXES.len() }>(OWN, AXES)),
-));
+static NATS: Shape = Shape::Named(&Shape::Either(&SHARE, &ENTRY));
+
+/// A NAT of a population.
+pub(super) static ENTRY: Shape = Shape::Object(&joined::<{ OWN.len() + AXES.len() }>(OWN, AXES));
+
+/// What it has beside its axes, alone.
+pub(super) static BESIDE: Shape = Shape::Object(OWN);
 
 /// What a NAT of a population has beside its axes.
 const OWN: &[Field] = &[
