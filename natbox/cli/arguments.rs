@@ -65,17 +65,23 @@ pub(crate) enum Command {
     Conform(Conform),
     Nat(Nat),
     Probe(Probe),
-    /// Print the JSON Schema of topology files, for editors
-    #[command(after_help = SCHEMA_EXAMPLES)]
-    Schema,
+    Schema(Schema),
     Completions(Completions),
 }
 
-const SCHEMA_EXAMPLES: &str = "\
+/// Print the JSON Schema of topology files, for editors
+#[derive(Debug, Args)]
+#[command(after_help = "\
 Examples:
   natbox schema > natbox.schema.json
   # and as the first line of a topology file:
-  # yaml-language-server: $schema=natbox.schema.json";
+  # yaml-language-server: $schema=natbox.schema.json
+  natbox schema --population > population.schema.json")]
+pub(crate) struct Schema {
+    /// That of population files instead
+    #[arg(long)]
+    pub(crate) population: bool,
+}
 
 /// How to print.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
