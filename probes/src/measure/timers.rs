@@ -201,8 +201,11 @@ impl<'a, H: Host> Bench<'a, H> {
         Ok(prompt.map(|seen| Primed { socket, port: seen.mapped.port(), from, until: self.probe.host.now() }))
     }
 
-    /// A request whose answer goes to the socket that asks otherwise.
+    /// A request whose answer goes to the socket that asks otherwise. That one asks first: its own mapping may be gone.
     async fn send_only(&mut self, socket: H::Udp) -> Result<Option<Primed<H>>, ProbeError> {
+        let seen = self.probe.ask(&self.asking, self.probe.server, BindingRequest::default()).await;
+        let Some(seen) = answered(seen)? else { return Ok(None) };
+        self.asking_port = seen.mapped.port();
         self.probe.pace().await;
         let (host, from) = (self.probe.host, self.probe.host.now());
         let elsewhere = BindingRequest { response_port: Some(self.asking_port), ..BindingRequest::default() };
