@@ -79,6 +79,11 @@ fn nat(text: &mut String, m: &Measurement, axes: &[Axis]) {
         match axis.name.split_once('.') {
             None => plain.push(format!("    {}: {value}{comment}", axis.name)),
             Some((group, key)) => {
+                // A box without a filter has none for any protocol.
+                if (axis.name, value.as_str()) == ("filtering.udp", "off") {
+                    plain.push("    filtering: off  # found over UDP".to_owned());
+                    continue;
+                }
                 let line = format!("      {key}: {value}{comment}");
                 match groups.iter_mut().find(|(name, _)| *name == group) {
                     Some((_, lines)) => lines.push(line),

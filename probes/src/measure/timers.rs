@@ -2,13 +2,16 @@
 //!
 //! ```text
 //! unreplied   X --- "answer to Y" ---> server ---> Y        X has sent, and nothing has come back to it
-//! replied     X --- request ---> server ---> X              packets both ways, once
-//! stream      the same twice, three seconds apart           as Linux counts a stream
+//! replied     X --- request ---> server ---> X              packets both ways, and again at once
+//! stream      the same, three seconds apart                 as Linux counts a stream
 //!             ... idle for T ...
 //! check       Y --- "answer to X" ---> server ---> X?       arrives: alive after T. Silence: expired
 //! refresh     a stream, half of whose life has passed, gets one packet: from X alone ("answer to Y"), or to X alone
 //!             ("answer to X", asked for by Y); half a life later it is checked
 //! ```
+//!
+//! The second packet from X matters where inbound packets do not refresh: the first one began the timer of an unreplied
+//! session, and the answer does not begin it anew.
 //!
 //! A search asks several times at once, each from a socket of its own, and goes on between the longest that was survived
 //! and the shortest that was not. Neither end is rounded: what was survived is reckoned from the last answer to the asking
@@ -183,7 +186,11 @@ impl<'a, H: Host> Bench<'a, H> {
             let socket = self.probe.socket().await?;
             let primed = match stage {
                 Stage::Unreplied => self.send_only(socket).await?,
-                Stage::Replied | Stage::Stream => self.exchange(socket).await?,
+                Stage::Replied => match self.exchange(socket).await? {
+                    Some(replied) => self.exchange(replied.socket).await?,
+                    None => None,
+                },
+                Stage::Stream => self.exchange(socket).await?,
             };
             if primed.is_some() {
                 return Ok(primed);

@@ -1,0 +1,1 @@
+//! On the machine's own network.
