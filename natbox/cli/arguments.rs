@@ -21,6 +21,7 @@ Examples:
   natbox check lab.yaml                 is the file right, and what do its defaults come to?
   natbox inspect lab.pcapng             what happened to each packet, and why?
   natbox matrix --nats symmetric,cgn    which NATs can be traversed, by which technique?
+  natbox population shares.yaml         how many pairs of a population come to talk?
   natbox conform linux-masquerade       which requirements of the RFCs does this NAT violate?
   natbox nat list                       which NATs are there by name?
   natbox probe nat --server HOST        what does the NAT in front of this machine do?
@@ -59,6 +60,7 @@ pub(crate) enum Command {
     Check(Check),
     Inspect(Inspect),
     Matrix(Box<Matrix>),
+    Population(Population),
     Report(Report),
     Conform(Conform),
     Nat(Nat),
@@ -287,7 +289,45 @@ pub(crate) enum MatrixFormat {
     Html,
 }
 
-/// Join the parts of a matrix, or show one again in another format
+/// Draw pairs of NATs by their shares in a population, and run each pair
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  natbox population topologies/populations/halkes-2011.yaml
+  natbox population shares.yaml --draws 1000000            with a bar; every draw is run
+  natbox population shares.yaml --seed 7 -o shares.json -o shares.md
+  natbox population shares.yaml --shard 2/8 -o part-2.json       then: natbox report part-*.json
+  natbox population topologies/populations/ford-2005.yaml  NAT Check against every NAT
+
+A population file has NATs with a share each:
+  nats: { full-cone: 20%, symmetric: 11%, others: { share: 69%, type: endpoint-independent/address-dependent } }
+
+Exit codes: 0 it was run, 1 some of its labs broke, 2 it could not be run.")]
+pub(crate) struct Population {
+    /// A population file
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// How many draws, instead of the file's own number
+    #[arg(long, value_name = "N")]
+    pub(crate) draws: Option<u64>,
+    /// Begin all chance here, instead of at the file's own seed
+    #[arg(long, value_name = "N")]
+    pub(crate) seed: Option<u64>,
+    /// Cores to use; all if absent. Results are the same
+    #[arg(long, short, value_name = "N")]
+    pub(crate) jobs: Option<NonZeroUsize>,
+    /// Run part K of N alone: `natbox report` joins the parts' JSON
+    #[arg(long, value_name = "K/N")]
+    pub(crate) shard: Option<String>,
+    /// How to report [default: text, or by the name of the file]
+    #[arg(long, value_name = "FORMAT")]
+    pub(crate) format: Option<ReportFormat>,
+    /// Write the report to this file instead of standard output; once or several times
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Vec<PathBuf>,
+}
+
+/// Join the parts of a matrix or of a population, or show one again in another format
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -298,7 +338,7 @@ Examples:
 
 Exit codes: 0 all is as expected, 1 some cells are not, 2 a part is missing, cut short, there twice, or of another matrix.")]
 pub(crate) struct Report {
-    /// What `natbox matrix --format json` wrote
+    /// What `natbox matrix --format json` or `natbox population --format json` wrote
     #[arg(required = true, value_name = "PART")]
     pub(crate) parts: Vec<PathBuf>,
     #[command(flatten)]

@@ -8,6 +8,7 @@ mod files;
 mod inspect;
 mod matrix;
 mod nat;
+mod population;
 mod probe;
 mod progress;
 mod report;
@@ -76,6 +77,7 @@ fn execute(arguments: &Arguments) -> Result<Verdict, Failure> {
         Command::Check(check) => check::execute(check, &mut terminal),
         Command::Inspect(inspect) => inspect::execute(inspect, &mut terminal),
         Command::Matrix(matrix) => matrix::execute(matrix, &mut terminal),
+        Command::Population(population) => population::execute(population, &mut terminal),
         Command::Report(report) => report::execute(report, &mut terminal),
         Command::Conform(conform) => conform::execute(conform, &mut terminal),
         Command::Nat(nat) => nat::execute(nat, &mut terminal),

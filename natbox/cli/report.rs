@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use natbox::matrix::{Expectations, MatrixError, Sweep, join, read, shrink};
 use natbox::output::write_file;
 use natbox::paint::Paint;
+use natbox::population::is_census;
 use natbox::report::matrix::{Detail, csv, differences, html, junit, markdown, text};
 
 use crate::arguments::{MatrixFormat, Outputs, Report};
@@ -19,14 +20,19 @@ use crate::{Failure, Verdict};
 const SHRUNK: usize = 20;
 
 pub(crate) fn execute(report: &Report, terminal: &mut Terminal) -> Result<Verdict, Failure> {
-    let targets = Targets::new(&report.outputs, &report.parts)?;
-    let mut parts = Vec::new();
+    let mut texts = Vec::new();
     for part in &report.parts {
         let name = part.display().to_string();
         let bytes = fs::read(part).map_err(|error| Failure::Said(format!("error: cannot read {name}: {error}")))?;
         let text = String::from_utf8(bytes).map_err(|_| Failure::Said(format!("error: {name}: this is no text")))?;
-        parts.push((name.clone(), read(&name, &text).map_err(refused)?));
+        texts.push((name, text));
     }
+    if texts.first().is_some_and(|(_, text)| is_census(text)) {
+        return crate::population::report(texts, &report.outputs, &report.parts, terminal);
+    }
+    let targets = Targets::new(&report.outputs, &report.parts)?;
+    let parts = texts.into_iter().map(|(name, text)| Ok((name.clone(), read(&name, &text).map_err(refused)?)));
+    let parts = parts.collect::<Result<Vec<_>, Failure>>()?;
     let sweep = join(parts).map_err(refused)?;
     deliver(sweep, &targets, terminal)
 }

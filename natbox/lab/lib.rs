@@ -28,6 +28,7 @@ pub mod outcome;
 pub mod output;
 pub mod paint;
 pub mod plan;
+pub mod population;
 pub mod record;
 pub mod report;
 pub mod scenario;

@@ -8,6 +8,7 @@ mod measure;
 pub(crate) mod mistake;
 mod packets;
 pub(crate) mod places;
+pub(crate) mod population;
 mod reference;
 pub(crate) mod schema;
 pub(crate) mod shape;

@@ -116,7 +116,7 @@ prop_compose! {
 }
 
 prop_compose! {
-    /// All axes that the model knows.
+    /// All axes that the model may know.
     pub(crate) fn behaviors()(
         base in policy(), ports in ports(), timeouts in timeouts(),
         translation in prop_oneof![5 => Just(TranslationKind::Napt), 1 => word()], ipv6 in word(),
@@ -129,27 +129,7 @@ prop_compose! {
         let firewall = translation == TranslationKind::None && ipv6 == Ipv6::Firewall;
         let filtering = if off && firewall { Filtering::Off.into() } else { filtering };
         let degraded: Vec<Degraded> = degraded.unwrap_or_default().into_iter().map(|(mapping, filtering)| Degraded { mapping, filtering }).collect();
-        // Who degrades is told by where he was tried: that is no secret here.
-        let pooling = if degraded.is_empty() { base.pooling } else { Pooling::Paired };
-        let mut base = base;
-        let (mut ports, mut mapping) = (ports, mapping);
-        // What a hash names is a secret too, until it is seen.
-        // Two mappings of one endpoint towards one remote: whose an answer is, the table's order says.
-        if ports.conflict == PortConflict::Overload && mapping != Mapping::AddressAndPortDependent.into() {
-            ports.conflict = PortConflict::OverrideOld;
-        }
-        let hashed = matches!(pooling, Pooling::HashSource | Pooling::HashSourceDestination);
-        if hashed && ports.conflict == PortConflict::OtherAddress {
-            ports.conflict = PortConflict::NextFree;
-        }
-        // Without affinity, nothing says which of several mappings of one endpoint a packet takes to a remote that knows them all.
-        if session_affinity == SessionAffinity::Off {
-            ports.overlap = PortOverlap::None;
-            mapping.tcp = if mapping.tcp == Mapping::ConnectionDependent { Mapping::AddressDependent } else { mapping.tcp };
-            base.early_inbound = if base.early_inbound == EarlyInbound::Remap { EarlyInbound::Ignore } else { base.early_inbound };
-            base.tcp_simopen = if base.tcp_simopen == TcpSimultaneousOpen::MistranslateOutSynack { TcpSimultaneousOpen::Ok } else { base.tcp_simopen };
-        }
-        Behavior { ports, timeouts, translation, ipv6, mapping, filtering, filter_scope, session_affinity, protocol_sharing, degraded, hairpin, hairpin_filter, pooling, ..base }
+        Behavior { ports, timeouts, translation, ipv6, mapping, filtering, filter_scope, session_affinity, protocol_sharing, degraded, hairpin, hairpin_filter, ..base }
     }
 }
 
