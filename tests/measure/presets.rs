@@ -37,7 +37,7 @@ fn measured(preset: &str) -> Measurement {
 }
 
 /// What a behaviour says of an axis.
-fn configured(behavior: &Behavior, axis: &str) -> String {
+pub(crate) fn configured(behavior: &Behavior, axis: &str) -> String {
     let rows = behavior.axes();
     let of = |name: &str| rows.iter().find(|(axis, _)| *axis == name).map(|(_, word)| word.clone());
     let whole = axis.split_once('.').and_then(|(whole, _)| of(whole));
