@@ -68,8 +68,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
     row("RFC7857 7.1 (RST)", Should, "RSTs that answer strangers refresh nothing", TCP, answered_by_resets)
         .inherent("a RST of the inside answers nobody, and opens nothing, in every machine of natbox"),
     row("RFC7857 8", May, "port parity can be left alone", UDP, ports::parity_ignored),
-    row("RFC7857 8 (request)", Should, "whoever needs parity can ask for it (PCP)", UDP, control::parity)
-        .inherent(control::SPOKEN),
+    row("RFC7857 8 (request)", Should, "whoever needs parity can ask for it (PCP)", UDP, control::parity),
     row("RFC7857 9", Should, "external ports are preserved or cannot be guessed", UDP, ports::random),
     row("RFC7857 10", Should, "identifications of two hosts never clash", UDP, identification),
     row("RFC7857 10 (fragments)", Must, "the fragments of one datagram have one identification", UDP, |it| {
