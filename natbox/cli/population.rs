@@ -39,7 +39,12 @@ pub(crate) fn execute(arguments: &Population, terminal: &mut Terminal) -> Result
 }
 
 /// Joins parts, and shows the whole.
-pub(crate) fn report(parts: Vec<(String, String)>, outputs: &Outputs, files: &[PathBuf], terminal: &mut Terminal) -> Result<Verdict, Failure> {
+pub(crate) fn report(
+    parts: Vec<(String, String)>,
+    outputs: &Outputs,
+    files: &[PathBuf],
+    terminal: &mut Terminal,
+) -> Result<Verdict, Failure> {
     if outputs.expect.is_some() {
         return Err(Failure::Said("error: --expect is for matrices: nothing is expected of a population".to_owned()));
     }
@@ -112,9 +117,8 @@ fn deliver(census: &Census, targets: &Targets<'_>, terminal: &mut Terminal) -> R
     for (file, format) in &targets.files {
         let text = rendered(census, *format, false, Paint::PLAIN);
         let written = write_file(file, |out| out.write_all(text.as_bytes()));
-        written.map_err(|error: io::Error| {
-            Failure::Said(format!("error: cannot write {}: {error}", file.display()))
-        })?;
+        written
+            .map_err(|error: io::Error| Failure::Said(format!("error: cannot write {}: {error}", file.display())))?;
     }
     if targets.files.is_empty() {
         let format = targets.format.unwrap_or(ReportFormat::Text);

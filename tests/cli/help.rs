@@ -41,7 +41,19 @@ fn the_help_names_no_command_that_is_not_there() {
     let names = commands.lines().filter_map(|line| line.split_whitespace().next()).collect::<Vec<_>>();
     assert_eq!(
         names,
-        ["run", "check", "inspect", "matrix", "population", "report", "conform", "nat", "schema", "completions", "help"]
+        [
+            "run",
+            "check",
+            "inspect",
+            "matrix",
+            "population",
+            "report",
+            "conform",
+            "nat",
+            "schema",
+            "completions",
+            "help"
+        ]
     );
 }
 

@@ -60,9 +60,11 @@ proptest! {
 
 #[test]
 fn figures_are_those_that_follow_from_the_definitions() {
-    let text = |draws| format!(
-        "draws: {draws}\nnats:\n  symmetric: 11%\n  others: {{ share: 89%, type: endpoint-independent/address-and-port-dependent }}\n"
-    );
+    let text = |draws| {
+        format!(
+            "draws: {draws}\nnats:\n  symmetric: 11%\n  others: {{ share: 89%, type: endpoint-independent/address-and-port-dependent }}\n"
+        )
+    };
     let census = census(&Population::from_yaml("p.yaml", &text(1000)).unwrap(), 2);
     let all = census.figures(|_, _| true);
     let (low, high) = all.share().interval();
@@ -71,7 +73,9 @@ fn figures_are_those_that_follow_from_the_definitions() {
     assert!(success("others", "others").value() > 0.999_9 && success("symmetric", "others").connected == 0);
     assert_eq!(success("symmetric", "symmetric").connected, 0);
     // How often each pair is drawn: within five standard errors of its share.
-    for (a, b, share) in [("symmetric", "others", 0.0979), ("symmetric", "symmetric", 0.0121), ("others", "others", 0.7921)] {
+    for (a, b, share) in
+        [("symmetric", "others", 0.0979), ("symmetric", "symmetric", 0.0121), ("others", "others", 0.7921)]
+    {
         let (drawn, due) = (success(a, b).runs as f64, 1000.0 * share);
         assert!((drawn - due).abs() < 5.0 * due.sqrt(), "{a} to {b}: {drawn}, due {due}");
     }
@@ -81,7 +85,10 @@ fn figures_are_those_that_follow_from_the_definitions() {
 fn sides_that_are_shut_talk_to_nobody_and_a_relay_is_no_success() {
     let lab = Lab::new();
     for (technique, word) in [("punch", "none"), ("connect", "relayed")] {
-        lab.write("p.yaml", &format!("technique: {technique}\nnats: {{ full-cone: 50%, shut: {{ share: 50%, failure: 100% }} }}\n"));
+        lab.write(
+            "p.yaml",
+            &format!("technique: {technique}\nnats: {{ full-cone: 50%, shut: {{ share: 50%, failure: 100% }} }}\n"),
+        );
         let document = population(&lab, &["p.yaml", "--draws", "40"]);
         for pair in document["pairs"].as_array().unwrap() {
             let word = match (pair["a"] == "shut", pair["b"] == "shut") {

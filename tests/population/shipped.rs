@@ -39,7 +39,10 @@ fn every_file_says_in_its_first_comment_what_it_shows_and_stands_in_the_readme_a
         let comment: String = text.lines().take_while(|line| line.starts_with('#')).collect();
         assert!(comment.to_lowercase().contains("expect"), "{name}");
         shipped(&name);
-        assert!(readme.contains(&format!("| `topologies/populations/{name}` |")), "{name} is not in the README's table");
+        assert!(
+            readme.contains(&format!("| `topologies/populations/{name}` |")),
+            "{name} is not in the README's table"
+        );
         assert!(docs.contains(&format!("topologies/populations/{name}")), "{name} is not in docs/populations.md");
         files += 1;
     }
@@ -52,7 +55,11 @@ fn ford_s_table_comes_out_row_by_row_but_for_the_sum_that_contradicts_its_rows()
     assert!(census.ok());
     for group in census.about.groups() {
         for test in Test::ALL {
-            assert_eq!(Some(census.passed(Some(group), *test)), census.published_counts(group, *test), "{group} {test}");
+            assert_eq!(
+                Some(census.passed(Some(group), *test)),
+                census.published_counts(group, *test),
+                "{group} {test}"
+            );
         }
     }
     for test in Test::ALL {

@@ -51,9 +51,10 @@ impl Census {
     /// As JSON, a line a pair, with a newline at the end.
     pub fn to_json(&self) -> String {
         let name = |kind: usize| self.about.kinds[kind].name.clone();
-        let pairs = self.pairs.iter().map(|((a, b), counts)| {
-            line(&ReadPair { a: name(*a), b: name(*b), counts: counts.clone() })
-        });
+        let pairs = self
+            .pairs
+            .iter()
+            .map(|((a, b), counts)| line(&ReadPair { a: name(*a), b: name(*b), counts: counts.clone() }));
         let checked =
             self.checked.iter().map(|(kind, counts)| line(&ReadChecked { nat: name(*kind), counts: counts.clone() }));
         let about = line(&self.about);
@@ -119,9 +120,8 @@ pub fn read(file: &str, text: &str) -> Result<Census, MatrixError> {
         fresh.then_some(()).ok_or_else(|| said(format!("pair {} is broken", number + 1)))?;
     }
     for (number, checked) in document.checked.into_iter().enumerate() {
-        let key = kind(&checked.nat).filter(|_| {
-            checked.counts.tests.values().all(|(passed, of)| passed <= of && *of <= checked.counts.runs)
-        });
+        let key = kind(&checked.nat)
+            .filter(|_| checked.counts.tests.values().all(|(passed, of)| passed <= of && *of <= checked.counts.runs));
         let fresh = key.is_some_and(|key| census.checked.insert(key, checked.counts).is_none());
         fresh.then_some(()).ok_or_else(|| said(format!("check {} is broken", number + 1)))?;
     }

@@ -52,7 +52,8 @@ struct Entry<'a> {
 
 fn population(file: &str, root: &Node, mistakes: &mut Collector<'_>) -> Option<Population> {
     let Some(nats) = root.get("nats") else {
-        let place = root.entries().iter().find(|(key, _)| key.text == "nats").map_or(root.place, |(_, node)| node.place);
+        let place =
+            root.entries().iter().find(|(key, _)| key.text == "nats").map_or(root.place, |(_, node)| node.place);
         empty(place, mistakes);
         return None;
     };
@@ -181,7 +182,9 @@ fn procedure_keys(root: &Node, nats: &Node, subject: Subject, mistakes: &mut Col
     let entries = || std::iter::once(root).chain(nats.entries().iter().map(|(_, node)| node));
     let (keys, beside): (&[&str], _) = match subject {
         Subject::Pairs(_) => (&["tests"], "only a `procedure` has tests"),
-        Subject::NatCheck => (&["failure", "together"], "only pairs have that: a procedure is run against each NAT alone"),
+        Subject::NatCheck => {
+            (&["failure", "together"], "only pairs have that: a procedure is run against each NAT alone")
+        }
     };
     for (key, node) in entries().flat_map(|node| keys.iter().filter_map(move |key| Some((key, node.get(key)?)))) {
         mistakes.at(node.place, format!("`{key}` means nothing here: {beside}")).expected("no such key");
@@ -264,9 +267,10 @@ fn topology_entry(key: &Key, node: &Node, link: Option<&Node>, mistakes: &mut Co
 fn unknown(key: &Key, mistakes: &mut Collector<'_>) {
     let presets = preset::all();
     let near = did_you_mean(&key.text, presets.iter().map(|preset| preset.name));
-    let hint = near.map_or_else(|| format!("`{}: {{ share: ..., type: ... }}`", crop(&key.text)), |near| {
-        format!("did you mean `{near}`?")
-    });
+    let hint = near.map_or_else(
+        || format!("`{}: {{ share: ..., type: ... }}`", crop(&key.text)),
+        |near| format!("did you mean `{near}`?"),
+    );
     mistakes
         .at(key.place, format!("no preset is called `{}`", crop(&key.text)))
         .expected("the name of a preset (`natbox nat list`), or an entry that says how the NAT behaves")
@@ -278,7 +282,8 @@ fn lay_under(entries: &mut Vec<(Key, Node)>, common: &Node) {
     match entries.iter_mut().find(|(key, _)| key.text == "link") {
         Some((_, own)) => {
             if let Value::Map(own) = &mut own.value {
-                let missing = common.entries().iter().filter(|(key, _)| own.iter().all(|(known, _)| known.text != key.text));
+                let missing =
+                    common.entries().iter().filter(|(key, _)| own.iter().all(|(known, _)| known.text != key.text));
                 let missing: Vec<_> = missing.cloned().collect();
                 own.extend(missing);
             }

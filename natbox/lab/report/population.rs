@@ -112,8 +112,7 @@ fn facts(census: &Census) -> Vec<(&'static str, String)> {
 fn success(census: &Census, all: &Figures) -> String {
     let share = all.share();
     let (low, high) = share.interval();
-    let measured =
-        format!("{:.2}% (95% interval {:.2}% to {:.2}%)", share.value() * 100.0, low * 100.0, high * 100.0);
+    let measured = format!("{:.2}% (95% interval {:.2}% to {:.2}%)", share.value() * 100.0, low * 100.0, high * 100.0);
     let published = census.about.published.as_ref();
     match published.and_then(|published| Some((published.success?, published.margin))) {
         Some((figure, Some(margin))) => format!("{measured}; published {figure}% +- {margin}"),
@@ -159,7 +158,8 @@ fn checks(census: &Census) -> Table {
     let published = |group: &str, test| census.published_counts(group, test);
     let mut groups: Vec<Option<&str>> = census.about.groups().into_iter().map(Some).collect();
     groups.push(None);
-    let beside = Test::ALL.iter().any(|test| groups.iter().any(|group| published(group.unwrap_or(ALL), *test).is_some()));
+    let beside =
+        Test::ALL.iter().any(|test| groups.iter().any(|group| published(group.unwrap_or(ALL), *test).is_some()));
     let mut head = vec![String::new()];
     for test in Test::ALL {
         head.push(test.to_string());
@@ -179,5 +179,9 @@ fn checks(census: &Census) -> Table {
 }
 
 fn of((passed, of): (u64, u64)) -> String {
-    if of == 0 { "-".to_owned() } else { format!("{passed}/{of} ({:.0}%)", (100.0 * passed as f64 / of as f64 + 0.5).floor()) }
+    if of == 0 {
+        "-".to_owned()
+    } else {
+        format!("{passed}/{of} ({:.0}%)", (100.0 * passed as f64 / of as f64 + 0.5).floor())
+    }
 }

@@ -32,13 +32,7 @@ leaf!(
     "a share such as `20.4%`, or a whole number of NATs from 1 to 1000000",
     r"^[0-9]+(\.[0-9]+)?%?$"
 );
-leaf!(
-    PASSED,
-    "count of counts",
-    passed,
-    "how many of how many, such as `45/46`",
-    "^(0|[1-9][0-9]*)/[1-9][0-9]*$"
-);
+leaf!(PASSED, "count of counts", passed, "how many of how many, such as `45/46`", "^(0|[1-9][0-9]*)/[1-9][0-9]*$");
 
 /// What a NAT begins with.
 pub(crate) enum Begun {
@@ -119,7 +113,11 @@ pub(crate) static POPULATION: Shape = Shape::Object(&[
     optional("draws", &DRAWS, "How many pairs are drawn; 10000 if absent. Of a procedure, every NAT once if absent."),
     optional("technique", &TECHNIQUE, "How the two of a pair try to reach each other; `punch` if absent."),
     optional("procedure", &PROCEDURE, "What is run against each NAT alone, instead of a technique between two."),
-    optional("failure", &PERCENT, "Share of sides that are shut: out go packets to the servers alone, in come answers alone; none if absent."),
+    optional(
+        "failure",
+        &PERCENT,
+        "Share of sides that are shut: out go packets to the servers alone, in come answers alone; none if absent.",
+    ),
     optional("together", &PERCENT, "Share of pairs whose two hosts are behind one NAT, the caller's; none if absent."),
     optional("link", &LINK, "The link of every NAT to the public network, where its own says nothing else."),
     required("nats", &NATS, "The NATs, by name: a share or a count each, and how they behave."),
