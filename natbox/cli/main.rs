@@ -9,6 +9,7 @@ mod inspect;
 mod matrix;
 mod nat;
 mod population;
+mod probe;
 mod progress;
 mod report;
 mod run;
@@ -80,6 +81,7 @@ fn execute(arguments: &Arguments) -> Result<Verdict, Failure> {
         Command::Report(report) => report::execute(report, &mut terminal),
         Command::Conform(conform) => conform::execute(conform, &mut terminal),
         Command::Nat(nat) => nat::execute(nat, &mut terminal),
+        Command::Probe(probe) => probe::execute(probe, &mut terminal),
         Command::Schema(schema) => schema::execute(schema, &mut terminal),
         Command::Completions(completions) => completions::execute(completions, &mut terminal),
     }?;

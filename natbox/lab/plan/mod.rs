@@ -5,6 +5,8 @@
 mod behavior;
 pub mod control;
 mod describe;
+mod knobs;
+pub mod measure;
 mod meeting;
 pub mod message;
 mod network;

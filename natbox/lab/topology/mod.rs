@@ -1,8 +1,10 @@
 //! Topology files: text in, a checked tree out, or every mistake with its place.
 
+pub(crate) mod actions;
 pub(crate) mod axes;
 pub(crate) mod control;
 mod json_schema;
+mod measure;
 pub(crate) mod mistake;
 mod packets;
 pub(crate) mod places;

@@ -2,8 +2,9 @@
 
 use std::fmt::Write;
 
+use super::actions::ACTIONS;
 use super::population::{BESIDE, ENTRY, POPULATION};
-use super::schema::{ACTIONS, TOPOLOGY};
+use super::schema::TOPOLOGY;
 use super::shape::{Choice, Field, Shape};
 use super::units::Leaf;
 
