@@ -65,17 +65,23 @@ pub(crate) enum Command {
     Conform(Conform),
     Nat(Nat),
     Probe(Probe),
-    /// Print the JSON Schema of topology files, for editors
-    #[command(after_help = SCHEMA_EXAMPLES)]
-    Schema,
+    Schema(Schema),
     Completions(Completions),
 }
 
-const SCHEMA_EXAMPLES: &str = "\
+/// Print the JSON Schema of topology files, for editors
+#[derive(Debug, Args)]
+#[command(after_help = "\
 Examples:
   natbox schema > natbox.schema.json
   # and as the first line of a topology file:
-  # yaml-language-server: $schema=natbox.schema.json";
+  # yaml-language-server: $schema=natbox.schema.json
+  natbox schema --population > population.schema.json")]
+pub(crate) struct Schema {
+    /// That of population files instead
+    #[arg(long)]
+    pub(crate) population: bool,
+}
 
 /// How to print.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -195,7 +201,7 @@ pub(crate) struct Matrix {
     #[arg(long, value_name = "WORD,...", value_delimiter = ',')]
     pub(crate) techniques: Vec<String>,
     /// How many runs of each cell, each from a seed of its own
-    #[arg(long, value_name = "N", default_value = "1")]
+    #[arg(long, value_name = "N", default_value = "1", value_parser = at_least_one)]
     pub(crate) seeds: NonZeroUsize,
     /// The first seed
     #[arg(long, value_name = "N", default_value = "0")]
@@ -212,7 +218,7 @@ pub(crate) struct Matrix {
     #[command(flatten)]
     pub(crate) link: Link,
     /// Cores to use; all if absent. Results are the same
-    #[arg(long, short, value_name = "N")]
+    #[arg(long, short, value_name = "N", value_parser = at_least_one)]
     pub(crate) jobs: Option<NonZeroUsize>,
     /// Run part K of N alone: `natbox report` joins the parts' JSON
     #[arg(long, value_name = "K/N")]
@@ -314,7 +320,7 @@ pub(crate) struct Population {
     #[arg(long, value_name = "N")]
     pub(crate) seed: Option<u64>,
     /// Cores to use; all if absent. Results are the same
-    #[arg(long, short, value_name = "N")]
+    #[arg(long, short, value_name = "N", value_parser = at_least_one)]
     pub(crate) jobs: Option<NonZeroUsize>,
     /// Run part K of N alone: `natbox report` joins the parts' JSON
     #[arg(long, value_name = "K/N")]
@@ -496,4 +502,8 @@ Examples:
 pub(crate) struct Completions {
     /// The shell
     pub(crate) shell: clap_complete::Shell,
+}
+
+fn at_least_one(text: &str) -> Result<NonZeroUsize, String> {
+    text.parse().map_err(|_| "expected a whole number, 1 at least".to_owned())
 }

@@ -82,7 +82,7 @@ fn execute(arguments: &Arguments) -> Result<Verdict, Failure> {
         Command::Conform(conform) => conform::execute(conform, &mut terminal),
         Command::Nat(nat) => nat::execute(nat, &mut terminal),
         Command::Probe(probe) => probe::execute(probe, &mut terminal),
-        Command::Schema => schema::execute(&mut terminal),
+        Command::Schema(schema) => schema::execute(schema, &mut terminal),
         Command::Completions(completions) => completions::execute(completions, &mut terminal),
     }?;
     terminal.out().flush()?;

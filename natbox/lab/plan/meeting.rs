@@ -12,6 +12,7 @@ use super::scenario::Reader;
 use super::step::{Call, Connect, ExpectCall, ExpectPath, ExpectTalk, Punch, Talk, Via};
 use crate::topology::actions::ways;
 use crate::topology::mistake;
+use crate::topology::places;
 use crate::topology::tree::Node;
 use crate::topology::units;
 use crate::words::{Family, Service};
@@ -239,6 +240,7 @@ fn options(node: &Node) -> Options {
         sockets: small(node, "sockets").unwrap_or(usual.sockets),
         probes: small(node, "probes").unwrap_or(usual.probes),
         window: small(node, "window").unwrap_or(usual.window),
+        ports: parsed(node, "ports", places::port_range).unwrap_or(usual.ports),
         ..usual
     }
 }

@@ -319,6 +319,7 @@ fn option(connect: &Connect, key: &str) -> Option<Shown> {
         "sockets" => Shown::Count(options.sockets.into()),
         "probes" => Shown::Count(options.probes.into()),
         "window" => Shown::Count(options.window.into()),
+        "ports" => Shown::word(format!("{}-{}", options.ports.start(), options.ports.end())),
         _ => return None,
     })
 }

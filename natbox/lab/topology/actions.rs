@@ -7,6 +7,7 @@ use natbox_wire::{DropReason, Word};
 use super::control::{EXPECT_MAP, MAP};
 use super::measure::{EXPECT_MEASURE, MEASURE};
 use super::packets::{EXPECT_SEND, SEND};
+use super::places;
 use super::schema::{
     ADDRESSES, DURATION, DURATIONS, FAMILY, NAME, NAMES, PERCENTS, PLACE, POSITIVE, RATE, SWITCH, optional, required,
     word,
@@ -100,6 +101,7 @@ pub(crate) static ACTIONS: &[Action] = &[
     Action { key: "mend", doc: "Mends a link that was cut.", shape: &CABLE, expect: None },
 ];
 
+static PORT_RANGE: Shape = Shape::Leaf(&places::PORTS);
 static PING: Shape = Shape::Object(&[
     required("from", &NAME, "The host that asks."),
     required("to", &PLACE, "The host, NAT or address that is asked."),
@@ -204,6 +206,7 @@ static CONNECT: Shape = Shape::Object(&[
         &Shape::Count { what: "a whole number of ports", min: 0, max: 1024 },
         "How many ports on either side of a predicted one are tried; 5 if absent.",
     ),
+    optional("ports", &PORT_RANGE, "Ports among which a host guesses; `1025-65535` if absent."),
 ]);
 
 static EXPECT_PATH: Shape = Shape::Either(
