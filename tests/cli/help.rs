@@ -20,6 +20,7 @@ fn the_help_of_each_command_shows_examples() {
         "nat",
         "nat list",
         "nat show",
+        "probe nat",
         "schema",
         "completions",
     ] {
@@ -50,6 +51,7 @@ fn the_help_names_no_command_that_is_not_there() {
             "report",
             "conform",
             "nat",
+            "probe",
             "schema",
             "completions",
             "help"
