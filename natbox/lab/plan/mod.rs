@@ -5,6 +5,7 @@
 mod behavior;
 pub mod control;
 mod describe;
+mod knobs;
 mod meeting;
 pub mod message;
 mod network;

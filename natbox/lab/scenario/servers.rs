@@ -1,15 +1,13 @@
 //! The servers that hosts run from the beginning.
 
-use std::cell::RefCell;
 use std::net::{IpAddr, SocketAddr};
-use std::rc::Rc;
 use std::time::Duration;
 
 use natbox_host::Host as _;
 use natbox_probes::{bep55, echo, rendezvous, stun, turn};
 use natbox_world::VirtualHost;
 
-use crate::build::Built;
+use crate::build::{Built, Trouble};
 use crate::plan::{Host, Plan};
 use crate::words::{ECHO_PORT, Service};
 
@@ -18,35 +16,20 @@ const ECHO_IDLE: Duration = Duration::from_secs(300);
 /// The name and password of everybody at every relay: who may use it is no question of this lab.
 const RELAY_USER: (&str, &str) = ("natbox", "natbox");
 
-/// What went wrong with programs that nobody waits for.
-#[derive(Clone, Default)]
-pub(super) struct Trouble(Rc<RefCell<Vec<String>>>);
-
-impl Trouble {
-    pub(super) fn add(&self, trouble: String) {
-        self.0.borrow_mut().push(trouble);
-    }
-
-    pub(super) fn take(&self) -> Vec<String> {
-        self.0.take()
-    }
-}
-
-/// Starts every server of the plan.
-pub(super) fn start(plan: &Plan, built: &Built) -> Trouble {
-    let trouble = Trouble::default();
-    super::control::start(plan, built, &trouble);
+/// Starts every server of the plan: those of its hosts, and of its gateways.
+pub(crate) fn start(plan: &Plan, built: &Built) {
+    let trouble = &built.trouble;
+    super::control::start(plan, built, trouble);
     for host in &plan.hosts {
         let Some(machine) = built.host(&host.name) else { continue };
         for service in &host.services {
             for ipv6 in [false, true] {
                 if let Some(address) = addresses(host, ipv6).next() {
-                    serve(&machine, host, *service, address, &trouble);
+                    serve(&machine, host, *service, address, trouble);
                 }
             }
         }
     }
-    trouble
 }
 
 fn addresses(host: &Host, ipv6: bool) -> impl Iterator<Item = IpAddr> + '_ {

@@ -20,8 +20,9 @@ use natbox_wire::{Time, Word};
 use natbox_world::{Stalled, VirtualHost};
 use serde_json::{Value, json};
 
+use super::shown::{exact, nanos, shown, span};
 use super::techniques::value;
-use super::{Report, Runner, control, exact, nanos, servers, shown, span};
+use super::{Report, Runner, control, servers};
 use crate::plan::step::{Call, Connect, ExpectCall, ExpectPath, Punch, Via};
 use crate::topology::units::{show_duration, show_percent};
 

@@ -12,8 +12,9 @@ use natbox_wire::{Time, Word};
 use natbox_world::{Stalled, VirtualHost};
 use serde_json::Value;
 
+use super::shown::nanos;
 use super::talk::{Failed, Found, LOOK_UP, UPGRADE, paths, told_failure, told_path};
-use super::{Report, Runner, nanos};
+use super::{Report, Runner};
 use crate::plan::step::Connect;
 
 /// What is said to prove that the hosts talk.

@@ -1,5 +1,6 @@
 //! Topology files: text in, a checked tree out, or every mistake with its place.
 
+pub(crate) mod actions;
 pub(crate) mod axes;
 pub(crate) mod control;
 mod json_schema;

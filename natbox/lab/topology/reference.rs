@@ -2,7 +2,8 @@
 
 use std::fmt::Write;
 
-use super::schema::{ACTIONS, TOPOLOGY};
+use super::actions::ACTIONS;
+use super::schema::TOPOLOGY;
 use super::shape::{Choice, Field, Shape};
 use super::units::Leaf;
 
