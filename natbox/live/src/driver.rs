@@ -20,6 +20,8 @@ use crate::tun::Tun;
 
 /// So many packets are taken from a device before the world has its turn.
 const BATCH: usize = 64;
+/// How many threads close devices at the end.
+const CLOSERS: usize = 32;
 /// What the alarm has for a number among the devices.
 const ALARM: u64 = u64::MAX;
 
@@ -99,6 +101,21 @@ impl Driver {
         // Interrupted or not: the world is told the time, and waits again.
         let _ = epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut self.ready), timeout.as_ref());
         self.alarm.waiting.store(false, Ordering::SeqCst);
+    }
+}
+
+/// The kernel takes its time (some 20 ms) to close a device, but closes many at once.
+impl Drop for Driver {
+    fn drop(&mut self) {
+        let mut devices: Vec<Device> = self.devices.drain(..).flatten().collect();
+        let share = devices.len().div_ceil(CLOSERS).max(1);
+        let mut closers = Vec::new();
+        while devices.len() > share {
+            let some = devices.split_off(devices.len() - share);
+            closers.extend(std::thread::Builder::new().stack_size(64 << 10).spawn(move || drop(some)));
+        }
+        drop(devices);
+        closers.into_iter().for_each(|closer| drop(closer.join()));
     }
 }
 

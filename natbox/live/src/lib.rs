@@ -4,20 +4,20 @@
 //! Everything that a lab makes dies with its process. Linux only; needs the right to make namespaces. Knows no topology
 //! file and no scenario.
 
-#[cfg(target_os = "linux")]
+#![cfg(target_os = "linux")]
+
 mod driver;
-#[cfg(target_os = "linux")]
+mod error;
+mod machine;
 mod namespace;
-#[cfg(target_os = "linux")]
 mod netlink;
-#[cfg(target_os = "linux")]
+mod program;
 mod tun;
 
-#[cfg(target_os = "linux")]
 pub use driver::Driver;
-#[cfg(target_os = "linux")]
-pub use namespace::{Files, Household, Namespace};
-#[cfg(target_os = "linux")]
+pub use error::LiveError;
+pub use machine::{Machine, Task};
+pub use namespace::{Doors, Files, Household, Namespace};
 pub use netlink::{Interface, set_up};
-#[cfg(target_os = "linux")]
+pub use program::Command;
 pub use tun::Tun;

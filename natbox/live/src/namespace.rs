@@ -9,10 +9,11 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use rustix::fs::{Mode, OFlags};
 use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
-use rustix::process::{Pid, Signal};
+use rustix::process::{Pid, Signal, WaitOptions};
 use rustix::thread::{LinkNameSpaceType, UnshareFlags};
 
 type Job = Box<dyn FnOnce() + Send>;
@@ -41,10 +42,20 @@ impl Household {
     }
 }
 
+/// Kills all programs. The first process ends after the last of them, and so not before this process has waited for those
+/// that it started itself: whoever holds a `Child` may do so later.
 impl Drop for Household {
     fn drop(&mut self) {
-        let _ = rustix::process::kill_process(self.first, Signal::KILL);
-        let _ = rustix::process::waitpid(Some(self.first), rustix::process::WaitOptions::empty());
+        let first = self.first;
+        let _ = rustix::process::kill_process(first, Signal::KILL);
+        for _ in 0..50 {
+            match rustix::process::waitpid(Some(first), WaitOptions::NOHANG) {
+                Ok(None) => std::thread::sleep(Duration::from_millis(1)),
+                _ => return,
+            }
+        }
+        let wait = move || rustix::process::waitpid(Some(first), WaitOptions::empty());
+        let _ = std::thread::Builder::new().name("natbox-undertaker".into()).stack_size(64 << 10).spawn(wait);
     }
 }
 
@@ -60,7 +71,35 @@ pub struct Files {
 /// A host's namespaces.
 pub struct Namespace {
     agent: Agent,
-    network: OwnedFd,
+    doors: Doors,
+}
+
+/// The ways into a host's namespaces: whoever holds them can join, from another process too .
+#[derive(Debug)]
+pub struct Doors {
+    /// The user namespace that the others belong to.
+    pub user: OwnedFd,
+    /// The lab's PID namespace.
+    pub processes: OwnedFd,
+    /// The host's network.
+    pub network: OwnedFd,
+    /// The host's mounts.
+    pub mounts: OwnedFd,
+    /// The host's name.
+    pub host_name: OwnedFd,
+}
+
+impl Doors {
+    /// The namespaces that the calling thread is in, and that of programs.
+    fn own(processes: OwnedFd) -> io::Result<Doors> {
+        Ok(Doors {
+            user: open_own("user")?,
+            processes,
+            network: open_own("net")?,
+            mounts: open_own("mnt")?,
+            host_name: open_own("uts")?,
+        })
+    }
 }
 
 impl Namespace {
@@ -71,17 +110,17 @@ impl Namespace {
     pub fn new(name: &str, files: &Files, household: &Household) -> io::Result<Namespace> {
         let agent = Agent::start(name)?;
         let (name, files, processes) = (name.to_owned(), files.clone(), household.processes.try_clone()?);
-        let network = agent.run(move || -> io::Result<OwnedFd> {
+        let doors = agent.run(move || -> io::Result<Doors> {
             unshare(UnshareFlags::NEWNET | UnshareFlags::NEWNS | UnshareFlags::NEWUTS)?;
-            rustix::thread::move_into_link_name_space(processes.as_fd(), Some(LinkNameSpaceType::ProcessID))?;
             rustix::system::sethostname(name.as_bytes())?;
             furnish(&files)?;
-            open_own("net")
+            Doors::own(processes)
         })??;
-        Ok(Namespace { agent, network })
+        Ok(Namespace { agent, doors })
     }
 
-    /// Does something on the host: in its namespaces, on its thread. What it starts there stays there.
+    /// Does something on the host: in its namespaces, on its thread. What it starts there stays there; programs outlive
+    /// the lab, though, unless [`Namespace::household`] starts them.
     ///
     /// # Errors
     /// The host's thread is gone, because something that it did before panicked.
@@ -89,9 +128,33 @@ impl Namespace {
         self.agent.run(job)
     }
 
-    /// The network namespace.
-    pub fn network(&self) -> &OwnedFd {
-        &self.network
+    /// Does something on the host beside everything else: on a thread of its own in its namespaces.
+    ///
+    /// # Errors
+    /// No thread can be started.
+    pub fn beside<R: Send + 'static>(&self, job: impl FnOnce() -> R + Send + 'static) -> io::Result<JoinHandle<R>> {
+        self.enter(|| std::thread::Builder::new().name("natbox-host".into()).spawn(job))?
+    }
+
+    /// As [`Namespace::beside`], for what starts programs: they belong to the lab's household. The thread cannot start
+    /// others, because the kernel keeps the threads of a process in one PID namespace.
+    ///
+    /// # Errors
+    /// No thread can be started.
+    pub fn household<R: Send + 'static>(
+        &self,
+        job: impl FnOnce() -> io::Result<R> + Send + 'static,
+    ) -> io::Result<JoinHandle<io::Result<R>>> {
+        let processes = self.doors.processes.try_clone()?;
+        self.beside(move || {
+            rustix::thread::move_into_link_name_space(processes.as_fd(), Some(LinkNameSpaceType::ProcessID))?;
+            job()
+        })
+    }
+
+    /// The ways in.
+    pub fn doors(&self) -> &Doors {
+        &self.doors
     }
 }
 

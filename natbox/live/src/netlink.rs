@@ -6,6 +6,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use futures::TryStreamExt;
+use rtnetlink::packet_route::route::{RouteFlags, RouteMessage};
 use rtnetlink::{Handle, LinkUnspec, RouteMessageBuilder};
 
 /// How many packets a device holds for whoever reads it.
@@ -52,6 +53,7 @@ async fn all(handle: &Handle, interfaces: &[Interface]) -> io::Result<()> {
 async fn one(handle: &Handle, interface: &Interface, number: u32) -> io::Result<()> {
     let Interface { name, addresses, mtu_bytes, gateways } = interface;
     let index = index(handle, name).await?;
+    settle(interface);
     let mut link = LinkUnspec::new_with_index(index).mtu(*mtu_bytes).up().build();
     link.attributes.push(rtnetlink::packet_route::link::LinkAttribute::TxQueueLen(QUEUE_PACKETS));
     let set = handle.link().set(link).execute().await;
@@ -67,8 +69,9 @@ async fn one(handle: &Handle, interface: &Interface, number: u32) -> io::Result<
     Ok(())
 }
 
-fn default_route(gateway: IpAddr, index: u32, number: u32) -> rtnetlink::packet_route::route::RouteMessage {
-    match gateway {
+/// The router need not be on a network of the interface: behind a TUN device, everything is.
+fn default_route(gateway: IpAddr, index: u32, number: u32) -> RouteMessage {
+    let mut route = match gateway {
         IpAddr::V4(gateway) => RouteMessageBuilder::<Ipv4Addr>::new()
             .destination_prefix(Ipv4Addr::UNSPECIFIED, 0)
             .gateway(gateway)
@@ -81,6 +84,28 @@ fn default_route(gateway: IpAddr, index: u32, number: u32) -> rtnetlink::packet_
             .output_interface(index)
             .priority(100 + number)
             .build(),
+    };
+    route.header.flags |= RouteFlags::Onlink;
+    route
+}
+
+/// What a kernel does of its own accord and a lab's host must not: it speaks when nobody has spoken. Where `/proc` cannot
+/// be written to, it goes on doing so.
+fn settle(interface: &Interface) {
+    let name = &interface.name;
+    let speaks_ipv6 = interface.addresses.iter().any(|(address, _)| address.is_ipv6());
+    let own = |key: &str| format!("/proc/sys/net/ipv6/conf/{name}/{key}");
+    let settings = [
+        (own("disable_ipv6"), if speaks_ipv6 { "0" } else { "1" }),
+        (own("addr_gen_mode"), "1"),
+        (own("accept_ra"), "0"),
+        (own("router_solicitations"), "0"),
+        // Whoever may run programs here may ping, and listen where servers do.
+        ("/proc/sys/net/ipv4/ping_group_range".to_owned(), "0 2147483647"),
+        ("/proc/sys/net/ipv4/ip_unprivileged_port_start".to_owned(), "0"),
+    ];
+    for (path, value) in settings {
+        let _ = std::fs::write(path, value);
     }
 }
 
