@@ -3,5 +3,6 @@
 #![cfg(target_os = "linux")]
 
 mod api;
+mod commands;
 mod common;
 mod programs;
