@@ -6,3 +6,4 @@ mod api;
 mod commands;
 mod common;
 mod programs;
+mod trouble;

@@ -121,9 +121,7 @@ fn tun_advice(error: &io::Error) -> &'static str {
         Some(libc::ENOENT | libc::ENODEV | libc::ENXIO) => {
             "this helps: sudo modprobe tun (in a container: docker run --device /dev/net/tun ...)"
         }
-        _ if rustix::process::geteuid().is_root() => {
-            "this helps: docker run --cap-add NET_ADMIN --device /dev/net/tun ..."
-        }
-        _ => "this helps: sudo chmod 666 /dev/net/tun",
+        Some(libc::EACCES) => "this helps: sudo chmod 666 /dev/net/tun (or run it as root)",
+        _ => "this helps: run it as root (in a container: docker run --cap-add NET_ADMIN --device /dev/net/tun ...)",
     }
 }
