@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
+use super::ReportFormat;
+
 /// Run traversal techniques between NATs, each against each
 #[derive(Debug, Args)]
 #[command(after_help = "\
