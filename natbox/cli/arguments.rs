@@ -2,9 +2,8 @@
 
 #[cfg(target_os = "linux")]
 mod live;
-mod sweep;
+mod matrix;
 
-use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -13,7 +12,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use live::CHANGE_EXAMPLES;
 #[cfg(target_os = "linux")]
 pub(crate) use live::{Addresses, Down, Exec, Name, Shell, Up};
-pub(crate) use sweep::{Link, Matrix, MatrixFormat, Outputs, Population, Report, ReportFormat};
+pub(crate) use matrix::{Matrix, MatrixFormat, Outputs, Population, Report, ReportFormat};
 
 /// A NAT emulator and NAT-traversal lab: any NAT behaviour, virtual time, captures that explain every packet.
 #[derive(Debug, Parser)]
@@ -346,8 +345,4 @@ Examples:
 pub(crate) struct Completions {
     /// The shell
     pub(crate) shell: clap_complete::Shell,
-}
-
-fn at_least_one(text: &str) -> Result<NonZeroUsize, String> {
-    text.parse().map_err(|_| "expected a whole number, 1 at least".to_owned())
 }
