@@ -1,20 +1,23 @@
 //! The world that a plan describes, and who is who in it.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::rc::Rc;
 
 use natbox_host::Host as _;
 use natbox_world::note::{InterfaceId, NodeId};
 use natbox_world::{Attachment, InterfaceAddress, LinkConfig, NetworkId, VirtualHost, World};
 
 use crate::plan::{Host, Nat, Network, Plan, Uplink};
-use crate::record::{Names, NodeKind};
+use crate::record::{Limits, Names, NodeKind, Recorder};
 use crate::words::Switch;
 
 /// The name of the public network and of its router.
 pub const INTERNET: &str = "internet";
 
-/// A built lab: the world, and the names of what is in it. No program runs in it yet.
+/// A built lab: the world, and the names of what is in it. [`Lab::start`](crate::Lab::start) gives one whose servers run;
+/// in that of [`Plan::build`] no program runs yet.
 ///
 /// A program of one's own on the network of a topology, and a capture of what it did:
 ///
@@ -23,7 +26,7 @@ pub const INTERNET: &str = "internet";
 /// use std::net::SocketAddr;
 ///
 /// use natbox::host::{Host, Received, UdpSocket};
-/// use natbox::record::{Limits, Recorder};
+/// use natbox::record::Limits;
 /// use natbox::{Lab, capture};
 ///
 /// async fn say(host: impl Host, to: SocketAddr) -> io::Result<()> {
@@ -39,15 +42,14 @@ pub const INTERNET: &str = "internet";
 /// nats: { home: symmetric }
 /// hosts: { alice: { behind: home }, server: { address: 198.18.0.9 } }
 /// ")?;
-/// let mut built = lab.plan().build(7);
-/// let recorder = Recorder::new(Limits::CAPTURE);
-/// built.world.observe(Box::new(recorder.clone()));
+/// let mut built = lab.start()?;
+/// let recorder = built.record(Limits::CAPTURE);
 ///
 /// let (alice, server) = (built.host("alice").ok_or("no alice")?, built.host("server").ok_or("no server")?);
 /// let meet = SocketAddr::from(([198, 18, 0, 9], 9));
 /// built.world.spawn(async move { say(alice, meet).await.expect("alice can send") });
 /// let heard = built.world.run_until(hear(server, meet))??;
-/// assert_eq!(heard.source.ip().to_string(), "198.18.0.2", "the NAT's address, not alice's");
+/// assert_eq!(heard.source.ip(), built.addresses("home")[0], "the NAT's address, not alice's");
 /// assert_eq!(heard.at.to_string(), "0.020s");
 ///
 /// let written = capture::write(&mut Vec::new(), &recorder.take(), &built.names)?;
@@ -63,6 +65,17 @@ pub struct Built {
     internet: NetworkId,
     /// The network behind each NAT.
     lans: Vec<NetworkId>,
+    pub(crate) trouble: Trouble,
+}
+
+/// What went wrong with programs that nobody waits for.
+#[derive(Clone, Default)]
+pub(crate) struct Trouble(Rc<RefCell<Vec<String>>>);
+
+impl Trouble {
+    pub(crate) fn add(&self, trouble: String) {
+        self.0.borrow_mut().push(trouble);
+    }
 }
 
 /// A host or gateway of a built lab.
@@ -72,7 +85,7 @@ pub(crate) struct Machine {
     pub(crate) uplinks: Vec<InterfaceId>,
     /// Its addresses, in order; of a gateway, the external ones.
     pub(crate) addresses: Vec<IpAddr>,
-    /// The host, if it is one.
+    /// The host, if it is one and simulated.
     pub(crate) host: Option<VirtualHost>,
 }
 
@@ -80,6 +93,23 @@ impl Built {
     /// The host of this name.
     pub fn host(&self, name: &str) -> Option<VirtualHost> {
         self.machines.get(name)?.host.clone()
+    }
+
+    /// The addresses of this host, or the external ones of this NAT; none if nothing is called so.
+    pub fn addresses(&self, name: &str) -> &[IpAddr] {
+        self.machines.get(name).map_or(&[], |machine| &machine.addresses)
+    }
+
+    /// Records everything that happens from now on: see [`crate::capture::save`] and [`Recorder::log`].
+    pub fn record(&mut self, limits: Limits) -> Recorder {
+        let recorder = Recorder::new(limits);
+        self.world.observe(Box::new(recorder.clone()));
+        recorder
+    }
+
+    /// Why servers of the lab have stopped that should be running, since this was last asked.
+    pub fn trouble(&self) -> Vec<String> {
+        self.trouble.0.take()
     }
 
     /// The node of this host, NAT or router.
@@ -91,10 +121,17 @@ impl Built {
     pub(crate) fn take_to(&mut self, plan: &Plan, host: &str, network: Network, addresses: &[IpAddr]) {
         let networks = Networks { plan, internet: self.internet, lans: self.lans.clone() };
         let Some(machine) = self.machines.get_mut(host) else { return };
-        let Some(known) = &machine.host else { return };
         let own = addresses.iter().map(|address| networks.on_link(network, *address)).collect();
-        self.world.reattach(known, 0, networks.id(network), own);
-        machine.addresses = known.addresses();
+        self.world.reattach(machine.node, 0, networks.id(network), own);
+        machine.addresses = match &machine.host {
+            Some(known) => known.addresses(),
+            None => machine
+                .uplinks
+                .iter()
+                .flat_map(|uplink| self.world.addresses_of(*uplink))
+                .map(|own| own.address)
+                .collect(),
+        };
     }
 
     pub(crate) fn machine(&self, name: &str) -> Option<&Machine> {
@@ -109,6 +146,11 @@ impl Built {
 impl Plan {
     /// Builds the world of this plan. All its chance comes from `seed`.
     pub fn build(&self, seed: u64) -> Built {
+        self.build_with(seed, &|_| false)
+    }
+
+    /// As [`Plan::build`], but hosts that are not simulated are outlets.
+    pub(crate) fn build_with(&self, seed: u64, is_real: &dyn Fn(&Host) -> bool) -> Built {
         let mut world = World::new(seed);
         let internet = world.internet(INTERNET, &self.internet.router);
         let lans: Vec<NetworkId> = self.nats.iter().map(|nat| world.lan(&format!("{}:inside", nat.name))).collect();
@@ -117,7 +159,14 @@ impl Plan {
                 world.isolate(*lan);
             }
         }
-        let mut built = Built { world, names: Names::new(), machines: BTreeMap::new(), internet, lans: lans.clone() };
+        let mut built = Built {
+            world,
+            names: Names::new(),
+            machines: BTreeMap::new(),
+            internet,
+            lans: lans.clone(),
+            trouble: Trouble::default(),
+        };
         if let Some(router) = built.world.router_of(internet) {
             built.names.add_node(router, INTERNET, NodeKind::Network, &self.internet.router);
         }
@@ -126,7 +175,7 @@ impl Plan {
             networks.add_nat(&mut built, index, &self.nats[index]);
         }
         for host in &self.hosts {
-            networks.add_host(&mut built, host);
+            networks.add_host(&mut built, host, is_real(host));
         }
         networks.add_routes(&mut built);
         built
@@ -187,12 +236,16 @@ impl Networks<'_> {
         self.add(built, &nat.name, node, kind, Machine { node, uplinks: Vec::new(), addresses, host: None });
     }
 
-    fn add_host(&self, built: &mut Built, host: &Host) {
+    fn add_host(&self, built: &mut Built, host: &Host, is_real: bool) {
         let uplinks = host.uplinks.iter().map(|uplink| self.uplink(host, uplink)).collect();
-        let virtual_host = built.world.host(&host.name, uplinks);
-        let node = virtual_host.node();
+        let (node, virtual_host) = if is_real {
+            (built.world.outlet(&host.name, uplinks), None)
+        } else {
+            let virtual_host = built.world.host(&host.name, uplinks);
+            (virtual_host.node(), Some(virtual_host))
+        };
         let addresses = host.addresses().collect();
-        let machine = Machine { node, uplinks: Vec::new(), addresses, host: Some(virtual_host) };
+        let machine = Machine { node, uplinks: Vec::new(), addresses, host: virtual_host };
         self.add(built, &host.name, node, NodeKind::Host, machine);
     }
 
@@ -210,7 +263,7 @@ impl Networks<'_> {
         for interface in &interfaces {
             built.names.add_interface(*interface, &built.world.interface_name(*interface), node);
         }
-        let uplinks = if machine.host.is_some() { interfaces.len() } else { 1 };
+        let uplinks = if kind == NodeKind::Host { interfaces.len() } else { 1 };
         machine.uplinks = interfaces.into_iter().take(uplinks).collect();
         built.names.add_node(node, name, kind, &machine.addresses);
         built.machines.insert(name.to_owned(), machine);

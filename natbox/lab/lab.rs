@@ -3,7 +3,9 @@
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use crate::build::Built;
 use crate::capture::{self, CaptureError};
 use crate::outcome::Outcome;
 use crate::plan::Plan;
@@ -94,6 +96,28 @@ impl Lab {
     /// The resolved lab.
     pub fn plan(&self) -> &Plan {
         &self.plan
+    }
+
+    /// The network of the lab with the servers of its hosts and gateways running, for programs of one's own: an example is at
+    /// [`Built`]. The scenario is left aside.
+    ///
+    /// # Errors
+    /// [`LabError::Stuck`] if the world did not go on.
+    pub fn start(&self) -> Result<Built, LabError> {
+        let mut built = self.plan.build(self.seed.unwrap_or(self.plan.seed));
+        scenario::servers::start(&self.plan, &built);
+        let stuck = |why| Stuck { step: 0, line: 0, why };
+        built.world.run_for(Duration::ZERO).map_err(stuck)?;
+        Ok(built)
+    }
+
+    /// The lab at wall-clock speed, with real programs: see [`LiveLab`](crate::live::LiveLab). The scenario is left aside.
+    ///
+    /// # Errors
+    /// What the system refused, and what would help. Nothing is left behind.
+    #[cfg(target_os = "linux")]
+    pub fn live(&self) -> Result<crate::live::LiveLab, crate::live::LiveError> {
+        crate::live::LiveLab::start(&self.plan, self.seed.unwrap_or(self.plan.seed), self.capture.clone())
     }
 
     /// Runs the scenario. That an expectation does not hold is no error: see [`Outcome::ok`].

@@ -6,7 +6,8 @@
 //! | module | answers |
 //! | --- | --- |
 //! | [`stun`], [`turn`] | where am I seen from outside; who relays for me |
-//! | [`discovery`] | what does the NAT in front of me do |
+//! | [`discovery`], [`nat_check`] | what does the NAT in front of me do; would holes be punched through it |
+//! | [`measure`] | every axis of the NAT in front of me that can be seen from inside |
 //! | [`rendezvous`], [`signal`] | where is the other, how do we meet, and what have we to tell each other before |
 //! | [`technique`], [`contact`] | every way to come to talk, by name; what it needs, and what comes of it |
 //! | [`punch`], [`connect`] | how do we talk: through holes, or by the best of all ways |
@@ -16,7 +17,7 @@
 //! | [`ice`] | how do two hosts find the best of all pairs of their endpoints |
 //! | [`observe`], [`predict`], [`birthday`] | which port is next; how is it hit, or one of many |
 //! | [`quic`] | how does a connection outlive its NAT's memory |
-//! | [`sans_io`] | how does a protocol without I/O of its own run here |
+//! | [`sans_io`], [`wait`] | how does a protocol without I/O of its own run here; how does one wait no longer than this |
 //! | [`direct`], [`reversal`], [`local`], [`hairpin`], [`low_ttl`], [`relayed`], [`relay_first`] | one way alone |
 //! | [`call`], [`ping`], [`echo`] | how good is the way |
 
@@ -35,6 +36,8 @@ pub mod ice;
 pub mod local;
 pub mod low_ttl;
 pub mod mapped;
+pub mod measure;
+pub mod nat_check;
 pub mod observe;
 pub mod path;
 pub mod ping;
@@ -54,7 +57,7 @@ mod talk;
 pub mod tcp_punch;
 pub mod technique;
 pub mod turn;
-mod wait;
+pub mod wait;
 
 pub use error::ProbeError;
 pub use path::{Path, Paths, Transport};

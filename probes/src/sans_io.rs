@@ -8,6 +8,69 @@
 //! Libraries that measure time with [`std::time::Instant`] are served by [`Clock`], which counts from one origin, so
 //! that only differences matter and all of them are the machine's own.
 //!
+//! ```
+//! use std::net::SocketAddr;
+//! use std::time::Duration;
+//!
+//! use natbox_host::{Host, Received};
+//! use natbox_probes::sans_io::{Driver, SansIo, Transmit};
+//! use natbox_wire::Time;
+//!
+//! /// Knocks every second until somebody answers.
+//! struct Knock {
+//!     door: SocketAddr,
+//!     next: Time,
+//!     answer: Option<Vec<u8>>,
+//! }
+//!
+//! impl SansIo for Knock {
+//!     type Event = Vec<u8>;
+//!
+//!     fn handle_datagram(&mut self, _: &Received, payload: &[u8], _: Time) {
+//!         self.answer = Some(payload.to_vec());
+//!     }
+//!
+//!     fn poll_transmit(&mut self, now: Time) -> Option<Transmit> {
+//!         let due = self.next <= now;
+//!         due.then(|| self.next = now + Duration::from_secs(1));
+//!         due.then(|| Transmit { source: None, destination: self.door, payload: b"knock".to_vec() })
+//!     }
+//!
+//!     fn poll_event(&mut self, _: Time) -> Option<Vec<u8>> {
+//!         self.answer.take()
+//!     }
+//!
+//!     fn poll_timeout(&mut self) -> Option<Time> {
+//!         Some(self.next)
+//!     }
+//!
+//!     fn handle_timeout(&mut self, _: Time) {}
+//! }
+//!
+//! /// Any host: a simulated one, or a real one.
+//! async fn knock(host: impl Host, door: SocketAddr) -> std::io::Result<Option<Vec<u8>>> {
+//!     let socket = host.udp_bind("0.0.0.0:0".parse().unwrap()).await?;
+//!     let knock = Knock { door, next: host.now(), answer: None };
+//!     let deadline = host.now() + Duration::from_secs(30);
+//!     Driver::new(&host, vec![socket], knock).next(deadline).await
+//! }
+//! # use natbox_world::{Attachment, InterfaceAddress, LinkConfig, World};
+//! # let mut world = World::new(7);
+//! # let internet = world.internet("internet", &["198.18.0.1".parse()?]);
+//! # let mut host = |name: &str, address: &str| {
+//! #     let address = InterfaceAddress { address: address.parse().expect("an address"), prefix_len: 15 };
+//! #     let link = LinkConfig::default();
+//! #     world.host(name, vec![Attachment { network: internet, name: name.into(), addresses: vec![address], link }])
+//! # };
+//! # let (alice, server) = (host("alice", "198.18.0.2"), host("server", "198.18.0.9"));
+//! # let door: SocketAddr = "198.18.0.9:7".parse()?;
+//! # let echo = server.clone();
+//! # server.spawn(async move { natbox_probes::echo::serve_udp(echo, door).await.map(drop).expect("it serves"); });
+//! # let answer = world.run_until(knock(alice, door))??;
+//! # assert_eq!(answer.as_deref(), Some(&b"knock"[..]));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! Leaves out TCP, and datagrams' ECN bits.
 
 use std::future::Future;

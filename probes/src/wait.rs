@@ -1,5 +1,6 @@
-//! Waiting with a deadline.
+//! Waiting with a deadline: no socket of a [`Host`] has one of its own.
 
+use std::future::Future;
 use std::io;
 use std::pin::pin;
 use std::time::Duration;
@@ -11,19 +12,27 @@ use natbox_wire::Time;
 /// How long a server rests after an error of its socket, so that an error that stays cannot make it spin.
 const REST: Duration = Duration::from_millis(10);
 
+/// What comes of `future`, or `None` when `deadline` passes first. What is ready at the deadline itself is still taken.
+pub async fn until<T>(host: &impl Host, deadline: Time, future: impl Future<Output = T>) -> Option<T> {
+    let mut future = pin!(future.fuse());
+    let mut end = pin!(host.sleep_until(deadline).fuse());
+    select_biased! {
+        done = future => Some(done),
+        () = end => None,
+    }
+}
+
 /// The next datagram, or `None` when `deadline` passes first. What arrives at the deadline itself is still taken.
-pub(crate) async fn receive<H: Host>(
+///
+/// # Errors
+/// What the socket says; an ICMP error about an earlier datagram too, where it was connected.
+pub async fn receive<H: Host>(
     host: &H,
     socket: &H::Udp,
     buffer: &mut [u8],
     deadline: Time,
 ) -> io::Result<Option<Received>> {
-    let mut datagram = pin!(socket.recv_from(buffer).fuse());
-    let mut end = pin!(host.sleep_until(deadline).fuse());
-    select_biased! {
-        received = datagram => received.map(Some),
-        () = end => Ok(None),
-    }
+    until(host, deadline, socket.recv_from(buffer)).await.transpose()
 }
 
 /// The next datagram of a server's socket. Errors are passed over: they concern one client, not the server.

@@ -110,3 +110,23 @@ fn every_technique_is_in_its_table() {
         assert!(section.contains(&format!("`{technique}`")), "{technique}");
     }
 }
+
+#[test]
+fn its_rust_tests_are_run_word_for_word() {
+    let (readme, run) = (readme(), include_str!("../examples/ten_lines.rs"));
+    let tests: Vec<&str> = blocks(&readme, "rust").into_iter().filter(|block| block.contains("#[test]")).collect();
+    assert_eq!(tests.len(), 2, "one pair, and a matrix");
+    for test in tests {
+        assert!(run.contains(test.trim()), "tests/examples/ten_lines.rs does not have this:\n{test}");
+        assert!(test.trim().lines().count() <= 14, "a test is ten lines, and its imports:\n{test}");
+    }
+}
+
+#[test]
+fn its_examples_are_those_there_are() {
+    let readme = readme();
+    for entry in fs::read_dir(Path::new(ROOT).join("natbox/lab/examples")).expect("examples") {
+        let name = entry.expect("an example").file_name().to_string_lossy().replace(".rs", "");
+        assert!(readme.contains(&format!("| `{name}` |")), "the README does not name the example `{name}`");
+    }
+}

@@ -98,6 +98,13 @@ impl Sweep {
         (from < to).then(|| Group(&self.cells[from..to]))
     }
 
+    /// The cells of a technique from one side to another, by their names; none if there are no such cells.
+    pub fn between(&self, a: &str, b: &str, technique: &str) -> Option<Group<'_>> {
+        let side = |name: &str| self.semantics.nats.iter().position(|known| known == name);
+        let technique = self.semantics.techniques.iter().position(|known| known == technique)?;
+        self.group(side(a)?, side(b)?, technique)
+    }
+
     /// The name of a side.
     pub fn name(&self, side: usize) -> &str {
         self.sides.get(side).map_or("", |side| &side.name)
@@ -125,6 +132,13 @@ impl<'a> Group<'a> {
     /// The first cell, which stands for what all have in common.
     pub fn first(self) -> &'a Cell {
         &self.0[0]
+    }
+
+    /// Why those without a direct path came to none: which packets died, where and why, each way to die once.
+    pub fn reasons(self) -> impl Iterator<Item = &'a str> {
+        let mut told = std::collections::BTreeSet::new();
+        let all = self.0.iter().flat_map(|cell| &cell.reasons).map(String::as_str);
+        all.filter(move |reason| told.insert(*reason))
     }
 
     /// How many came to a path.

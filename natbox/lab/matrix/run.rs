@@ -61,6 +61,38 @@ impl Matrix {
         Ok(Matrix { sides, techniques, first_seed, seeds, shard: None, conditions, templates })
     }
 
+    /// Every pair of these NATs, by each technique, once from seed 0, under no conditions: names as the command
+    /// `natbox matrix` takes them.
+    ///
+    /// ```
+    /// use natbox::matrix::{Matrix, MatrixError};
+    /// use natbox::probes::Path;
+    ///
+    /// let sweep = Matrix::of(&["symmetric", "full-cone"], &["punch", "connect"])?.sweep()?;
+    /// let path = |a, b, technique| sweep.between(a, b, technique).map(|group| group.path());
+    /// assert_eq!(path("symmetric", "full-cone", "punch"), Some(Path::Punched));
+    /// assert_eq!(path("symmetric", "symmetric", "punch"), Some(Path::None));
+    /// assert_eq!(path("symmetric", "symmetric", "connect"), Some(Path::Relayed));
+    /// # Ok::<(), MatrixError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// A name that nothing has; as [`Matrix::new`].
+    pub fn of(nats: &[&str], techniques: &[&str]) -> Result<Matrix, MatrixError> {
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let (sides, techniques) = (super::sides(&names(nats), None)?, super::techniques(&names(techniques))?);
+        Matrix::new(sides, techniques, Conditions::default(), (0, 1))
+    }
+
+    /// The same with so many seeds, from `first` on.
+    ///
+    /// # Errors
+    /// None, or more than there are.
+    pub fn seeds(self, first: u64, seeds: usize) -> Result<Matrix, MatrixError> {
+        Matrix::new(self.sides, self.techniques, self.conditions, (first, seeds))
+            .map(|matrix| Matrix { shard: self.shard, ..matrix })
+    }
+
     /// A part of it.
     #[must_use]
     pub fn shard(self, shard: Shard) -> Matrix {
@@ -113,6 +145,14 @@ impl Matrix {
     /// What it will come to, without any cell.
     pub fn empty(&self) -> Sweep {
         Sweep { semantics: self.semantics(), sides: self.sides.clone(), cells: Vec::new() }
+    }
+
+    /// Runs every cell, on all cores; those without a direct path tell why.
+    ///
+    /// # Errors
+    /// As [`Matrix::run`].
+    pub fn sweep(&self) -> Result<Sweep, MatrixError> {
+        self.run(Wanted { jobs: None, reasons: true }, &|| {})
     }
 
     /// Runs every cell. `done` is told of each, from any thread.

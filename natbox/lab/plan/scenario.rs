@@ -6,19 +6,19 @@ use std::time::Duration;
 
 use natbox_wire::{DropReason, Word};
 
+use super::Nat;
 use super::behavior::{parsed, word};
 use super::message::Message;
-use super::network::{Layout, take};
+use super::network::Layout;
 use super::possible::Known;
 use super::resolve::{Named, Names, host, nat, number, switch, unknown};
 use super::step::{
-    Action, Cable, Count, Discover, EndpointPattern, ExpectCount, ExpectDiscover, ExpectMapped, ExpectPing, ExpectSend,
-    Expire, Goal, Move, Ping, Place, Send, Step,
+    Action, Count, Discover, EndpointPattern, ExpectCount, ExpectDiscover, ExpectMapped, ExpectPing, ExpectSend,
+    Expire, Goal, Ping, Place, Send, Step,
 };
-use super::{Nat, Network};
+use crate::topology::actions::ACTIONS;
 use crate::topology::mistake::Collector;
 use crate::topology::places::{self, Spot};
-use crate::topology::schema::ACTIONS;
 use crate::topology::shape::{STEP_EXPECT, STEP_NAME};
 use crate::topology::tree::{Key, Node, Value};
 use crate::topology::{Allowed, units};
@@ -55,7 +55,7 @@ pub(super) struct Reader<'a, 'f> {
     /// What is known of labelled packets before anything runs.
     pub(super) packets: BTreeMap<String, Known>,
     /// The addresses that `readdress` has given to a NAT before, by its index: it may come back to them.
-    given: BTreeSet<(usize, IpAddr)>,
+    pub(super) given: BTreeSet<(usize, IpAddr)>,
     pub(super) mistakes: &'a mut Collector<'f>,
 }
 
@@ -70,6 +70,7 @@ impl Reader<'_, '_> {
             "send" => Action::Send(self.send(node, expect)?),
             "ping" => Action::Ping(self.ping(node, expect)?),
             "discover" => Action::Discover(self.discover(node, expect)?),
+            "measure" => Action::Measure(self.measure(node, expect)?),
             "punch" => Action::Punch(self.punch(node, expect)?),
             "connect" => Action::Connect(self.connect(node, expect)?),
             "call" => Action::Call(self.call(node, expect)?),
@@ -199,7 +200,13 @@ impl Reader<'_, '_> {
     }
 
     /// The name inside of an endpoint's text, if something fitting is called so.
-    fn named(&mut self, node: &Node, name: &str, kind: &str, fits: impl Fn(&Named) -> bool) -> Option<String> {
+    pub(super) fn named(
+        &mut self,
+        node: &Node,
+        name: &str,
+        kind: &str,
+        fits: impl Fn(&Named) -> bool,
+    ) -> Option<String> {
         if self.names.get(name).is_some_and(&fits) {
             return Some(name.to_owned());
         }
@@ -352,88 +359,6 @@ impl Reader<'_, '_> {
             lifetime: parsed(expect, "lifetime", units::durations),
         });
         Some(Discover { from: from?, via: via?, family, lifetime, expect })
-    }
-
-    fn readdress(&mut self, node: &Node) -> Option<Action> {
-        let index = nat(node.get("nat").unwrap_or(node), self.names, self.mistakes)?;
-        let nat = &self.layout.nats[index];
-        let network = nat.outside.network;
-        let (name, old) = (nat.name.clone(), nat.outside.addresses.clone());
-        let pool = self.layout.pools.get_mut(&network)?;
-        let mut addresses = Vec::new();
-        for fixed in node.get("address").map(Node::items).unwrap_or_default() {
-            let Some(address) = fixed.text().and_then(|text| places::address(text).ok()) else { continue };
-            let own = old.contains(&address) || self.given.contains(&(index, address));
-            if own && !addresses.contains(&address) || take(address, fixed.place, Some(pool), self.mistakes) {
-                addresses.push(address);
-            }
-        }
-        if addresses.is_empty() {
-            let next = |address: &IpAddr| if address.is_ipv4() { pool.next4() } else { pool.next6() };
-            addresses = old.iter().map_while(next).collect();
-        }
-        if addresses.is_empty() {
-            self.mistakes.at(node.place, format!("no address left for `{name}`")).expected("a larger prefix");
-        }
-        self.given.extend(addresses.iter().map(|address| (index, *address)));
-        Some(Action::Readdress { nat: name, addresses })
-    }
-
-    /// A host that goes to another network: over the uplink that it has there, or with its first uplink, on which it gets as
-    /// many addresses there as it has now.
-    fn moved(&mut self, node: &Node) -> Option<Move> {
-        let host = self.host(node.get("host")?)?;
-        let index = self.layout.hosts.iter().position(|known| known.name == host)?;
-        let behind = match node.get("behind") {
-            Some(named) => Some(nat(named, self.names, self.mistakes)?),
-            None => None,
-        };
-        let network = behind.map_or(Network::Internet, Network::Behind);
-        let name = behind.map(|index| self.layout.nats[index].name.clone());
-        let uplinks = &self.layout.hosts[index].uplinks;
-        if let Some(uplink) = uplinks.iter().position(|uplink| uplink.network == network) {
-            let addresses = uplinks[uplink].addresses.clone();
-            return Some(Move { host, behind: name, network, uplink: Some(uplink), addresses });
-        }
-        let old = uplinks.first()?.addresses.clone();
-        let pool = self.layout.pools.get_mut(&network)?;
-        let mut addresses: Vec<IpAddr> = Vec::new();
-        for fixed in node.get("address").map(Node::items).unwrap_or_default() {
-            let Some(address) = fixed.text().and_then(|text| places::address(text).ok()) else { continue };
-            if take(address, fixed.place, Some(pool), self.mistakes) {
-                addresses.push(address);
-            }
-        }
-        if addresses.is_empty() {
-            let next = |address: &IpAddr| if address.is_ipv4() { pool.next4() } else { pool.next6() };
-            addresses = old.iter().map_while(next).collect();
-        }
-        if addresses.is_empty() {
-            self.mistakes.at(node.place, format!("no address left for `{host}`")).expected("a larger prefix");
-        }
-        Some(Move { host, behind: name, network, uplink: None, addresses })
-    }
-
-    fn cable(&mut self, node: &Node) -> Option<Cable> {
-        let named = node.get("node").unwrap_or(node);
-        let name = self.named(named, named.text()?, "host or NAT", |_| true)?;
-        let networks: Vec<Network> = match *self.names.get(name.as_str())? {
-            Named::Nat(index) => vec![self.layout.nats[index].outside.network],
-            Named::Host(index) => self.layout.hosts[index].uplinks.iter().map(|uplink| uplink.network).collect(),
-        };
-        let mut uplinks: Vec<usize> = (0..networks.len()).collect();
-        let mut text = name.clone();
-        if let Some(behind) = node.get("behind") {
-            let parent = nat(behind, self.names, self.mistakes)?;
-            uplinks.retain(|index| networks[*index] == Network::Behind(parent));
-            text = format!("{name} behind {}", behind.text()?);
-            if uplinks.is_empty() {
-                self.mistakes
-                    .at(behind.place, format!("`{name}` is not behind `{}`", behind.text()?))
-                    .expected("a NAT that it is behind");
-            }
-        }
-        Some(Cable { node: name, uplinks, text })
     }
 }
 

@@ -6,9 +6,9 @@ use std::time::Duration;
 use natbox_probes::portmap::{Control, Failure, Granted, Method, Wish, keep, pcp, server};
 use natbox_world::Stalled;
 
-use super::servers::Trouble;
-use super::{Report, Runner, nanos};
-use crate::build::Built;
+use super::shown::nanos;
+use super::{Report, Runner};
+use crate::build::{Built, Trouble};
 use crate::plan::control::{ExpectMap, Map, transport};
 use crate::plan::{Network, Plan};
 use crate::topology::units::show_duration;

@@ -5,7 +5,8 @@ use std::time::Duration;
 use natbox_wire::Packet;
 use natbox_world::Stalled;
 
-use super::{Report, Runner, exact, nanos};
+use super::shown::{exact, nanos};
+use super::{Report, Runner};
 use crate::plan::step::Expire;
 
 /// How much time passes between two looks.

@@ -16,9 +16,10 @@ use natbox_wire::{Time, Word};
 use natbox_world::{Stalled, VirtualHost};
 use serde_json::Value;
 
+use super::shown::{exact, nanos, shown};
 use super::talk::paths;
 use super::techniques::value;
-use super::{Report, Runner, exact, nanos, shown};
+use super::{Report, Runner};
 use crate::plan::step::Talk;
 use crate::topology::units::show_percent;
 

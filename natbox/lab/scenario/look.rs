@@ -8,7 +8,8 @@ use natbox_wire::Word;
 use natbox_world::Stalled;
 use serde_json::Value;
 
-use super::{Report, Runner, exact, nanos, servers, shown, span};
+use super::shown::{exact, nanos, shown, span};
+use super::{Report, Runner, servers};
 use crate::plan::step::{Discover, ExpectDiscover, ExpectPing, Ping};
 use crate::topology::units::show_percent;
 use crate::words::Switch;

@@ -7,10 +7,13 @@ mod control;
 mod craft;
 mod expire;
 mod held;
+mod knobs;
 mod look;
+mod measure;
 mod reasons;
 mod send;
-mod servers;
+pub(crate) mod servers;
+mod shown;
 mod sockets;
 mod talk;
 mod tap;
@@ -27,7 +30,7 @@ use serde_json::{Map, Value};
 
 use crate::build::Built;
 use crate::outcome::{Mapping, Outcome, StepResult};
-use crate::plan::step::{Cable, Count, Move, Place};
+use crate::plan::step::Place;
 use crate::plan::{Action, Plan, Step};
 use crate::record::{Limits, Names, Recorder};
 use crate::words::Family;
@@ -126,7 +129,6 @@ struct Runner<'a> {
     answering: talk::Answering,
     nonces: control::Nonces,
     held: held::Connections,
-    trouble: servers::Trouble,
 }
 
 /// What came of a step, before it is held against the record.
@@ -176,7 +178,7 @@ impl<'a> Runner<'a> {
             built.world.observe(Box::new(tap.clone()));
         }
         let stuck = |why| Stuck { step: 0, line: 0, why };
-        let trouble = servers::start(plan, &built);
+        servers::start(plan, &built);
         built.world.run_for(Duration::ZERO).map_err(stuck)?;
         let sockets = Sockets::open(plan, &mut built).map_err(stuck)?;
         let (labels, seen) = (BTreeMap::new(), BTreeMap::new());
@@ -193,7 +195,6 @@ impl<'a> Runner<'a> {
             answering,
             nonces: Default::default(),
             held,
-            trouble,
         })
     }
 
@@ -210,7 +211,7 @@ impl Runner<'_> {
         let started = self.built.world.now();
         let begin = self.recorder.log().records().len();
         let mut report = self.act(&step.action)?;
-        for trouble in self.trouble.take() {
+        for trouble in self.built.trouble() {
             report.broken.push(trouble);
         }
         let ok = report.broken.is_empty();
@@ -244,6 +245,7 @@ impl Runner<'_> {
             Action::Send(send) => self.send(send),
             Action::Ping(ping) => self.ping(ping),
             Action::Discover(discover) => self.discover(discover),
+            Action::Measure(step) => self.measure(step),
             Action::Punch(punch) => self.punch(punch),
             Action::Connect(connect) => self.connect(connect),
             Action::Call(call) => self.call(call),
@@ -261,96 +263,6 @@ impl Runner<'_> {
             Action::Cut(cable) => Ok(self.switch(cable, true)),
             Action::Mend(cable) => Ok(self.switch(cable, false)),
         }
-    }
-
-    fn count(&self, count: &Count) -> Report {
-        let Some(node) = self.built.node(&count.nat) else {
-            return Report::impossible(format!("no NAT `{}`", count.nat));
-        };
-        let (mappings, sessions) = (self.built.world.mappings(node).len(), self.built.world.sessions(node).len());
-        let drops = self.tap.drops_at(node);
-        let dropped: usize = drops.values().sum();
-        let mut report = Report::new(format!("mappings {mappings}, sessions {sessions}, dropped {dropped}"));
-        if !drops.is_empty() {
-            let reasons: Vec<String> = drops.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
-            report.got.push_str(&format!(": {}", reasons.join(", ")));
-        }
-        let explicit = self.built.world.explicit(node).len();
-        if explicit > 0 {
-            report.got = report.got.replacen(", sessions", &format!(" ({explicit} explicit), sessions"), 1);
-        }
-        report.fact("mappings", mappings);
-        report.fact("explicit", explicit);
-        report.fact("sessions", sessions);
-        report.fact("dropped", dropped);
-        report.fact(
-            "drops",
-            drops.iter().map(|(reason, count)| (reason.to_string(), (*count).into())).collect::<Map<_, _>>(),
-        );
-        let expect = count.expect.clone().unwrap_or_default();
-        if let Some(wanted) = expect.mappings {
-            report.demand(mappings == wanted, || format!("not {wanted} mappings"));
-        }
-        if let Some(wanted) = expect.sessions {
-            report.demand(sessions == wanted, || format!("not {wanted} sessions"));
-        }
-        if let Some(wanted) = expect.explicit {
-            report.demand(explicit == wanted, || format!("not {wanted} explicit"));
-        }
-        for (reason, wanted) in expect.drops {
-            let count = drops.get(&reason).copied().unwrap_or(0);
-            report.demand(count == wanted, || format!("not {wanted} {reason}"));
-        }
-        if let Some(wanted) = expect.dropped {
-            report.demand(dropped == wanted, || format!("not {wanted} dropped"));
-        }
-        report
-    }
-
-    fn reboot(&mut self, nat: &str) -> Report {
-        let Some(node) = self.built.node(nat) else { return Report::impossible(format!("no NAT `{nat}`")) };
-        let lost = self.built.world.mappings(node).len();
-        match self.built.world.reboot(node) {
-            Ok(()) => {
-                let lost = lost.saturating_sub(self.built.world.mappings(node).len());
-                Report::new(format!("rebooted, {lost} mapping{} lost", if lost == 1 { "" } else { "s" }))
-            }
-            Err(error) => Report::impossible(error.to_string()),
-        }
-    }
-
-    fn readdress(&mut self, nat: &str, addresses: &[IpAddr]) -> Report {
-        let Some(node) = self.built.node(nat) else { return Report::impossible(format!("no NAT `{nat}`")) };
-        if let Err(error) = self.built.world.readdress(node, addresses) {
-            return Report::impossible(error.to_string());
-        }
-        if let Some(machine) = self.built.machine_mut(nat) {
-            machine.addresses = addresses.to_vec();
-        }
-        let shown: Vec<String> = addresses.iter().map(ToString::to_string).collect();
-        Report::new(format!("now at {}", shown.join(", ")))
-    }
-
-    fn move_host(&mut self, step: &Move) -> Report {
-        match (step.uplink, self.built.host(&step.host)) {
-            (Some(uplink), Some(host)) => self.built.world.prefer(&host, uplink),
-            _ => self.built.take_to(self.plan, &step.host, step.network, &step.addresses),
-        }
-        let shown: Vec<String> = step.addresses.iter().map(ToString::to_string).collect();
-        Report::new(format!("now at {}", shown.join(", ")))
-    }
-
-    fn switch(&mut self, cable: &Cable, cut: bool) -> Report {
-        let uplinks = self.built.machine(&cable.node).map(|machine| machine.uplinks.clone()).unwrap_or_default();
-        for index in &cable.uplinks {
-            let Some(interface) = uplinks.get(*index) else { continue };
-            if cut {
-                self.built.world.cut(*interface);
-            } else {
-                self.built.world.mend(*interface);
-            }
-        }
-        Report::new(if cut { "cut" } else { "mended" })
     }
 
     /// The host of this name; plans name no others.
@@ -426,59 +338,4 @@ fn protocol(protocol: Protocol) -> &'static str {
 fn told_with(report: &Report) -> String {
     let wrong: Vec<&str> = report.broken.iter().map(String::as_str).filter(|broken| *broken != report.got).collect();
     if wrong.is_empty() { report.got.clone() } else { format!("{} ({})", report.got, wrong.join("; ")) }
-}
-
-/// A duration for people: as much of it as they read. Programs find it whole in the facts.
-fn shown(duration: Duration) -> String {
-    match duration.as_micros() {
-        0 => "0ms".to_owned(),
-        1..1_000 => decimal(duration, 1_000, 0, "us"),
-        1_000..100_000 => decimal(duration, 1_000_000, 1, "ms"),
-        100_000..10_000_000 => decimal(duration, 1_000_000, 0, "ms"),
-        _ => decimal(duration, 1_000_000_000, 3, "s"),
-    }
-}
-
-/// A span of durations, as [`shown`] or [`exact`] tells them.
-fn span(least: Duration, most: Duration, told: fn(Duration) -> String) -> String {
-    if least == most { told(least) } else { format!("{} to {}", told(least), told(most)) }
-}
-
-/// A duration in milliseconds, whole: for what is held against a limit.
-fn exact(duration: Duration) -> String {
-    decimal(duration, 1_000_000, 6, "ms")
-}
-
-/// Rounded to so many places, without noughts at its end.
-fn decimal(duration: Duration, unit_ns: u128, places: u32, unit: &str) -> String {
-    let scale = 10u128.pow(places);
-    let rounded = (duration.as_nanos() * scale + unit_ns / 2) / unit_ns;
-    let (whole, rest) = (rounded / scale, rounded % scale);
-    let rest = format!("{rest:0width$}", width = places as usize);
-    match rest.trim_end_matches('0') {
-        "" => format!("{whole}{unit}"),
-        rest => format!("{whole}.{rest}{unit}"),
-    }
-}
-
-fn nanos(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn people_read_durations_without_the_places_that_programs_need() {
-        let told = [0, 999_400, 1_000_000, 18_084_321, 20_000_000, 237_935_000, 2_238_979_111, 59_619_141_000]
-            .map(|nanos| shown(Duration::from_nanos(nanos)));
-        assert_eq!(told, ["0ms", "999us", "1ms", "18.1ms", "20ms", "238ms", "2239ms", "59.619s"]);
-    }
-
-    #[test]
-    fn what_is_held_against_a_limit_keeps_all_its_places() {
-        assert_eq!(exact(Duration::from_nanos(40_000_001)), "40.000001ms");
-        assert_eq!(exact(Duration::from_secs(2)), "2000ms");
-    }
 }

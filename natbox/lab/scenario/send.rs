@@ -9,8 +9,9 @@ use natbox_wire::{Packet, Time, Word};
 use natbox_world::{Stalled, VirtualHost};
 
 use super::craft::rejection;
+use super::shown::{exact, nanos, shown};
 use super::tap::{End, Trace};
-use super::{Report, Runner, exact, nanos, shown};
+use super::{Report, Runner};
 use crate::plan::message::Message;
 use crate::plan::step::{EndpointPattern, ExpectMapped, ExpectSend, Goal, PATIENCE, Place, Send};
 use crate::words::{Parity, PortClass};

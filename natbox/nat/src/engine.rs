@@ -6,13 +6,13 @@ use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
-use natbox_wire::{DropReason, Packet, Time};
+use natbox_wire::{Packet, Time};
 use rand_core::SeedableRng;
 use rand_pcg::Pcg64Mcg;
 
 use crate::alg::Algs;
 use crate::around::Aliases;
-use crate::behavior::{Filtering, InvalidOutbound, Ipv6, TranslationKind};
+use crate::behavior::{Filtering, Ipv6, TranslationKind};
 use crate::fragments::Fragments;
 use crate::key::{Address, Hash};
 use crate::policy;
@@ -20,7 +20,7 @@ use crate::realm::{Realm, Shared};
 use crate::short::STAGE;
 use crate::timers::{Side, Timers};
 use crate::uses::Uses;
-use crate::{Behavior, Ended, MappingEnd, MappingId, MappingView, Output, PortPlan, Refusal, SessionView, Verdict};
+use crate::{Behavior, Ended, MappingEnd, MappingId, MappingView, Output, PortPlan, SessionView, Verdict};
 
 /// A NAT.
 ///
@@ -119,25 +119,11 @@ impl Nat {
     #[inline(always)]
     fn leave(&mut self, packet: &mut Packet, now: Time) -> Verdict {
         let own = [&*self.external, &*self.inside];
-        let verdict = if packet.is_ipv6() {
+        if packet.is_ipv6() {
             realm(&mut self.v6, &self.shared, own, self.seed).outbound(&mut self.shared, packet, now)
         } else {
             realm(&mut self.v4, &self.shared, own, self.seed).outbound(&mut self.shared, packet, now)
-        };
-        match verdict {
-            Verdict::Drop(refusal) if self.leaks(packet, refusal) => Verdict::Pass,
-            _ => verdict,
         }
-    }
-
-    /// Whether a refused packet from inside leaves all the same, untranslated. What is for the box itself does not.
-    #[cold]
-    fn leaks(&self, packet: &Packet, refusal: Refusal) -> bool {
-        use DropReason::{IcmpNoSession, InvalidSegment, NoSession, OutOfWindow};
-        self.shared.behavior.invalid_outbound == InvalidOutbound::Leak
-            && matches!(refusal.reason, InvalidSegment | OutOfWindow | NoSession | IcmpNoSession)
-            && refusal.answer.is_none()
-            && !self.external.contains(&packet.destination())
     }
 
     /// A packet from outside.

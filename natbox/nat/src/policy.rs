@@ -1,4 +1,5 @@
-//! What may leave: a firewall's rules for packets from inside, apart from translation (`outbound`).
+//! What may leave: a firewall's rules for packets from inside, apart from translation (`outbound`), and the invalid
+//! packets that some boxes let go.
 //!
 //! A rule judges the packet that opens a session; whatever belongs to one passes, so that what was opened from outside
 //! is answered. ICMP errors belong to the session that they quote. A box without state (filtering `off`) judges every
@@ -7,11 +8,11 @@
 use natbox_wire::{DropReason, IcmpError, Packet, Protocol};
 
 use crate::Behavior;
-use crate::behavior::Switch;
+use crate::behavior::{InvalidOutbound, Switch};
 use crate::classify::{Class, Flow, classify};
 use crate::key::{Address, Endpoint};
 use crate::realm::{Realm, Shared};
-use crate::verdict::{Answer, Refusal};
+use crate::verdict::{Answer, Refusal, Verdict};
 
 impl<A: Address> Realm<A> {
     /// Whether a packet of no session may leave.
@@ -23,6 +24,18 @@ impl<A: Address> Realm<A> {
             true => Ok(()),
             false => Err(BLOCKED),
         }
+    }
+
+    /// What becomes of a refused packet from inside: one that is invalid may leave all the same, untranslated
+    /// (`invalid_outbound`). What is for the box itself does not.
+    #[cold]
+    pub(crate) fn turn_back(&self, nat: &Shared, packet: &Packet, refusal: Refusal) -> Verdict {
+        use DropReason::{IcmpNoSession, InvalidSegment, NoSession, OutOfWindow};
+        let leaks = nat.behavior.invalid_outbound == InvalidOutbound::Leak
+            && matches!(refusal.reason, InvalidSegment | OutOfWindow | NoSession | IcmpNoSession)
+            && refusal.answer.is_none()
+            && !A::from_ip(packet.destination()).is_some_and(|address| self.pool.owns(address));
+        if leaks { Verdict::Pass } else { Verdict::Drop(refusal) }
     }
 }
 

@@ -10,11 +10,9 @@
 //!
 //! How what the road opened ends is told in `lifetime`.
 
-use std::collections::VecDeque;
-use std::sync::Arc;
+mod shared;
 
-use natbox_wire::{ControlEvent, DropReason, ExplicitMapping, Packet, Protocol, Side as End, Time};
-use rand_pcg::Pcg64Mcg;
+use natbox_wire::{DropReason, Packet, Protocol, Side as End, Time};
 
 use crate::Behavior;
 use crate::behavior::{Mapping as MappingRule, PortConflict, PortOverlap, SessionAffinity, TranslationKind};
@@ -31,39 +29,12 @@ use crate::record::Opening;
 use crate::short::Short;
 use crate::table::{Aside, Table};
 use crate::tcp::{Entry, HeldSyns, Tcp, Track};
-use crate::timers::{Side, Timers};
+use crate::timers::Side;
 use crate::udp::Datagrams;
 use crate::uses::Uses;
-use crate::verdict::{Ended, HoldId, Output, Refusal, Translation, Verdict};
+use crate::verdict::{Refusal, Translation, Verdict};
 
-/// What both families of one NAT share.
-pub(crate) struct Shared {
-    pub(crate) behavior: Arc<Behavior>,
-    pub(crate) timers: Timers,
-    /// Which rare axes are in use.
-    pub(crate) uses: Uses,
-    pub(crate) random: Pcg64Mcg,
-    /// The time of the packet or the deadline that is being handled.
-    pub(crate) now: Time,
-    /// The number of the next mapping.
-    pub(crate) next_id: u64,
-    /// Endings that nobody has been told of yet.
-    pub(crate) ended: Vec<Ended>,
-    /// What nobody has asked for yet.
-    pub(crate) output: VecDeque<Output>,
-    /// The number of the next packet that is held.
-    pub(crate) next_hold: u64,
-    /// What happened to explicit mappings that nobody has been told of yet.
-    pub(crate) control: Vec<(ExplicitMapping, ControlEvent)>,
-}
-
-impl Shared {
-    /// A number for a packet that is held.
-    pub(crate) fn hold(&mut self) -> HoldId {
-        self.next_hold += 1;
-        HoldId(self.next_hold)
-    }
-}
+pub(crate) use shared::Shared;
 
 /// One address family: its table and its external addresses.
 pub(crate) struct Realm<A> {
@@ -150,7 +121,10 @@ impl<A: Address> Realm<A> {
         self.expire(nat, now);
         let flow = match classify(packet, nat.behavior.icmp_query) {
             Ok(Class::Flow(flow)) => flow,
-            Ok(Class::Error) => return verdict(self.error_from_inside(nat, packet, now)),
+            Ok(Class::Error) => {
+                let verdict = self.error_from_inside(nat, packet, now);
+                return verdict.unwrap_or_else(|refusal| self.turn_back(nat, packet, refusal));
+            }
             Err(reason) => return Verdict::Drop(Refusal { answer: icmp::answer_to(reason), ..refuse(reason) }),
         };
         if self.may_be_for_mask(nat, flow.destination.address)
@@ -163,7 +137,7 @@ impl<A: Address> Realm<A> {
         }
         match self.leave(nat, packet, flow, now) {
             Ok(passage) => self.forward(packet, Side::Inside, passage),
-            Err(refusal) => Verdict::Drop(refusal),
+            Err(refusal) => self.turn_back(nat, packet, refusal),
         }
     }
 

@@ -20,9 +20,11 @@
 
 mod chance;
 mod crypto;
+mod end;
 mod machine;
 mod opening;
 pub(crate) mod technique;
+mod told;
 
 use std::io;
 use std::net::SocketAddr;

@@ -5,6 +5,7 @@
 //!   share  which mapping a packet from outside means, and what protocols share    (of `realm`)
 //!   degrade  hosts that have met a conflict                                       (of `realm`)
 //!     pool          external addresses, and who is on which
+//!       traits        which parts of it a behaviour uses
 //!     take          an endpoint of them
 //!       hosts         internal addresses: what each has
 //!     asked         an endpoint of them that is named
@@ -37,3 +38,4 @@ mod reserve;
 mod set;
 mod share;
 mod take;
+mod traits;

@@ -10,10 +10,7 @@ use std::collections::BTreeSet;
 use natbox_wire::{Protocol, Time};
 
 use crate::Behavior;
-use crate::behavior::{
-    EarlyInbound, Exhausted, Pooling, PortAllocation, PortConflict, PortContiguity, PortCounter, PortOverlap,
-    ProtocolSharing,
-};
+use crate::behavior::Pooling;
 use crate::key::{Address, Endpoint, Hash};
 use crate::ports::blocks::Cut;
 use crate::ports::candidates::Choices;
@@ -24,6 +21,7 @@ use crate::ports::hosts::{Host, Hosts, place};
 use crate::ports::quarantine::{Quarantine, Waiting};
 use crate::ports::reserve::Reserved;
 use crate::ports::set::PortSet;
+use crate::ports::traits::Traits;
 use crate::record::NONE;
 
 /// The ports of one external address and protocol.
@@ -52,55 +50,6 @@ pub(super) struct External<A> {
 impl<A> External<A> {
     fn new(address: A) -> External<A> {
         External { address, ports: [const { None }; 3], blocks: None, oldest: None, internals: 0, owner: None }
-    }
-}
-
-/// What of a behaviour says which parts of this pool are used.
-pub(super) struct Traits {
-    pub(super) basic: bool,
-    /// Hosts are kept whatever the number of addresses.
-    keeps_hosts: bool,
-    pub(super) counts_conflicts: bool,
-    evicts: bool,
-    /// UDP and TCP have one set of ports.
-    pub(super) one_set: bool,
-    pub(super) by_destination: bool,
-    /// Mappings may share an external endpoint.
-    shares: bool,
-    pub(super) contiguous: bool,
-    blocks: bool,
-    /// The box itself may use endpoints.
-    pub(super) early: bool,
-}
-
-impl Traits {
-    fn of(behavior: &Behavior, basic: bool) -> Traits {
-        let counts_conflicts = !behavior.degraded.is_empty();
-        let ports = &behavior.ports;
-        let quota = &behavior.quota;
-        let limited = quota.ports.is_some() || quota.sessions.is_some() || quota.new_per_second.is_some();
-        let of_host = matches!(ports.allocation, PortAllocation::Block | PortAllocation::Deterministic);
-        Traits {
-            basic,
-            keeps_hosts: basic || limited || counts_conflicts || of_host || ports.counter == PortCounter::PerHost,
-            counts_conflicts,
-            evicts: matches!(behavior.exhausted, Exhausted::EvictLru | Exhausted::EvictUnassured),
-            one_set: matches!(behavior.protocol_sharing, ProtocolSharing::Mapping | ProtocolSharing::Both),
-            by_destination: ports.overlap == PortOverlap::ByDestination,
-            shares: ports.overlap == PortOverlap::ByDestination
-                || ports.conflict == PortConflict::Overload
-                || matches!(behavior.protocol_sharing, ProtocolSharing::Mapping | ProtocolSharing::Both),
-            contiguous: ports.contiguity == PortContiguity::ReserveNext,
-            blocks: ports.allocation == PortAllocation::Block,
-            early: behavior.early_inbound == EarlyInbound::Remap,
-        }
-    }
-
-    /// Whether hosts are remembered that have nothing.
-    fn remembers(&self, behavior: &Behavior) -> bool {
-        self.counts_conflicts
-            || behavior.quota.new_per_second.is_some()
-            || behavior.ports.counter == PortCounter::PerHost
     }
 }
 

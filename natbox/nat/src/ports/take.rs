@@ -12,8 +12,9 @@ use crate::key::{Address, Endpoint};
 use crate::ports::blocks::Wanted;
 use crate::ports::choose::{Choice, Free, Keys, mixed, scaled};
 use crate::ports::hosts::place;
-use crate::ports::pool::{External, Pool, Ports, Traits};
+use crate::ports::pool::{External, Pool, Ports};
 use crate::ports::set::PortSet;
+use crate::ports::traits::Traits;
 
 /// Who asks for an external endpoint.
 pub(crate) struct Ask<A> {

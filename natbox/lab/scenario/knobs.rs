@@ -1,0 +1,100 @@
+//! What a scenario does to the network itself: it counts what a NAT has, and turns the knobs there are.
+
+use std::net::IpAddr;
+
+use serde_json::Map;
+
+use super::{Report, Runner};
+use crate::plan::step::{Cable, Count, Move};
+
+impl Runner<'_> {
+    pub(super) fn count(&self, count: &Count) -> Report {
+        let Some(node) = self.built.node(&count.nat) else {
+            return Report::impossible(format!("no NAT `{}`", count.nat));
+        };
+        let (mappings, sessions) = (self.built.world.mappings(node).len(), self.built.world.sessions(node).len());
+        let drops = self.tap.drops_at(node);
+        let dropped: usize = drops.values().sum();
+        let mut report = Report::new(format!("mappings {mappings}, sessions {sessions}, dropped {dropped}"));
+        if !drops.is_empty() {
+            let reasons: Vec<String> = drops.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
+            report.got.push_str(&format!(": {}", reasons.join(", ")));
+        }
+        let explicit = self.built.world.explicit(node).len();
+        if explicit > 0 {
+            report.got = report.got.replacen(", sessions", &format!(" ({explicit} explicit), sessions"), 1);
+        }
+        report.fact("mappings", mappings);
+        report.fact("explicit", explicit);
+        report.fact("sessions", sessions);
+        report.fact("dropped", dropped);
+        report.fact(
+            "drops",
+            drops.iter().map(|(reason, count)| (reason.to_string(), (*count).into())).collect::<Map<_, _>>(),
+        );
+        let expect = count.expect.clone().unwrap_or_default();
+        if let Some(wanted) = expect.mappings {
+            report.demand(mappings == wanted, || format!("not {wanted} mappings"));
+        }
+        if let Some(wanted) = expect.sessions {
+            report.demand(sessions == wanted, || format!("not {wanted} sessions"));
+        }
+        if let Some(wanted) = expect.explicit {
+            report.demand(explicit == wanted, || format!("not {wanted} explicit"));
+        }
+        for (reason, wanted) in expect.drops {
+            let count = drops.get(&reason).copied().unwrap_or(0);
+            report.demand(count == wanted, || format!("not {wanted} {reason}"));
+        }
+        if let Some(wanted) = expect.dropped {
+            report.demand(dropped == wanted, || format!("not {wanted} dropped"));
+        }
+        report
+    }
+
+    pub(super) fn reboot(&mut self, nat: &str) -> Report {
+        let Some(node) = self.built.node(nat) else { return Report::impossible(format!("no NAT `{nat}`")) };
+        let lost = self.built.world.mappings(node).len();
+        match self.built.world.reboot(node) {
+            Ok(()) => {
+                let lost = lost.saturating_sub(self.built.world.mappings(node).len());
+                Report::new(format!("rebooted, {lost} mapping{} lost", if lost == 1 { "" } else { "s" }))
+            }
+            Err(error) => Report::impossible(error.to_string()),
+        }
+    }
+
+    pub(super) fn readdress(&mut self, nat: &str, addresses: &[IpAddr]) -> Report {
+        let Some(node) = self.built.node(nat) else { return Report::impossible(format!("no NAT `{nat}`")) };
+        if let Err(error) = self.built.world.readdress(node, addresses) {
+            return Report::impossible(error.to_string());
+        }
+        if let Some(machine) = self.built.machine_mut(nat) {
+            machine.addresses = addresses.to_vec();
+        }
+        let shown: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+        Report::new(format!("now at {}", shown.join(", ")))
+    }
+
+    pub(super) fn move_host(&mut self, step: &Move) -> Report {
+        match (step.uplink, self.built.host(&step.host)) {
+            (Some(uplink), Some(host)) => self.built.world.prefer(&host, uplink),
+            _ => self.built.take_to(self.plan, &step.host, step.network, &step.addresses),
+        }
+        let shown: Vec<String> = step.addresses.iter().map(ToString::to_string).collect();
+        Report::new(format!("now at {}", shown.join(", ")))
+    }
+
+    pub(super) fn switch(&mut self, cable: &Cable, cut: bool) -> Report {
+        let uplinks = self.built.machine(&cable.node).map(|machine| machine.uplinks.clone()).unwrap_or_default();
+        for index in &cable.uplinks {
+            let Some(interface) = uplinks.get(*index) else { continue };
+            if cut {
+                self.built.world.cut(*interface);
+            } else {
+                self.built.world.mend(*interface);
+            }
+        }
+        Report::new(if cut { "cut" } else { "mended" })
+    }
+}
