@@ -4,14 +4,34 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use natbox::Lab;
-use natbox::host::Host;
+use natbox::host::{Host, UdpSocket};
 use natbox::measure::{Found, Measurement, Options, axes, search};
 use natbox::nat::preset;
-use natbox::probes::measure::measure;
-use natbox::probes::stun::server::{ServerConfig, serve};
+use natbox::probes::measure::{Lifetime, measure};
+use natbox::probes::stun::codec::{self, attribute};
+use natbox::probes::stun::server::{ServerConfig, respond};
 use natbox::probes::{ProbeError, stun};
 
 use crate::presets::configured;
+
+/// A server that has never heard of RFC 5780: it refuses RESPONSE-PORT as what it does not know (RFC 8489 section 6.3.1).
+async fn plain<H: Host>(host: H, local: SocketAddr) {
+    let config = ServerConfig::new(local.ip(), None);
+    let socket = host.udp_bind(local).await.expect("a socket");
+    let mut buffer = [0; 1024];
+    loop {
+        let Ok(received) = socket.recv_from(&mut buffer).await else { continue };
+        let datagram = &buffer[..received.length];
+        let Some(request) = codec::parse(datagram) else { continue };
+        let refused = request.has_attribute(attribute::RESPONSE_PORT);
+        let refusal = || codec::Writer::unknown_attributes(&request, &[attribute::RESPONSE_PORT]).finish();
+        let answer = respond(&config, datagram, received.source, local).map(|reply| reply.datagram);
+        let answer = if refused { Some(refusal()) } else { answer };
+        if let Some(answer) = answer {
+            socket.send_to(&answer, received.source).await.ok();
+        }
+    }
+}
 
 /// A lab whose two servers know no other address, and what a host behind this NAT finds with them.
 fn with_plain_servers(nat: &str, servers: usize) -> Result<Measurement, ProbeError> {
@@ -24,11 +44,7 @@ fn with_plain_servers(nat: &str, servers: usize) -> Result<Measurement, ProbeErr
         let host = built.host(name).expect("a server");
         let address = host.addresses()[0];
         endpoints.push(SocketAddr::new(address, stun::PORT));
-        let program = serve(host.clone(), ServerConfig::new(address, None));
-        host.spawn(async {
-            let Err(why) = program.await;
-            panic!("{why}");
-        });
+        host.spawn(plain(host.clone(), SocketAddr::new(address, stun::PORT)));
     }
     let alice = built.host("alice").expect("alice");
     let options = Options { timers: Some(search(Duration::from_secs(60))), ..Options::default() };
@@ -53,6 +69,21 @@ fn two_plain_servers_cannot_tell_on_what_of_the_remote_a_mapping_depends() {
     assert!(why.contains("depends on the remote"), "{why}");
     let why = with_plain_servers("symmetric", 1).expect("a measurement").mapping.expect_err("unknown").to_string();
     assert!(why.contains("name another server"), "{why}");
+}
+
+#[test]
+fn plain_servers_tell_lifetimes_where_a_new_mapping_looks_new() {
+    let nat = "{ type: symmetric, timeouts: { udp_unreplied: 20s, udp: 30s, udp_stream: 50s } }";
+    let found = with_plain_servers(nat, 1).expect("a measurement").timers;
+    let holds = |lifetime: Lifetime, seconds: u64| {
+        let expired = lifetime.expired_after.expect("it ends");
+        let near = expired.saturating_sub(lifetime.alive_after) <= Duration::from_secs(1);
+        near && (lifetime.alive_after..=expired).contains(&Duration::from_secs(seconds))
+    };
+    assert!(holds(found.replied.expect("known"), 30) && holds(found.stream.expect("known"), 50), "{found:?}");
+    assert!(found.unreplied.is_err() && found.refresh.is_err(), "{found:?}");
+    let preserved = with_plain_servers("{ type: full-cone, timeouts: { udp: 30s } }", 2).expect("a measurement").timers;
+    assert!(preserved.replied.is_err() && preserved.stream.is_err(), "{preserved:?}");
 }
 
 #[test]
