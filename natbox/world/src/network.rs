@@ -219,6 +219,15 @@ impl Fabric {
         }
     }
 
+    /// Whether nothing on this hop depends on how many packets a segment is that stands for many.
+    pub(crate) fn carries_whole(&self, hop: Hop) -> bool {
+        let whole = |id| self.interface(id).link.as_ref().is_none_or(|link| link.carries_whole());
+        match hop {
+            Hop::Across { from, to: Some(to) } => whole(from) && whole(to),
+            other => whole(other.link().0),
+        }
+    }
+
     /// What an attachment's link does to a packet.
     pub(crate) fn carry(&mut self, link: (InterfaceId, Direction), length_bytes: usize, now: Time) -> LinkFate {
         let interface = self.interface_mut(link.0);

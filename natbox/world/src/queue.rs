@@ -107,6 +107,11 @@ impl<E> Queue<E> {
         }
     }
 
+    /// When the next event's turn is, if not cancelled by then: what waits for it may wait too short, but never too long.
+    pub(crate) fn next_time(&self) -> Option<Time> {
+        self.heap.peek().map(|&Reverse(key)| Time::from_nanos((key >> 64) as u64))
+    }
+
     /// A pending event; `None` if it has happened.
     pub(crate) fn get_mut(&mut self, ticket: Ticket) -> Option<&mut E> {
         let slot = self.slots.get_mut(slot_of(ticket.key))?;

@@ -6,6 +6,7 @@
 mod arrive;
 mod change;
 mod machine;
+mod outlet;
 mod outputs;
 mod pace;
 mod transmit;
@@ -13,7 +14,7 @@ mod transmit;
 use std::task::Waker;
 
 use futures::executor::LocalSpawner;
-use natbox_wire::Time;
+use natbox_wire::{Offload, Packet, Time};
 use rand_pcg::Pcg64Mcg;
 
 use crate::gateway::Gateway;
@@ -23,6 +24,7 @@ use crate::queue::{Queue, Ticket};
 use crate::stack::Stack;
 use crate::stream;
 
+pub(crate) use outlet::Door;
 pub(crate) use pace::{Calls, Pace};
 
 /// Calls that the programs of one host may make before the next event, unless somebody says otherwise.
@@ -52,6 +54,8 @@ pub(crate) struct State {
     pub(crate) pace: Pace,
     /// Starts programs.
     pub(crate) spawner: LocalSpawner,
+    /// What a world at wall-clock speed has beside the others.
+    pub(crate) door: Option<Door>,
 }
 
 /// What a world has done so far. The same with and without an observer.
@@ -86,6 +90,8 @@ pub(crate) enum Body {
     Host(Box<Host>),
     /// A gateway.
     Gateway(Box<Gateway>),
+    /// A way to a machine that is not simulated.
+    Outlet,
 }
 
 /// A host's sockets and dice.
@@ -103,9 +109,15 @@ struct Flight {
     id: PacketId,
     cause: Option<PacketId>,
     bytes: Vec<u8>,
+    offload: Offload,
 }
 
 impl Flight {
+    fn new(id: PacketId, cause: Option<PacketId>, packet: Packet) -> Flight {
+        let offload = packet.offload();
+        Flight { id, cause, bytes: packet.into_bytes(), offload }
+    }
+
     fn packet_ref(&self) -> PacketRef<'_> {
         PacketRef { id: self.id, cause: self.cause, bytes: &self.bytes }
     }
@@ -151,6 +163,7 @@ impl State {
             woken: false,
             pace: Pace::new(CALL_LIMIT),
             spawner,
+            door: None,
         }
     }
 
@@ -211,8 +224,11 @@ impl State {
     /// Lets events happen until a program has been woken, by the world or (as `woken` says) by an observer, or
     /// `deadline` is past. Says whether any did; takes from `budget` one for each.
     pub(crate) fn advance(&mut self, deadline: Time, budget: &mut u64, woken: &dyn Fn() -> bool) -> bool {
-        let before = self.statistics.events;
         self.woken = false;
+        if self.door.is_some() {
+            return self.live(deadline, woken);
+        }
+        let before = self.statistics.events;
         while *budget > 0 && !self.woken && !woken() && !self.queue.is_idle() && !self.is_overfull() {
             let Some((at, pending)) = self.queue.pop_until(deadline) else { break };
             let happened = self.happen(at, pending);
@@ -245,12 +261,15 @@ impl State {
             Pending::Departure(node) => return self.departure(at, node),
             Pending::Machine(node) => return self.machine_timer(at, node),
             Pending::Wake(waker) => {
-                self.now = at;
+                self.now = self.now.max(at);
                 self.woken = true;
                 waker.wake();
             }
             Pending::Arrival(place, flight) => {
-                self.now = at;
+                self.now = self.now.max(at);
+                if let Some(door) = &mut self.door {
+                    door.flying_bytes = door.flying_bytes.saturating_sub(flight.bytes.len());
+                }
                 self.arrive(place, flight);
             }
         }
@@ -266,7 +285,7 @@ impl State {
         let due = match &self.node(node).body {
             Body::Host(host) => host.stack.poll_timeout(),
             Body::Gateway(gateway) => gateway.nat.poll_timeout(),
-            Body::Core => None,
+            Body::Core | Body::Outlet => None,
         };
         if due.is_none_or(|due| due > at) {
             self.set_timer(node);
@@ -275,7 +294,7 @@ impl State {
         match &mut self.node_mut(node).body {
             Body::Host(host) => {
                 host.stack.handle_timeout(at);
-                self.now = at;
+                self.now = self.now.max(at);
                 self.flush(node);
                 true
             }
@@ -296,7 +315,7 @@ impl State {
     #[inline]
     fn set_timer(&mut self, node: NodeId) {
         match &self.node(node).body {
-            Body::Core => {}
+            Body::Core | Body::Outlet => {}
             Body::Host(host) => match host.stack.poll_timeout() {
                 Some(due) => self.set_timer_for(node, due, false),
                 None => {}

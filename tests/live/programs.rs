@@ -1,0 +1,1 @@
+//! Real programs as judges: what they say of the emulated NATs.
