@@ -1,5 +1,7 @@
 //! What can be typed.
 
+#[cfg(target_os = "linux")]
+mod live;
 mod probe;
 
 use std::num::NonZeroUsize;
@@ -7,6 +9,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+#[cfg(target_os = "linux")]
+use live::CHANGE_EXAMPLES;
+#[cfg(target_os = "linux")]
+pub(crate) use live::{Addresses, Down, Exec, Name, Shell, Up};
 pub(crate) use probe::{Probe, ProbeCommand};
 
 /// A NAT emulator and NAT-traversal lab: any NAT behaviour, virtual time, captures that explain every packet.
@@ -69,6 +75,28 @@ pub(crate) enum Command {
     Conform(Conform),
     Nat(Nat),
     Probe(Probe),
+    #[cfg(target_os = "linux")]
+    Up(Up),
+    #[cfg(target_os = "linux")]
+    Exec(Exec),
+    #[cfg(target_os = "linux")]
+    Shell(Shell),
+    #[cfg(target_os = "linux")]
+    Down(Down),
+    /// Reboot a NAT of a live lab: it loses its mappings
+    #[cfg(target_os = "linux")]
+    #[command(after_help = CHANGE_EXAMPLES)]
+    Reboot(Name),
+    #[cfg(target_os = "linux")]
+    Readdress(Addresses),
+    /// Cut the links of a host or NAT of a live lab (a NAT's outer one)
+    #[cfg(target_os = "linux")]
+    #[command(after_help = CHANGE_EXAMPLES)]
+    Cut(Name),
+    /// Mend the links of a host or NAT of a live lab
+    #[cfg(target_os = "linux")]
+    #[command(after_help = CHANGE_EXAMPLES)]
+    Mend(Name),
     Schema(Schema),
     Completions(Completions),
 }

@@ -3,5 +3,7 @@
 #![cfg(target_os = "linux")]
 
 mod api;
+mod commands;
 mod common;
 mod programs;
+mod trouble;

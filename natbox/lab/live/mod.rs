@@ -4,6 +4,8 @@
 //! its uplinks. Hosts with services stay simulated, as do all NATs and links; a thread runs that world. Linux only.
 //! Knows no command line.
 
+mod change;
+mod control;
 mod hosts;
 mod world;
 
@@ -12,7 +14,9 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use natbox_live::Household;
-pub use natbox_live::{Command, LiveError, Machine as LiveHost, Task};
+pub use natbox_live::{Command, LiveError, Machine as LiveHost, Task, privilege, signals};
+
+pub use self::control::{Change, Control, End, Shared, change, exec, take_down};
 
 pub use self::hosts::is_real;
 use self::world::WorldThread;

@@ -44,6 +44,8 @@ pub enum LiveError {
         /// The hosts that there are.
         expected: Vec<String>,
     },
+    /// What was asked for cannot be done: what was expected instead.
+    Refused(String),
     /// The world has stopped.
     Stopped(String),
     /// Something else that the system refuses.
@@ -86,6 +88,7 @@ impl fmt::Display for LiveError {
             LiveError::NoHost { name, expected } => {
                 write!(f, "no program can run on `{name}`: expected one of {}", expected.join(", "))
             }
+            LiveError::Refused(why) => f.write_str(why),
             LiveError::Stopped(why) => write!(f, "the lab has stopped: {why}"),
             LiveError::System { what, error } => write!(f, "cannot {what}: {error}"),
         }
@@ -118,9 +121,7 @@ fn tun_advice(error: &io::Error) -> &'static str {
         Some(libc::ENOENT | libc::ENODEV | libc::ENXIO) => {
             "this helps: sudo modprobe tun (in a container: docker run --device /dev/net/tun ...)"
         }
-        _ if rustix::process::geteuid().is_root() => {
-            "this helps: docker run --cap-add NET_ADMIN --device /dev/net/tun ..."
-        }
-        _ => "this helps: sudo chmod 666 /dev/net/tun",
+        Some(libc::EACCES) => "this helps: sudo chmod 666 /dev/net/tun (or run it as root)",
+        _ => "this helps: run it as root (in a container: docker run --cap-add NET_ADMIN --device /dev/net/tun ...)",
     }
 }

@@ -11,17 +11,23 @@
 
 mod driver;
 mod error;
+mod join;
 mod machine;
 mod namespace;
 mod netlink;
+pub mod privilege;
 mod program;
+pub mod signals;
+mod socket;
 pub mod sockets;
 mod tun;
 
 pub use driver::Driver;
 pub use error::LiveError;
+pub use join::{join, run};
 pub use machine::{Machine, Task};
 pub use namespace::{Doors, Files, Household, Namespace};
 pub use netlink::{Interface, set_up};
 pub use program::Command;
+pub use socket::{Listener, Peer};
 pub use tun::Tun;

@@ -194,7 +194,7 @@ impl Drop for Agent {
     unsafe_code,
     reason = "unshare is unsafe where other code counts on shared file descriptors; none are unshared"
 )]
-fn unshare(flags: UnshareFlags) -> io::Result<()> {
+pub(crate) fn unshare(flags: UnshareFlags) -> io::Result<()> {
     // SAFETY: neither the table of file descriptors nor memory is concerned.
     Ok(unsafe { rustix::thread::unshare_unsafe(flags) }?)
 }
