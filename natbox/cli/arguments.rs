@@ -1,9 +1,14 @@
 //! What can be typed.
 
+#[cfg(target_os = "linux")]
+mod live;
+
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+#[cfg(target_os = "linux")]
+pub(crate) use live::*;
 
 /// A NAT emulator and NAT-traversal lab: any NAT behaviour, virtual time, captures that explain every packet.
 #[derive(Debug, Parser)]
@@ -21,8 +26,11 @@ Examples:
   natbox check lab.yaml                 is the file right, and what do its defaults come to?
   natbox inspect lab.pcapng             what happened to each packet, and why?
   natbox matrix --nats symmetric,cgn    which NATs can be traversed, by which technique?
+  natbox population shares.yaml         how many pairs of a population come to talk?
   natbox conform linux-masquerade       which requirements of the RFCs does this NAT violate?
   natbox nat list                       which NATs are there by name?
+  natbox up lab.yaml                    real programs behind the same NATs (then: exec, shell, down)
+  natbox probe nat --server HOST        what does the NAT in front of this machine do?
 
 Exit codes:
   0  all expectations hold
@@ -58,49 +66,31 @@ pub(crate) enum Command {
     Check(Check),
     Inspect(Inspect),
     Matrix(Box<Matrix>),
+    Population(Population),
     Report(Report),
     Conform(Conform),
     Nat(Nat),
     #[cfg(target_os = "linux")]
-    Up(Up),
-    #[cfg(target_os = "linux")]
-    Exec(Exec),
-    #[cfg(target_os = "linux")]
-    Shell(Shell),
-    #[cfg(target_os = "linux")]
-    Down(Down),
-    /// Reboot a NAT of a live lab: it loses its mappings
-    #[cfg(target_os = "linux")]
-    #[command(after_help = CHANGE_EXAMPLES)]
-    Reboot(Name),
-    #[cfg(target_os = "linux")]
-    Readdress(Addresses),
-    /// Cut the links of a host or NAT of a live lab (a NAT's outer one)
-    #[cfg(target_os = "linux")]
-    #[command(after_help = CHANGE_EXAMPLES)]
-    Cut(Name),
-    /// Mend the links of a host or NAT of a live lab
-    #[cfg(target_os = "linux")]
-    #[command(after_help = CHANGE_EXAMPLES)]
-    Mend(Name),
-    /// Print the JSON Schema of topology files, for editors
-    #[command(after_help = SCHEMA_EXAMPLES)]
-    Schema,
+    #[command(flatten)]
+    Live(Live),
+    Probe(Probe),
+    Schema(Schema),
     Completions(Completions),
 }
 
-#[cfg(target_os = "linux")]
-const CHANGE_EXAMPLES: &str = "\
-Examples:
-  natbox reboot home
-  natbox readdress home 198.18.0.77
-  natbox cut home; sleep 5; natbox mend home";
-
-const SCHEMA_EXAMPLES: &str = "\
+/// Print the JSON Schema of topology files, for editors
+#[derive(Debug, Args)]
+#[command(after_help = "\
 Examples:
   natbox schema > natbox.schema.json
   # and as the first line of a topology file:
-  # yaml-language-server: $schema=natbox.schema.json";
+  # yaml-language-server: $schema=natbox.schema.json
+  natbox schema --population > population.schema.json")]
+pub(crate) struct Schema {
+    /// That of population files instead
+    #[arg(long)]
+    pub(crate) population: bool,
+}
 
 /// How to print.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -220,7 +210,7 @@ pub(crate) struct Matrix {
     #[arg(long, value_name = "WORD,...", value_delimiter = ',')]
     pub(crate) techniques: Vec<String>,
     /// How many runs of each cell, each from a seed of its own
-    #[arg(long, value_name = "N", default_value = "1")]
+    #[arg(long, value_name = "N", default_value = "1", value_parser = at_least_one)]
     pub(crate) seeds: NonZeroUsize,
     /// The first seed
     #[arg(long, value_name = "N", default_value = "0")]
@@ -237,7 +227,7 @@ pub(crate) struct Matrix {
     #[command(flatten)]
     pub(crate) link: Link,
     /// Cores to use; all if absent. Results are the same
-    #[arg(long, short, value_name = "N")]
+    #[arg(long, short, value_name = "N", value_parser = at_least_one)]
     pub(crate) jobs: Option<NonZeroUsize>,
     /// Run part K of N alone: `natbox report` joins the parts' JSON
     #[arg(long, value_name = "K/N")]
@@ -314,7 +304,45 @@ pub(crate) enum MatrixFormat {
     Html,
 }
 
-/// Join the parts of a matrix, or show one again in another format
+/// Draw pairs of NATs by their shares in a population, and run each pair
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  natbox population topologies/populations/halkes-2011.yaml
+  natbox population shares.yaml --draws 1000000            with a bar; every draw is run
+  natbox population shares.yaml --seed 7 -o shares.json -o shares.md
+  natbox population shares.yaml --shard 2/8 -o part-2.json       then: natbox report part-*.json
+  natbox population topologies/populations/ford-2005.yaml  NAT Check against every NAT
+
+A population file has NATs with a share each:
+  nats: { full-cone: 20%, symmetric: 11%, others: { share: 69%, type: endpoint-independent/address-dependent } }
+
+Exit codes: 0 it was run, 1 some of its labs broke, 2 it could not be run.")]
+pub(crate) struct Population {
+    /// A population file
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// How many draws, instead of the file's own number
+    #[arg(long, value_name = "N")]
+    pub(crate) draws: Option<u64>,
+    /// Begin all chance here, instead of at the file's own seed
+    #[arg(long, value_name = "N")]
+    pub(crate) seed: Option<u64>,
+    /// Cores to use; all if absent. Results are the same
+    #[arg(long, short, value_name = "N", value_parser = at_least_one)]
+    pub(crate) jobs: Option<NonZeroUsize>,
+    /// Run part K of N alone: `natbox report` joins the parts' JSON
+    #[arg(long, value_name = "K/N")]
+    pub(crate) shard: Option<String>,
+    /// How to report [default: text, or by the name of the file]
+    #[arg(long, value_name = "FORMAT")]
+    pub(crate) format: Option<ReportFormat>,
+    /// Write the report to this file instead of standard output; once or several times
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Vec<PathBuf>,
+}
+
+/// Join the parts of a matrix or of a population, or show one again in another format
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -325,7 +353,7 @@ Examples:
 
 Exit codes: 0 all is as expected, 1 some cells are not, 2 a part is missing, cut short, there twice, or of another matrix.")]
 pub(crate) struct Report {
-    /// What `natbox matrix --format json` wrote
+    /// What `natbox matrix --format json` or `natbox population --format json` wrote
     #[arg(required = true, value_name = "PART")]
     pub(crate) parts: Vec<PathBuf>,
     #[command(flatten)]
@@ -407,111 +435,70 @@ Examples:
     },
 }
 
-/// Build a live lab: real programs behind the emulated NATs. Stays in the foreground; Ctrl-C takes all of it down
-#[cfg(target_os = "linux")]
+/// Run a probe from this machine, on the real network
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  natbox up topologies/two-homes.yaml
-  natbox exec alice -- ping -c 3 relay                from another terminal
-  natbox shell bob
-  natbox down
-  natbox up lab.yaml --lab second --capture lab.pcapng
-
-Hosts without `services` are network namespaces; hosts with services, NATs and links are emulated. Needs root, or
-unprivileged user namespaces. Nothing is left behind, however it ends.
-
-Exit codes: 0 it was taken down, 2 it could not be built.")]
-pub(crate) struct Up {
-    /// A topology file
-    #[arg(value_name = "FILE")]
-    pub(crate) file: PathBuf,
-    /// What to call the lab, where several are up [default: the file's name]
-    #[arg(long, value_name = "NAME")]
-    pub(crate) lab: Option<String>,
-    /// Begin all chance here, instead of at the file's own seed
-    #[arg(long, value_name = "N")]
-    pub(crate) seed: Option<u64>,
-    /// Write a capture (pcapng) when the lab is taken down
-    #[arg(long, value_name = "FILE")]
-    pub(crate) capture: Option<PathBuf>,
+  natbox probe nat --server stun.example.net
+  natbox probe nat --server 192.0.2.1:3478 --timers 5m -o measured.yaml")]
+pub(crate) struct Probe {
+    #[command(subcommand)]
+    pub(crate) command: ProbeCommand,
 }
 
-/// Run a program on a host of a live lab
-#[cfg(target_os = "linux")]
+#[derive(Debug, Subcommand)]
+pub(crate) enum ProbeCommand {
+    Nat(ProbeNat),
+}
+
+/// Measure the NAT in front of this machine, and write it down as a topology file
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  natbox exec alice -- ping -c 3 relay
-  natbox exec --lab second alice -- iperf3 -s
+  natbox probe nat --server stun.example.net
+  natbox probe nat --server stun.example.net --timers 5m -o measured.yaml   then: natbox run measured.yaml
+  natbox probe nat --server 192.0.2.1 --server 198.51.100.1:19302           plain STUN servers: mapping and ports alone
+  natbox probe nat --server stun.example.net --format json | jq .axes
 
-The exit code is the program's (128 and the signal's number if it was killed), or 2 if it could not be started.")]
-pub(crate) struct Exec {
-    /// A host without `services`
-    #[arg(value_name = "HOST")]
-    pub(crate) host: String,
-    /// The program and its arguments
-    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND")]
-    pub(crate) command: Vec<std::ffi::OsString>,
-    /// Which lab, where several are up
-    #[arg(long, value_name = "NAME")]
-    pub(crate) lab: Option<String>,
+A server that knows RFC 5780 (OTHER-ADDRESS, CHANGE-REQUEST, RESPONSE-PORT; coturn with `rfc5780` and two addresses) tells most.
+What cannot be known is called unknown, with the reason. The file has no address of the real network.
+
+Exit codes: 0 it was measured, 2 it was not: a name without an address, no answer, an output that cannot be written.")]
+pub(crate) struct ProbeNat {
+    /// A STUN server, once or several times; port 3478 if none is named
+    #[arg(long, required = true, value_name = "HOST[:PORT]")]
+    pub(crate) server: Vec<String>,
+    /// Search for the lifetimes of idle mappings too, up to this long, such as `5m`; takes a few times as long as they are
+    #[arg(long, value_name = "TIME")]
+    pub(crate) timers: Option<String>,
+    /// Over which IP version [default: that of the first server's first address]
+    #[arg(long, value_name = "FAMILY")]
+    pub(crate) family: Option<Version>,
+    /// Do not connect over TCP
+    #[arg(long)]
+    pub(crate) no_tcp: bool,
+    /// How to report
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub(crate) format: Format,
+    /// Write a topology file with this NAT: `natbox check` and `natbox run` take it
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
 }
 
-/// Start a shell on a host of a live lab
-#[cfg(target_os = "linux")]
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Examples:
-  natbox shell alice
-  SHELL=/bin/sh natbox shell alice")]
-pub(crate) struct Shell {
-    /// A host without `services`
-    #[arg(value_name = "HOST")]
-    pub(crate) host: String,
-    /// Which lab, where several are up
-    #[arg(long, value_name = "NAME")]
-    pub(crate) lab: Option<String>,
+/// A version of the Internet Protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Version {
+    Ipv4,
+    Ipv6,
 }
 
-/// Take a live lab down, and wait until it is gone
-#[cfg(target_os = "linux")]
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Examples:
-  natbox down
-  natbox down --lab second")]
-pub(crate) struct Down {
-    /// Which lab, where several are up
-    #[arg(long, value_name = "NAME")]
-    pub(crate) lab: Option<String>,
-}
-
-#[cfg(target_os = "linux")]
-#[derive(Debug, Args)]
-pub(crate) struct Name {
-    /// Its name in the topology file
-    #[arg(value_name = "NAME")]
-    pub(crate) name: String,
-    /// Which lab, where several are up
-    #[arg(long, value_name = "NAME")]
-    pub(crate) lab: Option<String>,
-}
-
-/// Give a NAT of a live lab other external addresses
-#[cfg(target_os = "linux")]
-#[derive(Debug, Args)]
-#[command(after_help = CHANGE_EXAMPLES)]
-pub(crate) struct Addresses {
-    /// A NAT
-    #[arg(value_name = "NAT")]
-    pub(crate) nat: String,
-    /// Addresses of the network outside of it
-    #[arg(required = true, value_name = "ADDRESS")]
-    pub(crate) addresses: Vec<std::net::IpAddr>,
-    /// Which lab, where several are up
-    #[arg(long, value_name = "NAME")]
-    pub(crate) lab: Option<String>,
+impl From<Version> for natbox::words::Family {
+    fn from(version: Version) -> natbox::words::Family {
+        match version {
+            Version::Ipv4 => natbox::words::Family::Ipv4,
+            Version::Ipv6 => natbox::words::Family::Ipv6,
+        }
+    }
 }
 
 /// Print a completion script for a shell
@@ -524,4 +511,8 @@ Examples:
 pub(crate) struct Completions {
     /// The shell
     pub(crate) shell: clap_complete::Shell,
+}
+
+fn at_least_one(text: &str) -> Result<NonZeroUsize, String> {
+    text.parse().map_err(|_| "expected a whole number, 1 at least".to_owned())
 }

@@ -10,6 +10,8 @@ mod inspect;
 mod live;
 mod matrix;
 mod nat;
+mod population;
+mod probe;
 mod progress;
 mod report;
 mod run;
@@ -82,26 +84,14 @@ fn execute(arguments: &Arguments) -> Result<Verdict, Failure> {
         Command::Check(check) => check::execute(check, &mut terminal),
         Command::Inspect(inspect) => inspect::execute(inspect, &mut terminal),
         Command::Matrix(matrix) => matrix::execute(matrix, &mut terminal),
+        Command::Population(population) => population::execute(population, &mut terminal),
         Command::Report(report) => report::execute(report, &mut terminal),
         Command::Conform(conform) => conform::execute(conform, &mut terminal),
         Command::Nat(nat) => nat::execute(nat, &mut terminal),
         #[cfg(target_os = "linux")]
-        Command::Up(up) => live::up(up, &mut terminal),
-        #[cfg(target_os = "linux")]
-        Command::Exec(exec) => live::run(exec),
-        #[cfg(target_os = "linux")]
-        Command::Shell(shell) => live::shell(shell),
-        #[cfg(target_os = "linux")]
-        Command::Down(down) => live::down(down, &mut terminal),
-        #[cfg(target_os = "linux")]
-        Command::Reboot(nat) => live::turn(natbox::live::Change::Reboot, nat, &mut terminal),
-        #[cfg(target_os = "linux")]
-        Command::Readdress(nat) => live::readdress(nat, &mut terminal),
-        #[cfg(target_os = "linux")]
-        Command::Cut(name) => live::turn(natbox::live::Change::Cut, name, &mut terminal),
-        #[cfg(target_os = "linux")]
-        Command::Mend(name) => live::turn(natbox::live::Change::Mend, name, &mut terminal),
-        Command::Schema => schema::execute(&mut terminal),
+        Command::Live(live) => live::execute(live, &mut terminal),
+        Command::Probe(probe) => probe::execute(probe, &mut terminal),
+        Command::Schema(schema) => schema::execute(schema, &mut terminal),
         Command::Completions(completions) => completions::execute(completions, &mut terminal),
     }?;
     terminal.out().flush()?;

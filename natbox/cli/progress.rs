@@ -79,6 +79,13 @@ impl Progress {
         }
     }
 
+    /// So many more are done.
+    pub(crate) fn steps(&self, steps: u64) {
+        if let Some(shown) = &self.0 {
+            shown.bar.inc(steps);
+        }
+    }
+
     /// One file more is done. `write` may use the terminal: the bar makes room.
     pub(crate) fn end<R>(&self, write: impl FnOnce() -> R) -> R {
         match &self.0 {

@@ -26,10 +26,12 @@ mod lab;
 #[cfg(target_os = "linux")]
 pub mod live;
 pub mod matrix;
+pub mod measure;
 pub mod outcome;
 pub mod output;
 pub mod paint;
 pub mod plan;
+pub mod population;
 pub mod record;
 pub mod report;
 pub mod scenario;

@@ -3,5 +3,7 @@
 pub mod conform;
 pub mod lab;
 pub mod matrix;
+pub mod measure;
+pub mod population;
 pub mod presets;
 pub mod run;

@@ -15,6 +15,13 @@ words! {
     }
 }
 
+words! {
+    /// What a population runs against each NAT alone.
+    pub enum Procedure: "procedure" {
+        NatCheck = "nat-check", "NAT Check (Ford, Srisuresh and Kegel 2005, section 6.1)";
+    }
+}
+
 /// Where echo is (RFC 862).
 pub(crate) const ECHO_PORT: u16 = 7;
 

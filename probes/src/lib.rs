@@ -6,7 +6,8 @@
 //! | module | answers |
 //! | --- | --- |
 //! | [`stun`], [`turn`] | where am I seen from outside; who relays for me |
-//! | [`discovery`] | what does the NAT in front of me do |
+//! | [`discovery`], [`nat_check`] | what does the NAT in front of me do; would holes be punched through it |
+//! | [`measure`] | every axis of the NAT in front of me that can be seen from inside |
 //! | [`rendezvous`], [`signal`] | where is the other, how do we meet, and what have we to tell each other before |
 //! | [`technique`], [`contact`] | every way to come to talk, by name; what it needs, and what comes of it |
 //! | [`punch`], [`connect`] | how do we talk: through holes, or by the best of all ways |
@@ -35,6 +36,8 @@ pub mod ice;
 pub mod local;
 pub mod low_ttl;
 pub mod mapped;
+pub mod measure;
+pub mod nat_check;
 pub mod observe;
 pub mod path;
 pub mod ping;

@@ -96,7 +96,7 @@ fn raw(value: &Value) -> Option<Box<RawValue>> {
 
 impl Side {
     /// The side as cells show it.
-    pub(super) fn to_value(&self) -> Value {
+    pub(crate) fn to_value(&self) -> Value {
         let mut whole = Value::Null;
         for nat in self.nats.iter().rev() {
             let mut entries = nat.to_map();

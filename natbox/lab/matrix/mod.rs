@@ -11,7 +11,7 @@ mod cell;
 mod conditions;
 mod document;
 mod expect;
-mod lab;
+pub(crate) mod lab;
 mod ladder;
 mod parts;
 mod run;

@@ -37,11 +37,27 @@ impl Shard {
     }
 
     /// Whether the part has this pair with technique, by its number.
-    pub(super) fn has(self, group: usize) -> bool {
+    pub(crate) fn has(self, group: usize) -> bool {
         group % self.of + 1 == self.index
     }
 
-    fn possible(self) -> bool {
+    /// How many of so many draws, numbered from 0, the part has.
+    pub(crate) fn of_draws(self, draws: u64) -> u64 {
+        let (index, of) = (self.index as u64, self.of.max(1) as u64);
+        draws / of + u64::from(index <= draws % of)
+    }
+
+    /// The number of the part's draw after so many others of its own.
+    pub(crate) fn draw(self, place: u64) -> u64 {
+        (self.index as u64 - 1) + place * self.of as u64
+    }
+
+    /// Its number, from 1, and of how many.
+    pub(crate) fn numbers(self) -> (usize, usize) {
+        (self.index, self.of)
+    }
+
+    pub(crate) fn possible(self) -> bool {
         (1..=self.of).contains(&self.index) && self.of <= MAX_PARTS
     }
 }

@@ -30,15 +30,15 @@ pub struct Side {
     /// What it is called in the matrix.
     pub name: String,
     /// The NATs, the host's own first. At least one.
-    pub(super) nats: Vec<SideNat>,
+    pub(crate) nats: Vec<SideNat>,
 }
 
 /// A NAT of a side.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct SideNat {
+pub(crate) struct SideNat {
     /// The preset that it began with.
     pub(super) preset: &'static str,
-    pub(super) behavior: Arc<Behavior>,
+    pub(crate) behavior: Arc<Behavior>,
     /// How many external addresses it has.
     pub(super) addresses: usize,
     /// Its link to the next NAT, or to the public network.
@@ -76,7 +76,7 @@ impl Side {
     }
 
     /// A NAT of a plan, with those that it is behind.
-    pub(super) fn of_plan(name: String, plan: &Plan, nat: &Nat) -> Side {
+    pub(crate) fn of_plan(name: String, plan: &Plan, nat: &Nat) -> Side {
         let mut nats = vec![SideNat::of(nat)];
         let mut outside = nat.outside.network;
         while let Network::Behind(index) = outside {

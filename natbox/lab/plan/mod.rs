@@ -6,6 +6,7 @@ mod behavior;
 pub mod control;
 mod describe;
 mod knobs;
+pub mod measure;
 mod meeting;
 pub mod message;
 mod network;
@@ -27,6 +28,7 @@ use natbox_world::LinkConfig;
 
 pub(crate) use control::show as control_entries;
 pub(crate) use describe::{Shown, axes, flow, link as link_entries, some_axes};
+pub(crate) use resolve::plan as of_tree;
 pub use step::{Action, Step};
 
 use crate::topology::Mistakes;

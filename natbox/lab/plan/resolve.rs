@@ -65,7 +65,8 @@ pub(super) fn resolve(file: &str, text: &str) -> Result<Plan, Mistakes> {
     }
 }
 
-fn plan(file: &str, root: &Node, mistakes: &mut Collector<'_>) -> Option<Plan> {
+/// Checks and resolves a tree, whatever text it was made of.
+pub(crate) fn plan(file: &str, root: &Node, mistakes: &mut Collector<'_>) -> Option<Plan> {
     shape::check(root, &schema::TOPOLOGY, mistakes);
     let names = names(root, mistakes)?;
     let mut nats = nat_drafts(root, &names, mistakes);

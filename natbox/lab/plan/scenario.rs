@@ -70,6 +70,7 @@ impl Reader<'_, '_> {
             "send" => Action::Send(self.send(node, expect)?),
             "ping" => Action::Ping(self.ping(node, expect)?),
             "discover" => Action::Discover(self.discover(node, expect)?),
+            "measure" => Action::Measure(self.measure(node, expect)?),
             "punch" => Action::Punch(self.punch(node, expect)?),
             "connect" => Action::Connect(self.connect(node, expect)?),
             "call" => Action::Call(self.call(node, expect)?),

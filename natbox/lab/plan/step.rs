@@ -12,6 +12,7 @@ use natbox_wire::DropReason;
 
 use super::Network;
 use super::control::Map;
+use super::measure::Measure;
 use crate::topology::Allowed;
 use crate::words::{Family, Switch};
 
@@ -40,6 +41,8 @@ pub enum Action {
     Ping(Ping),
     /// Finds out the behaviour of the NATs in front of a host.
     Discover(Discover),
+    /// Measures the NATs in front of a host.
+    Measure(Measure),
     /// Punches a UDP hole.
     Punch(Punch),
     /// Tries everything that is allowed.
@@ -80,6 +83,7 @@ impl Action {
             Action::Send(_) => "send",
             Action::Ping(_) => "ping",
             Action::Discover(_) => "discover",
+            Action::Measure(_) => "measure",
             Action::Punch(_) => "punch",
             Action::Connect(_) => "connect",
             Action::Call(_) => "call",

@@ -7,19 +7,16 @@ use natbox_probes::Path;
 use natbox_probes::technique::Technique;
 use natbox_wire::Word;
 
-use super::control;
 use super::describe::Shown;
 use super::message::{self, Message};
 use super::step::{
     Action, Cable, Call, Connect, Discover, EndpointPattern, ExpectCall, ExpectCount, ExpectDiscover, ExpectMapped,
     ExpectPath, ExpectPing, ExpectSend, ExpectTalk, Ping, Place, Punch, Send, Step, Talk, Via,
 };
+use super::{control, measure};
 use crate::topology::Allowed;
 use crate::topology::units::{show_duration, show_percent};
 use crate::words::Family;
-
-/// What a call has in common with a connection.
-const CALL_READS: [&str; 6] = ["from", "to", "via", "family", "allow", "relay_first"];
 
 type Entries = Vec<(&'static str, Shown)>;
 
@@ -37,6 +34,7 @@ fn action(action: &Action) -> (Shown, Option<Entries>) {
         Action::Send(send) => (self::send(send), send.expect.as_deref().map(expect_send)),
         Action::Ping(ping) => (self::ping(ping), ping.expect.as_ref().map(expect_ping)),
         Action::Discover(discover) => (self::discover(discover), discover.expect.as_ref().map(expect_discover)),
+        Action::Measure(step) => (measure::show(step), measure::show_expected(step)),
         Action::Punch(punch) => (self::punch(punch), punch.expect.as_ref().map(expect_path)),
         Action::Connect(connect) => (Shown::Map(self::connect(connect)), connect.expect.as_ref().map(expect_path)),
         Action::Call(call) => (self::call(call), call.expect.as_ref().map(expect_call)),
@@ -72,6 +70,7 @@ impl fmt::Display for Action {
             Action::Send(send) => write!(f, "send {}", message::told(send)),
             Action::Ping(ping) => write!(f, "ping {} from {}", ping.to_text, ping.from),
             Action::Discover(discover) => write!(f, "discover the NAT of {}{}", discover.from, over(discover.family)),
+            Action::Measure(step) => write!(f, "measure the NAT of {}{}", step.from, over(step.family)),
             Action::Punch(punch) => write!(f, "punch {} to {}{}", punch.from, punch.to, over(punch.via.family)),
             Action::Connect(connect) => {
                 let (technique, family) = (by(connect.technique), over(connect.via.family));
@@ -79,7 +78,8 @@ impl fmt::Display for Action {
             }
             Action::Call(call) => {
                 let (connect, length) = (&call.connect, show_duration(&call.length));
-                write!(f, "call {} from {} for {length}{}", connect.to, connect.from, over(connect.via.family))
+                let (technique, family) = (by(connect.technique), over(connect.via.family));
+                write!(f, "call {} from {} for {length}{technique}{family}", connect.to, connect.from)
             }
             Action::Map(map) => {
                 write!(f, "map {} port {} of {} by {}", map.protocol, map.port, map.from, map.by)
@@ -317,6 +317,7 @@ fn option(connect: &Connect, key: &str) -> Option<Shown> {
         "sockets" => Shown::Count(options.sockets.into()),
         "probes" => Shown::Count(options.probes.into()),
         "window" => Shown::Count(options.window.into()),
+        "ports" => Shown::word(format!("{}-{}", options.ports.start(), options.ports.end())),
         _ => return None,
     })
 }
@@ -330,7 +331,6 @@ fn expect_path(expect: &ExpectPath) -> Entries {
 
 fn call(call: &Call) -> Shown {
     let mut entries = connect(&call.connect);
-    entries.retain(|(key, _)| CALL_READS.contains(key));
     entries.push(("for", time(&call.length)));
     entries.push(("interval", time(&call.interval)));
     entries.push(("size", Shown::Count(call.size_bytes as u64)));

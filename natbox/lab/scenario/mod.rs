@@ -9,6 +9,7 @@ mod expire;
 mod held;
 mod knobs;
 mod look;
+mod measure;
 mod reasons;
 mod send;
 pub(crate) mod servers;
@@ -244,6 +245,7 @@ impl Runner<'_> {
             Action::Send(send) => self.send(send),
             Action::Ping(ping) => self.ping(ping),
             Action::Discover(discover) => self.discover(discover),
+            Action::Measure(step) => self.measure(step),
             Action::Punch(punch) => self.punch(punch),
             Action::Connect(connect) => self.connect(connect),
             Action::Call(call) => self.call(call),

@@ -8,7 +8,7 @@ use natbox_probes::{bep55, echo, rendezvous, stun, turn};
 use natbox_world::VirtualHost;
 
 use crate::build::{Built, Trouble};
-use crate::plan::{Host, Plan};
+use crate::plan::{Action, Host, Plan};
 use crate::words::{ECHO_PORT, Service};
 
 /// An echo connection that is silent for so long is closed.
@@ -20,6 +20,12 @@ const RELAY_USER: (&str, &str) = ("natbox", "natbox");
 pub(crate) fn start(plan: &Plan, built: &Built) {
     let trouble = &built.trouble;
     super::control::start(plan, built, trouble);
+    for host in plan.hosts.iter().filter(|host| measures_over_tcp(plan, host)) {
+        let Some(machine) = built.host(&host.name) else { continue };
+        for ipv6 in [false, true] {
+            serve_tcp(&machine, host, ipv6, trouble);
+        }
+    }
     for host in &plan.hosts {
         let Some(machine) = built.host(&host.name) else { continue };
         for service in &host.services {
@@ -34,6 +40,22 @@ pub(crate) fn start(plan: &Plan, built: &Built) {
 
 fn addresses(host: &Host, ipv6: bool) -> impl Iterator<Item = IpAddr> + '_ {
     host.addresses().filter(move |address| address.is_ipv6() == ipv6)
+}
+
+/// Whether a STUN server is asked over TCP: by the step `measure` alone. Where there is a relay too, TCP is the relay's.
+fn measures_over_tcp(plan: &Plan, host: &Host) -> bool {
+    let asked = |action: &Action| matches!(action, Action::Measure(step) if step.via == host.name);
+    !host.services.contains(&Service::Turn) && plan.steps.iter().any(|step| asked(&step.action))
+}
+
+fn serve_tcp(machine: &VirtualHost, host: &Host, ipv6: bool, trouble: &Trouble) {
+    let Some(address) = addresses(host, ipv6).next() else { return };
+    let config = stun::server::ServerConfig::new(address, addresses(host, ipv6).nth(1));
+    let (server, trouble, name) = (machine.clone(), trouble.clone(), host.name.clone());
+    machine.spawn(async move {
+        let Err(why) = stun::tcp::serve(server, config).await;
+        trouble.add(format!("`stun` over TCP on `{name}` stopped: {why}"));
+    });
 }
 
 fn serve(machine: &VirtualHost, host: &Host, service: Service, address: IpAddr, trouble: &Trouble) {

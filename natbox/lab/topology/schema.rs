@@ -29,13 +29,13 @@ fn presets() -> Vec<Choice> {
 }
 
 pub(super) static NAME: Shape = Shape::Leaf(&units::NAME);
-static TEXT: Shape = Shape::Leaf(&units::TEXT);
+pub(super) static TEXT: Shape = Shape::Leaf(&units::TEXT);
 pub(super) static PAYLOAD: Shape = Shape::Leaf(&units::PAYLOAD);
 pub(super) static DURATION: Shape = Shape::Leaf(&units::DURATION);
 pub(super) static POSITIVE: Shape = Shape::Leaf(&units::POSITIVE);
 pub(super) static DURATIONS: Shape = Shape::Leaf(&units::DURATIONS);
 pub(super) static RATE: Shape = Shape::Leaf(&units::RATE);
-static PERCENT: Shape = Shape::Leaf(&units::PERCENT);
+pub(super) static PERCENT: Shape = Shape::Leaf(&units::PERCENT);
 pub(super) static PERCENTS: Shape = Shape::Leaf(&units::PERCENTS);
 static PREFIX4: Shape = Shape::Leaf(&places::PREFIX4);
 static PREFIX6: Shape = Shape::Leaf(&places::PREFIX6);
@@ -46,8 +46,8 @@ pub(super) static ADDRESSES: Shape = Shape::OneOrMany(&ADDRESS);
 pub(super) static SWITCH: Shape = word::<Switch>();
 pub(super) static FAMILY: Shape = word::<Family>();
 pub(super) static PORT: Shape = Shape::Count { what: "a port", min: 1, max: 65_535 };
-static SEED: Shape = Shape::Count { what: "a whole number", min: 0, max: u64::MAX };
-static ADDRESS_COUNT: Shape = Shape::Count { what: "a whole number of addresses", min: 1, max: 256 };
+pub(super) static SEED: Shape = Shape::Count { what: "a whole number", min: 0, max: u64::MAX };
+pub(super) static ADDRESS_COUNT: Shape = Shape::Count { what: "a whole number of addresses", min: 1, max: 256 };
 pub(super) static MTU: Shape =
     Shape::Count { what: "a whole number of bytes", min: MTU_BYTES_LEAST as u64, max: 65_535 };
 static QUEUE: Shape = Shape::Count { what: "a whole number of packets", min: 1, max: 1_000_000 };
@@ -113,7 +113,7 @@ const WIRING: &[Field] = &[
 ];
 
 /// Two tables in one.
-const fn joined<const N: usize>(first: &[Field], second: &[Field]) -> [Field; N] {
+pub(super) const fn joined<const N: usize>(first: &[Field], second: &[Field]) -> [Field; N] {
     let mut all = [first[0]; N];
     let mut index = 0;
     while index < N {
@@ -123,7 +123,7 @@ const fn joined<const N: usize>(first: &[Field], second: &[Field]) -> [Field; N]
     all
 }
 
-static LINK: Shape = Shape::Object(&[
+pub(super) static LINK: Shape = Shape::Object(&[
     optional("latency", &DURATION, "One-way delay. On the public network its latency if absent, elsewhere none."),
     optional("jitter", &DURATION, "Each packet is delayed by up to this much more; none if absent."),
     optional("loss", &PERCENT, "Share of packets lost; none if absent."),

@@ -1,6 +1,9 @@
 //! The same world at wall-clock speed: hosts are Linux network namespaces with a TUN device each, and the NATs and links
 //! between them are the world's own.
 //!
+//! [`sockets`] is a host made of the operating system's own sockets: what is written against `natbox_host` runs on the
+//! machine, or in the namespace, that it is started on. Clocks and the system's chance are read here and in no other room.
+//!
 //! Everything that a lab makes dies with its process. Linux only; needs the right to make namespaces. Knows no topology
 //! file and no scenario.
 
@@ -16,6 +19,7 @@ pub mod privilege;
 mod program;
 pub mod signals;
 mod socket;
+pub mod sockets;
 mod tun;
 
 pub use driver::Driver;

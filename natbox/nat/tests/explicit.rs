@@ -461,3 +461,33 @@ fn rfc6888_9_a_subscriber_is_given_the_mapping_that_it_asks_for() {
     let refusal = |verdict| matches!(verdict, Verdict::Drop(Refusal { .. }));
     assert!(!refusal(rig.inbound(&mut packet)));
 }
+
+/// RFC 6887 section 12: a session that a PEER mapping has kept alive does not outlive it.
+#[test]
+fn a_session_that_an_explicit_mapping_alone_kept_alive_ends_with_it() {
+    for lifetime in [None, Some(Duration::from_secs(7200))] {
+        let mut rig = Rig::new(symmetric());
+        let peer = MapRequest { remote: Some(at(Y1)), lifetime, ..udp_request(X1, 0) };
+        let made = rig.map(&peer).unwrap();
+        rig.send(udp(X1, Y1));
+        assert_eq!(rig.wait_seconds(400), [], "longer than it would live itself");
+        assert_eq!(rig.receive(udp(Y1, made.external)), Ok(at(X1)));
+        rig.unmap(&made, Traffic::Stays);
+        assert_eq!(rig.receive(udp(Y1, made.external)), Err(DropReason::NoMapping), "{lifetime:?}");
+        assert_eq!(rig.nat.mappings(), []);
+    }
+}
+
+#[test]
+fn a_session_that_is_used_goes_on_without_its_explicit_mapping_for_as_long_as_any() {
+    let mut rig = Rig::new(symmetric());
+    let made = rig.map(&MapRequest { remote: Some(at(Y1)), lifetime: None, ..udp_request(X1, 0) }).unwrap();
+    rig.wait_seconds(400);
+    assert_eq!(rig.send(udp(X1, Y1)), made.external);
+    rig.wait_seconds(100);
+    rig.unmap(&made, Traffic::Stays);
+    rig.wait_seconds(199);
+    assert_eq!(rig.receive(udp(Y1, made.external)), Ok(at(X1)));
+    rig.wait_seconds(1);
+    assert_eq!(rig.nat.mappings(), []);
+}

@@ -32,6 +32,9 @@ const CALL_LIMIT: u64 = 1 << 20;
 /// Events that may be pending at once, unless somebody says otherwise: some hundred megabytes of small packets.
 const PENDING_LIMIT: usize = 1 << 20;
 
+/// Room for so many nodes is made at first: most worlds are small.
+const FIRST: usize = 8;
+
 /// Everything but the programs.
 pub(crate) struct State {
     pub(crate) seed: u64,
@@ -150,8 +153,8 @@ impl State {
         State {
             seed,
             now: Time::ZERO,
-            fabric: Fabric::default(),
-            nodes: Vec::new(),
+            fabric: Fabric::new(),
+            nodes: Vec::with_capacity(FIRST),
             queue: Queue::new(),
             observer: None,
             scratch: Vec::new(),
@@ -227,8 +230,8 @@ impl State {
         }
         let before = self.statistics.events;
         while *budget > 0 && !self.woken && !woken() && !self.queue.is_idle() && !self.is_overfull() {
-            let Some(at) = self.queue.next_time().filter(|at| *at <= deadline) else { break };
-            let happened = self.queue.pop().is_some_and(|(_, pending)| self.happen(at, pending));
+            let Some((at, pending)) = self.queue.pop_until(deadline) else { break };
+            let happened = self.happen(at, pending);
             *budget -= u64::from(happened);
             self.statistics.events += u64::from(happened);
         }
@@ -240,13 +243,12 @@ impl State {
 
     /// Whether more is pending than memory should be spent on.
     pub(crate) fn is_overfull(&self) -> bool {
-        self.queue.len() > self.pending_limit
+        self.queue.is_over(self.pending_limit)
     }
 
     /// Moves the clock to `deadline`; what only observers ask for happens on the way.
     pub(crate) fn rest_until(&mut self, deadline: Time) {
-        while self.queue.next_time().is_some_and(|at| at <= deadline) {
-            let Some((at, pending)) = self.queue.pop() else { break };
+        while let Some((at, pending)) = self.queue.pop_until(deadline) {
             self.happen(at, pending);
         }
         self.now = self.now.max(deadline);
@@ -310,16 +312,34 @@ impl State {
     /// Sets a node's timer for its next deadline, if that is earlier than what it is set for.
     ///
     /// A NAT ends its mappings when it next sees a packet; its timer is set only so that observers hear of it in time.
+    #[inline]
     fn set_timer(&mut self, node: NodeId) {
+        match &self.node(node).body {
+            Body::Core | Body::Outlet => {}
+            Body::Host(host) => match host.stack.poll_timeout() {
+                Some(due) => self.set_timer_for(node, due, false),
+                None => {}
+            },
+            Body::Gateway(_) => self.set_timers_of_gateway(node),
+        }
+    }
+
+    fn set_timers_of_gateway(&mut self, node: NodeId) {
         self.set_wake(node);
         self.set_machine_timer(node);
-        let known = self.node(node);
-        let (due, background) = match &known.body {
-            Body::Host(host) => (host.stack.poll_timeout(), false),
-            Body::Gateway(gateway) if self.observer.is_some() => (gateway.nat.poll_timeout(), true),
-            _ => (None, false),
-        };
-        let Some(due) = due.map(|due| due.max(self.now)).filter(|due| *due < known.timer) else { return };
+        if self.observer.is_some()
+            && let Body::Gateway(gateway) = &self.node(node).body
+            && let Some(due) = gateway.nat.poll_timeout()
+        {
+            self.set_timer_for(node, due, true);
+        }
+    }
+
+    fn set_timer_for(&mut self, node: NodeId, due: Time, background: bool) {
+        let due = due.max(self.now);
+        if due >= self.node(node).timer {
+            return;
+        }
         self.node_mut(node).timer = due;
         match background {
             true => self.queue.push_background(due, Pending::Timer(node)),

@@ -22,7 +22,7 @@ const ROUNDS: usize = 3;
 const ROUND: Duration = Duration::from_millis(500);
 
 impl<H: Host> Probe<'_, H> {
-    pub(super) async fn hairpin(&mut self) -> Result<Hairpin, ProbeError> {
+    pub(crate) async fn hairpin(&mut self) -> Result<Hairpin, ProbeError> {
         let sockets = [self.socket().await?, self.socket().await?];
         let plain = BindingRequest::default();
         let first = answered(self.ask(&sockets[0], self.server, plain).await)?;
@@ -37,7 +37,12 @@ impl<H: Host> Probe<'_, H> {
             let deadline = self.host.now() + ROUND;
             if let Some(source) = self.arrival(&sockets, &request, deadline).await {
                 let internal = sockets.iter().any(|socket| socket.local_addr() == source);
-                return Ok(if internal { Hairpin::InternalSource } else { Hairpin::ExternalSource });
+                let external = [first, second].iter().any(|binding| binding.mapped.ip() == source.ip());
+                return Ok(match (internal, external) {
+                    (true, _) => Hairpin::InternalSource,
+                    (false, true) => Hairpin::ExternalSource,
+                    (false, false) => Hairpin::RouterSource,
+                });
             }
         }
         Ok(Hairpin::Off)

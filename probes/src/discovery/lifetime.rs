@@ -103,7 +103,7 @@ impl<H: Host> Probe<'_, H> {
 
     /// Has the server answer a request from `asking` to `port` of the same external address, where `listening` should
     /// receive it. Who sent the answer, if it arrives.
-    pub(super) async fn answer_elsewhere(
+    pub(crate) async fn answer_elsewhere(
         &mut self,
         asking: &H::Udp,
         listening: &H::Udp,

@@ -55,6 +55,7 @@ words! {
     pub enum Hairpin: "hairpinning finding" {
         ExternalSource = "external-source", "delivered inside, with the sender's external endpoint as source (REQ-9a)";
         InternalSource = "internal-source", "delivered inside, with the sender's internal endpoint left as source";
+        RouterSource = "router-source", "delivered inside, with an address of the gateway as source";
         Off = "off", "nothing came back inside";
         Unknown = "unknown", "not tested, or nothing is translated";
     }
@@ -168,19 +169,19 @@ fn blocked(server: SocketAddr, local: SocketAddr) -> Finding {
 }
 
 /// A discovery under way.
-struct Probe<'a, H: Host> {
-    host: &'a H,
-    client: Client<H>,
-    server: SocketAddr,
+pub(crate) struct Probe<'a, H: Host> {
+    pub(crate) host: &'a H,
+    pub(crate) client: Client<H>,
+    pub(crate) server: SocketAddr,
     /// The local end of every socket: the address that leads to the server, any port.
-    any_port: SocketAddr,
+    pub(crate) any_port: SocketAddr,
     pacing: Duration,
     /// When the next test may begin.
     next: Time,
 }
 
 impl<'a, H: Host> Probe<'a, H> {
-    async fn new(host: &'a H, server: SocketAddr, options: &Options) -> Result<Probe<'a, H>, ProbeError> {
+    pub(crate) async fn new(host: &'a H, server: SocketAddr, options: &Options) -> Result<Probe<'a, H>, ProbeError> {
         let address = host.source_for(server.ip()).map_err(ProbeError::io("find a way to the STUN server"))?;
         Ok(Probe {
             host,
@@ -193,17 +194,17 @@ impl<'a, H: Host> Probe<'a, H> {
     }
 
     /// A fresh socket: no test inherits the mappings and permissions of another.
-    async fn socket(&self) -> Result<H::Udp, ProbeError> {
+    pub(crate) async fn socket(&self) -> Result<H::Udp, ProbeError> {
         self.host.udp_bind(self.any_port).await.map_err(ProbeError::io("bind a UDP socket"))
     }
 
     /// Waits until the next test may begin.
-    async fn pace(&mut self) {
+    pub(crate) async fn pace(&mut self) {
         self.host.sleep_until(self.next).await;
         self.next = self.host.now() + self.pacing;
     }
 
-    async fn ask(
+    pub(crate) async fn ask(
         &mut self,
         socket: &H::Udp,
         server: SocketAddr,
@@ -214,7 +215,7 @@ impl<'a, H: Host> Probe<'a, H> {
     }
 
     /// RFC 5780 section 4.3. `first` is the result of test I.
-    async fn mapping(
+    pub(crate) async fn mapping(
         &mut self,
         socket: &H::Udp,
         first: SocketAddr,
@@ -239,7 +240,11 @@ impl<'a, H: Host> Probe<'a, H> {
     }
 
     /// RFC 5780 section 4.4, on a socket that has sent to nobody yet.
-    async fn filtering(&mut self, other: Option<SocketAddr>, translated: bool) -> Result<Filtering, ProbeError> {
+    pub(crate) async fn filtering(
+        &mut self,
+        other: Option<SocketAddr>,
+        translated: bool,
+    ) -> Result<Filtering, ProbeError> {
         if other.is_none() {
             return Ok(Filtering::Unknown);
         }
@@ -269,7 +274,7 @@ impl<'a, H: Host> Probe<'a, H> {
 }
 
 /// Silence is an answer too.
-fn answered(result: Result<Binding, ProbeError>) -> Result<Option<Binding>, ProbeError> {
+pub(crate) fn answered(result: Result<Binding, ProbeError>) -> Result<Option<Binding>, ProbeError> {
     match result {
         Ok(binding) => Ok(Some(binding)),
         Err(ProbeError::Silence { .. } | ProbeError::Refused { .. }) => Ok(None),

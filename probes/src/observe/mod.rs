@@ -28,7 +28,7 @@ use crate::stun::codec;
 use crate::wait::receive;
 
 /// The largest step that is taken for one: random ports are further apart.
-const LARGEST_STEP: i32 = 256;
+pub(crate) const LARGEST_STEP: i32 = 256;
 /// Where ports begin that NATs usually give out.
 const FIRST_PORT: i32 = 1024;
 /// How many there are from there on.
@@ -84,7 +84,7 @@ impl Observation {
 }
 
 /// From one port to another, the short way round.
-fn step(from: u16, to: u16) -> i32 {
+pub(crate) fn step(from: u16, to: u16) -> i32 {
     let step = (i32::from(to) - i32::from(from)).rem_euclid(PORTS);
     if step > PORTS / 2 { step - PORTS } else { step }
 }

@@ -1,4 +1,4 @@
-//! A NAT of any behaviour, and a sequence of packets from both sides, waits, new addresses and power cuts.
+//! A NAT of any behaviour, and a sequence of packets from both sides, waits, explicit mappings, new addresses and power cuts.
 //!
 //! A model would repeat the engine; what is held against it here is what must be true of every behaviour.
 
@@ -9,7 +9,9 @@ use std::time::Duration;
 use natbox::nat::behavior::{GenericAlg, IcmpErrors, PortConflict, PortOverlap, Switch, TranslationKind};
 use natbox::nat::{Behavior, Ended, HoldId, MappingView, Nat, Output, Side, Verdict};
 use natbox::wire::build::{self, IpFields};
-use natbox::wire::{IcmpError, Packet, Protocol, TcpFlags, Time};
+use natbox::wire::{
+    ExplicitMapping, IcmpError, MapRequest, MappedBy, Packet, Protocol, RemoteFilter, TcpFlags, Time, Traffic,
+};
 
 use super::behaviors::behavior;
 use super::input::Input;
@@ -36,9 +38,9 @@ pub fn run(data: &[u8]) {
     let behavior = behavior(&mut input);
     let seed = input.byte();
     let nat = Nat::new(behavior, &pool(1), seed.into());
-    let (now, packets) = (Time::ZERO, 0);
+    let (now, packets, asked) = (Time::ZERO, 0, 0);
     let (outside, inside, held, ended) = Default::default();
-    let mut bench = Bench { nat, now, outside, inside, held, packets, ended };
+    let mut bench = Bench { nat, now, outside, inside, held, packets, asked, ended };
     while !input.is_empty() {
         bench.step(&mut input);
         bench.look();
@@ -68,6 +70,8 @@ struct Bench {
     /// Packets that the NAT keeps.
     held: BTreeMap<HoldId, (Side, Packet)>,
     packets: usize,
+    /// How often an explicit mapping was asked for.
+    asked: usize,
     /// The mappings that are gone.
     ended: BTreeSet<u64>,
 }
@@ -110,12 +114,11 @@ impl Bench {
                 let told = collect(|told| self.nat.readdress(&addresses, told));
                 self.note(told);
             }
-            14 if input.byte().is_multiple_of(8) => {
-                let told = collect(|told| self.nat.reboot(told));
-                self.note(told);
-                assert_eq!(self.nat.mappings(), []);
-                self.held.clear();
-            }
+            14 => match input.byte() % 8 {
+                0 => self.reboot(),
+                1..=4 => self.map(input),
+                _ => self.unmap(input),
+            },
             _ => self.fragments(input),
         }
     }
@@ -215,12 +218,78 @@ impl Bench {
         if from == Side::Outside || hairpinned { self.inside.push(packet) } else { self.outside.push(packet) }
     }
 
+    /// A power cut: what a person has configured comes back.
+    fn reboot(&mut self) {
+        let told = collect(|told| self.nat.reboot(told));
+        self.note(told);
+        self.held.clear();
+        let explicit = self.nat.explicit();
+        assert!(explicit.iter().all(|one| one.by == MappedBy::Static), "{explicit:?} outlive a reboot");
+        let known = |one: &MappingView| explicit.iter().any(|explicit| explicit.mapping == one.id.0);
+        assert!(self.nat.mappings().iter().all(known), "mappings that outlive a reboot");
+    }
+
+    /// An explicit mapping is asked for. A refusal changes nothing; what is given is what was asked for.
+    fn map(&mut self, input: &mut Input<'_>) {
+        let (which, wish) = (input.byte(), input.byte());
+        let ipv6 = which & 0x80 != 0;
+        let filter =
+            RemoteFilter { address: remote(ipv6, input).ip(), prefix_len: input.byte(), port: u16::from(wish) };
+        let request = MapRequest {
+            protocol: [Protocol::Udp, Protocol::Tcp, Protocol::Udp, Protocol::Icmp][usize::from(which >> 2 & 3)],
+            internal: SocketAddr::new(address(ipv6, 10, which % 3 + 1), input.pick(&PORTS)),
+            external_address: (wish & 1 != 0).then(|| address(ipv6, 198, wish >> 1 & 3)),
+            external_port: input.pick(&PORTS),
+            exact: wish & 8 != 0,
+            remote: (wish & 16 != 0).then(|| remote(ipv6, input)),
+            filters: if wish & 32 != 0 { vec![filter] } else { Vec::new() },
+            lifetime: (wish & 0xC0 != 0).then(|| Duration::from_secs(input.byte().into())),
+            pair: which & 16 != 0,
+            by: input.pick(&[MappedBy::Static, MappedBy::NatPmp, MappedBy::Pcp, MappedBy::Upnp]),
+        };
+        self.asked += 1;
+        self.handle();
+        let before = self.nat.explicit();
+        match self.nat.map(&request, self.now) {
+            Err(_) => assert_eq!(self.nat.explicit(), before, "a refusal changes nothing"),
+            Ok(made) => {
+                assert_eq!((made.protocol, made.internal), (request.protocol, request.internal));
+                let wanted = request.external_port == 0 || made.external.port() == request.external_port;
+                assert!(!request.exact || wanted, "{made:?} is not what was asked for: {request:?}");
+                assert!(self.nat.explicit().contains(&made) || made.until <= Some(self.now), "{made:?} is not there");
+            }
+        }
+        self.outputs();
+    }
+
+    /// One of the explicit mappings is given up, with its traffic or without.
+    fn unmap(&mut self, input: &mut Input<'_>) {
+        self.handle();
+        let (which, all) = (input.byte(), self.nat.explicit());
+        if let Some(one) = all.get(usize::from(which & 0x7F) % all.len().max(1)) {
+            self.give_up(one, if which & 0x80 != 0 { Traffic::Ends } else { Traffic::Stays });
+        }
+    }
+
+    fn give_up(&mut self, one: &ExplicitMapping, traffic: Traffic) {
+        let mut found = false;
+        let told = collect(|told| found = self.nat.unmap(one, traffic, self.now, told));
+        assert!(found, "{one:?} was there");
+        self.note(told);
+        self.outputs();
+        let left = self.nat.explicit();
+        assert!(
+            !left.iter().any(|left| (left.mapping, left.remote) == (one.mapping, one.remote)),
+            "{one:?} is still there"
+        );
+    }
+
     /// What the NAT does of its own accord, and with what it held.
     fn outputs(&mut self) {
         let mut count = 0;
         while let Some(output) = self.nat.poll_output() {
             count += 1;
-            assert!(count <= 4 * self.packets + 16, "outputs without end");
+            assert!(count <= 4 * (self.packets + self.asked) + 16, "outputs without end");
             match output {
                 Output::Release { hold, from, packet, verdict } => {
                     let (side, _) = self.held.remove(&hold).unwrap_or_else(|| panic!("{hold:?} was not held"));
@@ -293,7 +362,8 @@ impl Bench {
     fn look(&self) {
         let live = self.nat.mappings();
         // A hairpinned packet may open one for either end.
-        assert!(live.len() <= 2 * self.packets, "{} mappings of {} packets", live.len(), self.packets);
+        let most = 2 * self.packets + self.asked;
+        assert!(live.len() <= most, "{} mappings of {} packets and {} requests", live.len(), self.packets, self.asked);
         assert!(live.iter().all(|one| !self.ended.contains(&one.id.0) && one.created <= self.now));
         let ids: BTreeSet<u64> = live.iter().map(|one| one.id.0).collect();
         let externals: BTreeSet<(Protocol, SocketAddr)> = live.iter().map(|one| (one.protocol, one.external)).collect();
@@ -303,17 +373,28 @@ impl Bench {
         let owned =
             |one: &MappingView| one.external == one.internal || self.nat.external().contains(&one.external.ip());
         assert!(live.iter().all(owned), "an external endpoint that is not the NAT's: {live:?}");
+        for one in self.nat.explicit() {
+            let on = live.iter().find(|mapping| mapping.id.0 == one.mapping);
+            assert_eq!(
+                on.map(|on| (on.protocol, on.internal, on.external)),
+                Some((one.protocol, one.internal, one.external))
+            );
+        }
     }
 
-    /// Without packets, everything ends by the announced deadlines alone.
+    /// Without packets, everything ends by the announced deadlines alone, but for what has no end until it is given up.
     fn silence(mut self) {
+        self.handle();
+        for one in self.nat.explicit().iter().filter(|one| one.until.is_none()) {
+            self.give_up(one, Traffic::Stays);
+        }
         let end = self.now + AGES;
         let mut turns = 0;
         while let Some(due) = self.nat.poll_timeout().filter(|due| *due <= end) {
             self.now = self.now.max(due);
             self.handle();
             turns += 1;
-            assert!(turns <= 100 * (self.packets + 1), "deadlines that end nothing, again and again");
+            assert!(turns <= 100 * (self.packets + self.asked + 1), "deadlines that end nothing, again and again");
         }
         assert_eq!(self.nat.mappings(), [], "mappings that outlive {AGES:?} of silence");
         assert!(self.held.is_empty(), "packets that are held for ever: {:?}", self.held);

@@ -238,7 +238,20 @@ impl<A: Address> Realm<A> {
         let (id, external) = (record.id, record.external);
         let pair = request.pair && remote.is_none();
         let (filters, by) = (request.filters.clone(), request.by);
-        let hold = Hold { mapping, id, protocol, internal, external, remote, filters, by, pair, since: now, until };
+        let hold = Hold {
+            mapping,
+            id,
+            protocol,
+            internal,
+            external,
+            remote,
+            filters,
+            by,
+            pair,
+            since: now,
+            until,
+            kept_until: None,
+        };
         let view = hold.view();
         self.explicit.add(index, hold);
         if pair {

@@ -50,6 +50,8 @@ impl<A: Address> Realm<A> {
             self.pair_again(&mapping);
             let why = if event == ControlEvent::Deleted { MappingEnd::Unmapped } else { MappingEnd::Expired };
             nat.ended.push(Ended { mapping: mapping.view(), why });
+        } else {
+            self.keep_alive_no_more(nat, &hold);
         }
     }
 
@@ -61,9 +63,22 @@ impl<A: Address> Realm<A> {
             return true;
         }
         let over = matches!(record.tcp.stage(), Stage::Closing | Stage::TimeWait | Stage::Transitory);
-        let until = self.explicit.keeps_session(record.protocol, record.internal, record.remote);
-        let until = until.filter(|_| record.protocol == Protocol::Udp || !over);
-        until.is_some_and(|until| self.table.set_due(session, until))
+        let (key, mapping) = ((record.protocol, record.internal, record.remote), self.table.mapping_of(session));
+        let udp = record.protocol == Protocol::Udp;
+        let Some(hold) = self.explicit.keeper(mapping, key).filter(|_| udp || !over) else { return false };
+        let lives = self.table.set_due(session, hold.until.unwrap_or(Time::MAX));
+        hold.kept_until = Some(self.table.session(session).deadline);
+        lives
+    }
+
+    /// A session that was alive by a hold alone ends with it: nothing has passed since.
+    fn keep_alive_no_more(&mut self, nat: &mut Shared, hold: &Hold<A>) {
+        let Some((remote, until)) = hold.remote.zip(hold.kept_until) else { return };
+        if let Some(session) = self.table.find_on(hold.mapping, remote)
+            && self.table.session(session).deadline == until
+        {
+            self.end_session(nat, session, MappingEnd::Expired);
+        }
     }
 
     /// A mapping has left the table for another reason: what was asked for is lost with it.

@@ -48,6 +48,8 @@ pub(crate) struct Hold<A> {
     pair: bool,
     since: Time,
     until: Option<Time>,
+    /// Until when it has kept its session alive, whose own time was over.
+    kept_until: Option<Time>,
 }
 
 impl<A: Address> Hold<A> {
@@ -126,11 +128,11 @@ impl<A: Address> Explicit<A> {
         self.0.as_deref().is_some_and(|holds| holds.on(mapping).any(|(_, hold)| hold.by == MappedBy::Static))
     }
 
-    /// How long the session with this remote is kept alive.
-    fn keeps_session(&self, protocol: Protocol, internal: Endpoint<A>, remote: Endpoint<A>) -> Option<Time> {
-        let holds = self.0.as_deref()?;
-        let hold = holds.by_session.get(&(protocol as u8, internal, remote))?;
-        Some(holds.holds.get(hold)?.until.unwrap_or(Time::MAX))
+    /// The hold that keeps the session of a mapping with this remote alive.
+    fn keeper(&mut self, mapping: u32, key: (Protocol, Endpoint<A>, Endpoint<A>)) -> Option<&mut Hold<A>> {
+        let (protocol, internal, remote) = key;
+        let hold = self.with_remote(protocol, internal, remote)?;
+        self.get_mut(hold).filter(|hold| hold.mapping == mapping)
     }
 
     fn len(&self) -> usize {

@@ -53,7 +53,7 @@ prop_compose! {
     fn ports()(
         allocation in prop_oneof![3 => Just(PortAllocation::Preserve), 2 => Just(PortAllocation::Sequential), 4 => word()],
         conflict in word(), overlap in mostly(PortOverlap::None), class in word(), parity in mostly(PortParity::Ignore),
-        range in one_of(vec![vec![4998..=5003_u16], vec![40_000..=40_003], vec![890..=1030], vec![1..=3, 4999..=5007], vec![1024..=1700], vec![900..=900, 5000..=5001]]),
+        range in one_of(vec![vec![4998..=5003_u16], vec![40_000..=40_003], vec![890..=1030], vec![505..=513, 598..=602], vec![1..=3, 4999..=5007], vec![1024..=1700], vec![900..=900, 5000..=5001]]),
         contiguity in mostly(PortContiguity::None), counter in word(), (delta, increment) in (1..4_u16, one_of(vec![1, 500])),
         (block_size, blocks_per_host) in (1..4_u16, 1..3_u16),
         (quarantine, quarantine_max) in (rarely(vec![seconds(3), seconds(20)]), rarely(vec![0, 1, 2])),
@@ -68,7 +68,7 @@ prop_compose! {
 
 prop_compose! {
     fn timeouts()(
-        (udp_unreplied, udp_stream, stream_after, ports) in (rarely(vec![seconds(10)]), rarely(vec![seconds(60)]), one_of(vec![seconds(2), seconds(0)]), rarely(vec![vec![(1000, seconds(5)), (5000, seconds(45))]])),
+        (udp_unreplied, udp_stream, stream_after, ports) in (rarely(vec![seconds(10)]), rarely(vec![seconds(60)]), one_of(vec![seconds(2), seconds(3), seconds(0)]), rarely(vec![vec![(1000, seconds(5)), (5000, seconds(45))]])),
         (partial, unacknowledged, half_closed) in (rarely(vec![seconds(8)]), rarely(vec![seconds(12)]), rarely(vec![seconds(25)])),
         (close_wait, time_wait, reset) in (rarely(vec![seconds(15)]), rarely(vec![seconds(7)]), rarely(vec![seconds(9)])),
         absolute in rarely(vec![seconds(25), seconds(50)]),
@@ -116,7 +116,7 @@ prop_compose! {
 }
 
 prop_compose! {
-    /// All axes that the model knows.
+    /// All axes that the model may know.
     pub(crate) fn behaviors()(
         base in policy(), ports in ports(), timeouts in timeouts(),
         translation in prop_oneof![5 => Just(TranslationKind::Napt), 1 => word()], ipv6 in word(),
@@ -129,27 +129,7 @@ prop_compose! {
         let firewall = translation == TranslationKind::None && ipv6 == Ipv6::Firewall;
         let filtering = if off && firewall { Filtering::Off.into() } else { filtering };
         let degraded: Vec<Degraded> = degraded.unwrap_or_default().into_iter().map(|(mapping, filtering)| Degraded { mapping, filtering }).collect();
-        // Who degrades is told by where he was tried: that is no secret here.
-        let pooling = if degraded.is_empty() { base.pooling } else { Pooling::Paired };
-        let mut base = base;
-        let (mut ports, mut mapping) = (ports, mapping);
-        // What a hash names is a secret too, until it is seen.
-        // Two mappings of one endpoint towards one remote: whose an answer is, the table's order says.
-        if ports.conflict == PortConflict::Overload && mapping != Mapping::AddressAndPortDependent.into() {
-            ports.conflict = PortConflict::OverrideOld;
-        }
-        let hashed = matches!(pooling, Pooling::HashSource | Pooling::HashSourceDestination);
-        if hashed && ports.conflict == PortConflict::OtherAddress {
-            ports.conflict = PortConflict::NextFree;
-        }
-        // Without affinity, nothing says which of several mappings of one endpoint a packet takes to a remote that knows them all.
-        if session_affinity == SessionAffinity::Off {
-            ports.overlap = PortOverlap::None;
-            mapping.tcp = if mapping.tcp == Mapping::ConnectionDependent { Mapping::AddressDependent } else { mapping.tcp };
-            base.early_inbound = if base.early_inbound == EarlyInbound::Remap { EarlyInbound::Ignore } else { base.early_inbound };
-            base.tcp_simopen = if base.tcp_simopen == TcpSimultaneousOpen::MistranslateOutSynack { TcpSimultaneousOpen::Ok } else { base.tcp_simopen };
-        }
-        Behavior { ports, timeouts, translation, ipv6, mapping, filtering, filter_scope, session_affinity, protocol_sharing, degraded, hairpin, hairpin_filter, pooling, ..base }
+        Behavior { ports, timeouts, translation, ipv6, mapping, filtering, filter_scope, session_affinity, protocol_sharing, degraded, hairpin, hairpin_filter, ..base }
     }
 }
 

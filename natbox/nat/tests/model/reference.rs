@@ -1,417 +1,262 @@
-//! The model: every rule written down as it is said, over lists, with nothing to be clever about.
+//! The reference: a NAT of lists and linear search, every rule written down as it is said.
 //!
-//! Chance is the engine's: where a rule draws, the model knows what may be drawn, and takes what the engine drew.
-//! What it does not know of stands in `model.rs`, where the behaviours are made. Formatted by hand, a rule to a line.
+//! Where a rule draws, the engine draws: the reference is told what was given out, and says whether it might have been.
+//! What it leaves out, and what is held to account for that instead, stands in `model.rs`.
 
-#[path = "ports.rs"]
-mod ports;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
 
-use std::{net::{IpAddr, SocketAddr}, sync::Arc, time::Duration};
-
-use natbox_nat::{Side::*, behavior::{EarlyInbound, *}, *};
-use natbox_wire::{DropReason, DropReason::*, IcmpError, Packet, Protocol, Protocol::*, Time, Transport};
+use natbox_nat::behavior::*;
+use natbox_nat::{Answer, Behavior, Ended, HoldId, MappingEnd, MappingId, MappingView, Output};
+use natbox_nat::{Refusal, Side, Side::*, Translation, Verdict};
+use natbox_wire::{DropReason, DropReason::*, IcmpError, Packet, Protocol, Protocol::*, Time};
 
 use crate::{Flow, common};
 
-type Passage = Result<(Session, Translation), Refusal>;
-type Outcome = Result<(Verdict, Flow), Refusal>;
-/// An external endpoint, and whether the mappings on it end; or why there is none.
-type Offer = Result<(SocketAddr, bool), DropReason>;
+/// What a mapping rule sees of a remote; an external endpoint, or why there is none.
+type Towards = Option<SocketAddr>;
+pub(crate) type Given = Result<SocketAddr, Refusal>;
 
+/// How far a connection has come (RFC 7857 figure 1).
 #[derive(Clone, Copy, PartialEq)]
-enum Stage { Opening, Partial, Established, PickedUp, HalfClosed, CloseWait, Closing, TimeWait, Transitory }
+enum Stage {
+    Opening,
+    Partial,
+    Established,
+    PickedUp,
+    HalfClosed,
+    CloseWait,
+    Closing,
+    TimeWait,
+    Transitory,
+}
 use Stage::*;
 
 #[derive(Clone, Copy)]
 struct Session {
-    on: MappingId, protocol: Protocol, internal: SocketAddr, external: SocketAddr, remote: SocketAddr,
-    opened: Time, opener: Side, deadline: Time, permits: bool, holds: bool, leads: bool,
-    /// UDP: packets of both sides have come; and one long after the first.
-    replied: bool, stream: bool,
-    /// TCP: how far it has come, which sides have sent what the stage waits for, whether SYNs have crossed.
-    stage: Stage, marks: [bool; 2], crossed: bool,
+    on: MappingView,
+    remote: SocketAddr,
+    opened: Time,
+    opener: Side,
+    deadline: Time,
+    /// Whether what the inside sends takes it.
+    leads: bool,
+    /// Which sides have sent; and of UDP, whether they still did after a while.
+    sent: [bool; 2],
+    stream: bool,
+    /// Of TCP, and which sides have sent what the stage waits for.
+    stage: Stage,
+    marks: [bool; 2],
 }
 
-/// All that a reboot takes away, in the order in which it came.
+/// A SYN that nobody asked for: between which endpoints, as the outside sees them; and what becomes of it.
+struct Held {
+    between: [SocketAddr; 2],
+    hold: HoldId,
+    from: Side,
+    packet: Packet,
+    refusal: Refusal,
+    due: Time,
+}
+
 #[derive(Default)]
-struct State {
-    mappings: Vec<MappingView>, sessions: Vec<Session>,
-    /// Mappings that the rule names no more.
-    hidden: Vec<MappingId>,
-    /// SYNs that nobody asked for: endpoints as the outside sees them, where it came from, what it was, its end.
-    held: Vec<(HoldId, [SocketAddr; 2], Side, Flow, Refusal, Time)>,
-    /// Tuples that the box holds itself, and sources that it refuses (without endpoint), until when.
-    early: Vec<(Protocol, Option<SocketAddr>, SocketAddr, Time)>,
-    /// Internal addresses and their external ones.
-    pairs: Vec<(IpAddr, IpAddr)>,
-    /// Ports that rest, until when; since a reboot, from when the next is asked for.
-    resting: Vec<(Option<Time>, Protocol, SocketAddr)>,
-    /// Ports that are kept: for whom, above which, which.
-    kept: Vec<(Protocol, SocketAddr, SocketAddr, SocketAddr)>,
-    /// The last port of the counting rules: whose, of which protocol and class.
-    last: Vec<((IpAddr, Protocol, u16), u16)>,
-    /// Hosts, once for each time that another had their port; and once for each mapping, when. Whose turn it is.
-    conflicts: Vec<IpAddr>, recent: Vec<(IpAddr, Time)>, turn: usize,
-}
-
 pub(crate) struct Model {
-    rules: Arc<Behavior>, plan: Option<PortPlan>, translates: bool, basic: bool, external: Vec<IpAddr>, s: State,
-    pub(crate) last_id: u64, last_hold: u64, ended: Vec<Ended>, pub(crate) output: Vec<Output>,
-    /// What hashes have chosen: for whom, which address.
-    homes: Vec<((IpAddr, Option<IpAddr>), IpAddr)>,
-    /// Of the packet that is handled: when it came, and the endpoint that the engine has given out for it.
-    now: Time, choice: Option<SocketAddr>,
+    rules: Arc<Behavior>,
+    pub(crate) translates: bool,
+    external: Vec<IpAddr>,
+    pub(crate) mappings: Vec<MappingView>,
+    sessions: Vec<Session>,
+    held: Vec<Held>,
+    pub(crate) last_id: u64,
+    last_hold: u64,
+    ended: Vec<Ended>,
+    pub(crate) output: Vec<Output>,
+    now: Time,
 }
 
-const PORTS: [ProtocolSharing; 2] = [ProtocolSharing::Mapping, ProtocolSharing::Both];
-const FILTERS: [ProtocolSharing; 2] = [ProtocolSharing::Filtering, ProtocolSharing::Both];
+fn no(on: Option<&MappingView>, reason: DropReason) -> Refusal {
+    Refusal { reason, mapping: on.map(|on| on.id), answer: None }
+}
 
-fn no(reason: DropReason) -> Refusal { Refusal { reason, mapping: None, answer: None } }
-fn no_on(mapping: MappingId, reason: DropReason) -> Refusal { Refusal { mapping: Some(mapping), ..no(reason) } }
-fn no_but(reason: DropReason, error: IcmpError) -> Refusal { Refusal { answer: Some(Answer::Icmp(error)), ..no(reason) } }
-fn told(mapping: MappingId, new_mapping: bool, quoted: bool) -> Translation { Translation { mapping, new_mapping, quoted } }
+fn told(on: &MappingView, new_mapping: bool) -> Translation {
+    Translation { mapping: on.id, new_mapping, quoted: false }
+}
 
 impl Model {
-    pub(crate) fn new(nat: &Nat, ipv6: bool) -> Model {
-        let (rules, external, plan) = (nat.behavior().clone(), nat.external().to_vec(), nat.port_plan());
-        let basic = rules.translation == TranslationKind::Basic && !ipv6;
-        let translates = basic || if ipv6 { rules.ipv6 == Ipv6::Napt } else { rules.translation == TranslationKind::Napt };
-        let (ended, output, homes, now) = (vec![], vec![], vec![], Time::ZERO);
-        Model { rules, plan, translates, basic, external, s: State::default(), last_id: 0, last_hold: 0, ended, output, homes, now, choice: None }
+    pub(crate) fn new(rules: Arc<Behavior>, external: &[IpAddr], ipv6: bool) -> Model {
+        let translates = if ipv6 { rules.ipv6 == Ipv6::Napt } else { rules.translation == TranslationKind::Napt };
+        Model { rules, translates, external: external.to_vec(), ..Model::default() }
     }
 
-    // Packets.
-
-    pub(crate) fn outbound(&mut self, flow: Flow, choice: Option<SocketAddr>, now: Time) -> (Verdict, Flow) {
-        (self.now, self.choice) = (now, choice);
-        let outcome = match (self.passes(), self.denied(&flow)) {
-            (true, denied) if denied.is_some() || self.reaches(&flow) => Ok((Verdict::Pass, flow)),
-            (true, _) => Err(no_but(OutboundBlocked, IcmpError::AdminProhibited)),
-            (_, denied) => { self.expire(); denied.map_or_else(|| self.go_out(flow), |reason| Err(match reason {
-                QueryDenied => no_but(reason, IcmpError::AdminProhibited),
-                _ => no(reason),
-            })) }
+    /// A packet from inside; `given` is the external endpoint that the engine has drawn, or why it drew none.
+    pub(crate) fn outbound(&mut self, flow: Flow, given: Given, now: Time) -> (Verdict, Flow) {
+        self.expire(now);
+        let outcome = match self.translates && self.external.contains(&flow.destination.ip()) {
+            true => self.turn_round(flow, given),
+            false => self.leave(flow, given).map(|(on, told)| (Verdict::Forward(told), flow.from(on.external))),
         };
         outcome.unwrap_or_else(|refusal| (Verdict::Drop(refusal), flow))
     }
 
-    fn go_out(&mut self, flow: Flow) -> Outcome {
-        if !self.owns(flow.destination) {
-            let (session, told) = self.leave(flow)?;
-            return Ok((Verdict::Forward(told), flow.from(session.external)));
+    pub(crate) fn inbound(&mut self, flow: Flow, now: Time) -> (Verdict, Flow) {
+        self.expire(now);
+        match self.enter(flow, true) {
+            Ok(on) => (Verdict::Forward(told(&on, false)), flow.to(on.internal)),
+            Err(refusal) => (self.unsolicited(Outside, &flow, flow, refusal), flow),
         }
+    }
+
+    /// Out, and in again as if it had been outside; what the first half opened stays open if the second refuses.
+    fn turn_round(&mut self, flow: Flow, given: Given) -> Result<(Verdict, Flow), Refusal> {
         let kind = *self.rules.hairpin.of(flow.protocol);
-        if kind == Hairpin::Off { return Err(Refusal { answer: self.told_at_once(&flow), ..no(HairpinOff) }) }
-        if flow.protocol == Icmp && !self.basic { return Err(no(NoMapping)) }
-        // Out, and in again as if it had been outside; what the first half opened stays open if the second refuses.
-        let (sender, source) = self.leave(flow)?;
+        match (kind, flow.protocol) {
+            (Hairpin::Off, _) => return Err(Refusal { answer: self.answer(&flow, true), ..no(None, HairpinOff) }),
+            (_, Icmp) => return Err(no(None, NoMapping)),
+            _ => {}
+        }
+        let (sender, source) = self.leave(flow, given)?;
         let outside = flow.from(sender.external);
         match self.enter(outside, self.rules.hairpin_filter == HairpinFilter::Apply) {
             Err(refusal) => Ok((self.unsolicited(Inside, &outside, flow, refusal), flow)),
-            Ok((receiver, destination)) => {
+            Ok(receiver) => {
                 let shown = if kind == Hairpin::InternalSource { flow } else { outside };
+                let destination = told(&receiver, false);
                 Ok((Verdict::Hairpin { source, destination }, shown.to(receiver.internal)))
             }
         }
     }
 
-    pub(crate) fn inbound(&mut self, flow: Flow, now: Time) -> (Verdict, Flow) {
-        (self.now, self.choice) = (now, None);
-        if self.passes() { return (Verdict::Pass, flow) }
-        self.expire();
-        if let Some(reason) = self.denied(&flow).or(self.holds_early(Udp, None, host_of(flow.source)).then_some(Blacklisted)) {
-            return (Verdict::Drop(no(reason)), flow);
+    fn leave(&mut self, flow: Flow, given: Given) -> Result<(MappingView, Translation), Refusal> {
+        let remote = flow.remote(flow.destination);
+        let rule = (flow.protocol, flow.source, self.towards(flow.protocol, remote));
+        let named = self.mappings.iter().find(|one| (one.protocol, one.internal, one.towards) == rule).copied();
+        let leader = self.leader(flow.protocol, flow.source, remote);
+        let picks_up = self.rules.tcp_no_state == TcpNoState::Pickup && flow.protocol == Tcp;
+        if leader.is_none() && !flow.opens() && !(picks_up && flow.flags == common::ACK) {
+            return Err(Refusal { answer: self.answer(&flow, false), ..no(None, NoSession) });
         }
-        match self.enter(flow, true) {
-            Ok((session, told)) => (Verdict::Forward(told), flow.to(session.internal)),
-            Err(refusal) => (self.unsolicited(Outside, &flow, flow, refusal), flow),
-        }
-    }
-
-    fn passes(&self) -> bool { !self.translates && self.rules.filtering.udp == Filtering::Off }
-    fn owns(&self, one: SocketAddr) -> bool { self.translates && self.external.contains(&one.ip()) }
-
-    fn denied(&self, flow: &Flow) -> Option<DropReason> {
-        match self.rules.icmp_query {
-            _ if flow.protocol != Icmp => None,
-            IcmpQuery::Deny => Some(QueryDenied),
-            IcmpQuery::EchoOnly => (!matches!(flow.query, 0 | 8 | 128 | 129)).then_some(IcmpUntranslatable),
-            IcmpQuery::Permit => matches!(flow.query, 15 | 16).then_some(IcmpUntranslatable),
-            IcmpQuery::All => None,
-        }
-    }
-
-    fn reaches(&self, flow: &Flow) -> bool {
-        let (outbound, port) = (&self.rules.outbound, flow.destination.port());
-        match flow.protocol { Udp => outbound.udp.contains(port), Tcp => outbound.tcp.contains(port), Icmp => outbound.icmp == Switch::On }
-    }
-
-    // Sessions.
-
-    fn leave(&mut self, flow: Flow) -> Passage {
-        let Some(at) = self.leader(flow.protocol, flow.source, flow.remote(flow.destination)) else { return self.leave_anew(flow) };
-        let (one, strict) = (self.s.sessions[at], self.rules.filtering.icmp == Filtering::ConnectionDependent);
-        let answers = one.crossed && flow.flags.syn && flow.flags.ack && self.translates;
-        match self.rules.tcp_simopen {
-            _ if flow.protocol == Icmp && strict && !flow.opens() => Err(no(NoSession)),
-            _ if flow.protocol == Tcp && flow.opens() && one.is_over() && self.renews() => self.leave_by_another(flow, true),
-            TcpSimultaneousOpen::BlockOutSynack if answers => Err(no_on(one.on, SimultaneousOpen)),
-            TcpSimultaneousOpen::MistranslateOutSynack if answers => self.leave_by_another(flow, false),
-            _ => Ok(self.pass(at, Inside, &flow)),
-        }
-    }
-
-    fn leave_anew(&mut self, flow: Flow) -> Passage {
-        let (remote, picks_up) = (flow.remote(flow.destination), self.rules.tcp_no_state == TcpNoState::Pickup);
-        if !(flow.opens() || flow.protocol == Tcp && flow.flags == common::ACK && picks_up) {
-            return Err(Refusal { answer: self.no_state(&flow), ..no(NoSession) });
-        }
-        let answers = self.s.sessions.iter().any(|one| one.between(flow.protocol, flow.source, remote));
-        if !self.owns(flow.destination) && !self.reaches(&flow) && !answers {
-            return Err(no_but(OutboundBlocked, IcmpError::AdminProhibited));
-        }
-        self.admit_session(flow.source.ip(), Inside)?;
-        let towards = self.towards(flow.protocol, flow.source.ip(), remote);
-        let known = self.usable(&flow, towards);
-        let mapping = match known { Some(mapping) => mapping, None => self.open_mapping(&flow, towards)? };
-        Ok((self.open_session(mapping, remote, Inside, &flow), told(mapping.id, known.is_none(), false)))
-    }
-
-    /// Out by a mapping made for this packet alone; what follows leaves by it too, if it `leads`.
-    fn leave_by_another(&mut self, flow: Flow, leads: bool) -> Passage {
-        self.admit_session(flow.source.ip(), Inside)?;
-        let mapping = self.open_mapping(&flow, rule(self.rules.mapping.tcp, flow.destination))?;
-        self.s.hidden.push(mapping.id);
-        let session = self.open_session(mapping, flow.destination, Inside, &flow);
-        if leads { self.lead(self.s.sessions.len() - 1) }
-        Ok((session, told(mapping.id, true, false)))
-    }
-
-    fn enter(&mut self, flow: Flow, judged: bool) -> Passage {
-        let (remote, strict) = (flow.remote(flow.source), *self.rules.filtering.of(flow.protocol) == Filtering::ConnectionDependent);
-        let Some(at) = self.session_at(flow.protocol, flow.destination, remote) else { return self.enter_anew(flow, remote, judged) };
-        let one = self.s.sessions[at];
-        let refused = !one.permits && !self.admits(&self.mapping(one.on), remote);
-        if judged && (refused || strict && flow.protocol == Icmp && flow.opens()) {
-            self.uninvited(&flow, Some(one.on));
-            return Err(no_on(one.on, Filtered));
-        }
-        if flow.protocol == Tcp && flow.opens() {
-            if judged && strict && one.is_over() { return Err(no_on(one.on, Filtered)) }
-            let crosses = (one.opener, one.stage) == (Inside, Opening);
-            if crosses && self.rules.tcp_simopen == TcpSimultaneousOpen::BlockInSyn { return Err(no_on(one.on, SimultaneousOpen)) }
-        }
-        let passage = self.pass(at, Outside, &flow);
-        let leader = self.leader(one.protocol, one.internal, remote);
-        if flow.protocol != Tcp || !self.renews() || leader.is_none_or(|at| self.s.sessions[at].is_over()) { self.pin(at) }
-        Ok(passage)
-    }
-
-    fn enter_anew(&mut self, flow: Flow, remote: SocketAddr, judged: bool) -> Passage {
-        if self.holds_early(flow.protocol, Some(flow.destination), remote) {
-            self.occupy(&flow);
-            return Err(no(DropReason::EarlyInbound));
-        }
-        let all: Vec<MappingView> = self.on(flow.protocol, flow.destination).copied().collect();
-        let admitting = all.iter().find(|one| !judged || self.admits(one, remote));
-        let known = admitting.or(all.first()).copied();
-        let Some(mapping) = known.or_else(|| self.open_from_outside(&flow, remote, judged)) else {
-            self.uninvited(&flow, None);
-            return Err(no(if self.translates { NoMapping } else { Filtered }));
+        let known = leader.map(|at| self.sessions[at].on).or(named);
+        let on = known.map_or_else(|| self.open_mapping(&flow, rule.2, given), Ok)?;
+        match leader {
+            Some(at) => self.pass(at, Inside, &flow),
+            None => self.open_session(on, remote, Inside, &flow),
         };
-        if known.is_some() && admitting.is_none() {
-            self.uninvited(&flow, Some(mapping.id));
-            return Err(no_on(mapping.id, Filtered));
+        // A SYN that is held for the same connection is forgotten.
+        let crosses = |held: &Held| flow.protocol == Tcp && flow.opens() && held.between == [on.external, remote];
+        if let Some(at) = self.held.iter().position(crosses) {
+            let Held { hold, from, packet, .. } = self.held.remove(at);
+            self.output.push(Output::Discard { hold, from, packet, refusal: no(Some(&on), SynCrossed) });
         }
-        if flow.protocol == Tcp && !flow.opens() { return Err(no_on(mapping.id, NoSession)) }
-        if known.is_some() { self.admit_session(mapping.internal.ip(), Outside).map_err(|why| no_on(mapping.id, why.reason))? }
-        let session = self.open_session(mapping, remote, Outside, &flow);
-        self.pin(self.s.sessions.len() - 1);
-        Ok((session, told(mapping.id, known.is_none(), false)))
+        Ok((on, told(&on, known.is_none())))
     }
 
-    /// A mapping where the other protocol's filter, or one that looks at no remote, lets a packet in.
-    fn open_from_outside(&mut self, flow: &Flow, remote: SocketAddr, judged: bool) -> Option<MappingView> {
-        let (protocol, external) = (flow.protocol, flow.destination);
-        let sibling = self.other(protocol, FILTERS).and_then(|other| self.on(other, external).next());
-        let sibling = sibling.filter(|one| !judged || self.admits_alone(one, remote)).map(|one| one.internal);
-        let open = self.basic && *self.rules.filtering.of(protocol) == Filtering::EndpointIndependent;
-        let owner = self.s.pairs.iter().find(|(_, address)| open && *address == external.ip());
-        let internal = sibling.or(owner.map(|(host, _)| SocketAddr::new(*host, external.port())))?;
-        let free = self.basic || self.other(protocol, PORTS).is_some() || !self.taken(protocol, external);
-        if protocol == Tcp && !flow.opens() || self.admit_session(internal.ip(), Outside).is_err() || !free { return None }
-        Some(self.enter_mapping(protocol, internal, external, self.towards(protocol, internal.ip(), remote)))
+    fn enter(&mut self, flow: Flow, judged: bool) -> Result<MappingView, Refusal> {
+        let remote = flow.remote(flow.source);
+        let at_it = |one: &&MappingView| (one.protocol, one.external) == (flow.protocol, flow.destination);
+        let nobodys = no(None, if self.translates { NoMapping } else { Filtered });
+        let on = self.mappings.iter().find(at_it).copied().ok_or(nobodys)?;
+        let known = self.sessions.iter().position(|one| (one.on, one.remote) == (on, remote));
+        let at = match known {
+            _ if judged && !self.admits(&on, remote) => return Err(no(Some(&on), Filtered)),
+            None if flow.protocol == Tcp && !flow.opens() => return Err(no(Some(&on), NoSession)),
+            None => self.open_session(on, remote, Outside, &flow),
+            Some(at) => self.pass(at, Outside, &flow),
+        };
+        if self.rules.session_affinity == SessionAffinity::On {
+            let former = self.leader(flow.protocol, on.internal, remote);
+            former.into_iter().for_each(|former| self.sessions[former].leads = false);
+            self.sessions[at].leads = true;
+        }
+        Ok(on)
     }
 
-    /// A packet of a known session.
-    fn pass(&mut self, at: usize, from: Side, flow: &Flow) -> (Session, Translation) {
-        let (rules, now, refreshes) = (self.rules.clone(), self.now, self.refreshes(from));
-        let one = &mut self.s.sessions[at];
-        one.stream |= one.replied && now >= one.opened + rules.timeouts.udp_stream_after;
-        one.replied |= from != one.opener;
-        (one.permits, one.holds) = (one.permits || from == Inside, one.holds || from == Inside);
-        if if flow.protocol == Tcp { one.step(from, flow, &rules) } else { refreshes } { self.restart(at) }
-        if from == Inside && flow.protocol == Tcp && flow.opens() { self.cross(at) }
-        (self.s.sessions[at], told(self.s.sessions[at].on, false, false))
+    fn admits(&self, to: &MappingView, remote: SocketAddr) -> bool {
+        let whole = self.rules.filter_scope == FilterScope::Endpoint;
+        let same = |one: &MappingView| one == to || whole && (one.protocol, one.internal) == (to.protocol, to.internal);
+        let mut sent_to = self.sessions.iter().filter(|one| one.sent[Inside as usize] && same(&one.on));
+        match self.rules.filtering.of(to.protocol) {
+            Filtering::AddressDependent => sent_to.any(|one| one.remote.ip() == remote.ip()),
+            Filtering::AddressAndPortDependent => sent_to.any(|one| one.remote == remote),
+            _ => true,
+        }
     }
 
-    fn open_session(&mut self, mapping: MappingView, remote: SocketAddr, from: Side, flow: &Flow) -> Session {
-        let MappingView { id: on, protocol, internal, external, .. } = mapping;
+    fn pass(&mut self, at: usize, from: Side, flow: &Flow) -> usize {
+        let (refreshes, one) = (self.refreshes(from), &mut self.sessions[at]);
+        one.stream |= one.sent == [true; 2] && self.now >= one.opened + self.rules.timeouts.udp_stream_after;
+        one.sent[from as usize] = true;
+        let restarts = if flow.protocol == Tcp { one.step(from, flow, &self.rules) } else { refreshes };
+        if restarts {
+            self.restart(at);
+        }
+        at
+    }
+
+    fn open_session(&mut self, on: MappingView, remote: SocketAddr, from: Side, flow: &Flow) -> usize {
         let leads = match self.rules.session_affinity {
-            SessionAffinity::On => self.leader(protocol, internal, remote).is_none(),
-            SessionAffinity::Off => mapping.towards == self.towards(protocol, internal.ip(), remote),
+            SessionAffinity::On => self.leader(on.protocol, on.internal, remote).is_none(),
+            SessionAffinity::Off => on.towards == self.towards(on.protocol, remote),
         };
-        let holds = from == Inside || protocol == Tcp || self.refreshes(Outside);
-        let stage = if flow.flags.syn { Opening } else { PickedUp };
-        if protocol == Tcp && from == Inside && self.renews() { self.s.hidden.push(on) }
-        self.s.sessions.push(Session {
-            on, protocol, internal, external, remote, opened: self.now, opener: from, deadline: self.now, permits: from == Inside,
-            holds, leads, replied: false, stream: false, stage, marks: [false; 2], crossed: false,
-        });
-        let at = self.s.sessions.len() - 1;
-        self.restart(at);
-        if protocol == Tcp && from == Inside && flow.opens() { self.cross(at) }
-        self.s.sessions[at]
+        let (opened, opener, deadline, sent) = (self.now, from, self.now, [from == Inside, from == Outside]);
+        let (stream, stage, marks) = (false, if flow.flags.syn { Opening } else { PickedUp }, [false; 2]);
+        self.sessions.push(Session { on, remote, opened, opener, deadline, leads, sent, stream, stage, marks });
+        self.restart(self.sessions.len() - 1);
+        self.sessions.len() - 1
     }
 
     fn leader(&self, protocol: Protocol, internal: SocketAddr, remote: SocketAddr) -> Option<usize> {
-        self.s.sessions.iter().position(|one| one.leads && one.between(protocol, internal, remote))
+        self.sessions.iter().position(|one| one.leads && one.between(protocol, internal, remote))
     }
 
-    fn session_at(&self, protocol: Protocol, external: SocketAddr, remote: SocketAddr) -> Option<usize> {
-        self.s.sessions.iter().position(|one| (one.protocol, one.external, one.remote) == (protocol, external, remote))
-    }
-
-    fn lead(&mut self, at: usize) {
-        let Session { protocol, internal, remote, .. } = self.s.sessions[at];
-        if let Some(former) = self.leader(protocol, internal, remote) { self.s.sessions[former].leads = false }
-        self.s.sessions[at].leads = true;
-    }
-
-    /// With affinity, replies use the mapping that let the packet in.
-    fn pin(&mut self, at: usize) { if self.rules.session_affinity == SessionAffinity::On { self.lead(at) } }
-
-    fn mapping(&self, id: MappingId) -> MappingView { *self.s.mappings.iter().find(|one| one.id == id).expect("it lives") }
-
-    /// The mappings on an external endpoint, oldest first.
-    fn on(&self, protocol: Protocol, external: SocketAddr) -> impl Iterator<Item = &MappingView> {
-        self.s.mappings.iter().filter(move |one| (one.protocol, one.external) == (protocol, external))
-    }
-
-    /// Whether every connection gets a mapping of its own.
-    fn renews(&self) -> bool { self.translates && self.rules.mapping.tcp == Mapping::ConnectionDependent }
-
-    fn level(&self, host: IpAddr) -> Option<&Degraded> {
-        let (levels, times) = (&self.rules.degraded, self.s.conflicts.iter().filter(|one| **one == host).count());
-        levels.get(times.min(levels.len()).checked_sub(1)?)
-    }
-
-    fn towards(&self, protocol: Protocol, host: IpAddr, remote: SocketAddr) -> Option<SocketAddr> {
-        let level = self.level(host).map(|level| level.mapping);
-        rule(level.unwrap_or(*self.rules.mapping.of(protocol)), remote).filter(|_| self.translates)
-    }
-
-    /// The mapping that the rule names, of those that may be used towards the remote.
-    fn usable(&self, flow: &Flow, towards: Option<SocketAddr>) -> Option<MappingView> {
-        let (remote, shares) = (flow.remote(flow.destination), self.rules.ports.overlap == PortOverlap::ByDestination);
-        let named = |one: &&MappingView| (one.protocol, one.internal, one.towards) == (flow.protocol, flow.source, towards) && !self.s.hidden.contains(&one.id);
-        let used = |one: &&MappingView| shares && self.session_at(flow.protocol, one.external, remote).is_some() || self.holds_early(flow.protocol, Some(one.external), remote);
-        let mut named = self.s.mappings.iter().filter(named).filter(|one| !used(one));
-        if shares || !self.s.early.is_empty() { named.next_back() } else { named.next() }.copied()
-    }
-
-    // Filters.
-
-    fn admits(&self, mapping: &MappingView, remote: SocketAddr) -> bool {
-        let twin = self.other(mapping.protocol, FILTERS).and_then(|other| self.on(other, mapping.external).find(|one| one.internal == mapping.internal));
-        self.admits_alone(mapping, remote) || twin.is_some_and(|twin| self.admits_alone(twin, remote))
-    }
-
-    fn admits_alone(&self, to: &MappingView, remote: SocketAddr) -> bool {
-        let whole = self.rules.filter_scope == FilterScope::Endpoint;
-        let mut sent_to = self.s.sessions.iter().filter(|one| one.permits && (one.on == to.id || whole && (one.protocol, one.internal) == (to.protocol, to.internal)));
-        match self.level(to.internal.ip()).map_or(*self.rules.filtering.of(to.protocol), |level| level.filtering) {
-            Filtering::EndpointIndependent | Filtering::Off => true,
-            Filtering::AddressDependent => sent_to.any(|one| one.remote.ip() == remote.ip()),
-            Filtering::ConnectionDependent if to.protocol != Udp => false,
-            Filtering::AddressAndPortDependent | Filtering::ConnectionDependent => sent_to.any(|one| one.remote == remote),
+    /// What the mapping rule sees of a remote.
+    fn towards(&self, protocol: Protocol, remote: SocketAddr) -> Option<SocketAddr> {
+        match self.rules.mapping.of(protocol) {
+            _ if !self.translates => None,
+            Mapping::EndpointIndependent => None,
+            Mapping::AddressDependent => Some(SocketAddr::new(remote.ip(), 0)),
+            Mapping::AddressAndPortDependent | Mapping::ConnectionDependent => Some(remote),
         }
     }
 
-    /// The protocol that shares with this one.
-    fn other(&self, protocol: Protocol, what: [ProtocolSharing; 2]) -> Option<Protocol> {
-        what.contains(&self.rules.protocol_sharing).then_some(match protocol { Udp => Tcp, Tcp => Udp, Icmp => return None })
+    fn open_mapping(&mut self, flow: &Flow, towards: Towards, given: Given) -> Result<MappingView, Refusal> {
+        let external = if self.translates { given? } else { flow.source };
+        self.last_id += 1;
+        let (id, Flow { protocol, source: internal, .. }) = (MappingId(self.last_id), *flow);
+        let on = MappingView { id, protocol, internal, external, towards, created: self.now };
+        self.mappings.push(on);
+        Ok(on)
     }
 
-    /// A packet from outside that no mapping wants, or that the filter of one refuses: what that does to the box.
-    fn uninvited(&mut self, flow: &Flow, mapping: Option<MappingId>) {
-        if self.owns(flow.source) { return }
-        let of_mapping = |one: &Session| Some(one.on) == mapping;
-        for at in (0..self.s.sessions.len()).filter(|at| of_mapping(&self.s.sessions[*at])).collect::<Vec<usize>>() {
-            if self.rules.refresh_on_filtered == Switch::On { self.touch(at, Outside) }
-        }
-        match (self.rules.early_inbound, mapping) {
-            (EarlyInbound::Remap, _) => self.occupy(flow),
-            (EarlyInbound::Destroy, Some(mapping)) => self.end_mapping(mapping, MappingEnd::Killed),
-            (EarlyInbound::Blacklist, _) => self.remember((Udp, None, host_of(flow.source), self.now + self.rules.timeouts.early_inbound)),
-            _ => {}
-        }
-    }
-
-    /// The box takes (external endpoint, remote) for itself.
-    fn occupy(&mut self, flow: &Flow) {
-        let takes = flow.protocol == Udp || flow.protocol == Tcp && flow.opens() && self.rules.unsolicited_syn != UnsolicitedSyn::RstNow;
-        let times = &self.rules.timeouts;
-        let lifetime = if flow.protocol == Udp { of_port(times, flow.source.port()).unwrap_or(times.udp_unreplied()) } else { times.tcp_opening };
-        if takes && self.owns(flow.destination) { self.remember((flow.protocol, Some(flow.destination), flow.source, self.now + lifetime)) }
-    }
-
-    fn remember(&mut self, visitor: (Protocol, Option<SocketAddr>, SocketAddr, Time)) {
-        self.s.early.retain(|one| (one.0, one.1, one.2) != (visitor.0, visitor.1, visitor.2));
-        self.s.early.push(visitor);
-    }
-
-    fn holds_early(&self, protocol: Protocol, external: Option<SocketAddr>, remote: SocketAddr) -> bool {
-        self.s.early.iter().any(|one| (one.0, one.1, one.2) == (protocol, external, remote) && one.3 > self.now)
-    }
-
-    // What nobody asked for.
-
-    /// What becomes of a packet that the inbound half has refused: `outside` is how the outside sees it.
+    /// What becomes of a packet that was refused on its way in: `outside` is how the outside sees it.
     fn unsolicited(&mut self, from: Side, outside: &Flow, came: Flow, refusal: Refusal) -> Verdict {
-        let unwanted = matches!(refusal.reason, NoMapping | Filtered | DropReason::EarlyInbound);
-        if !(unwanted && outside.protocol == Tcp && outside.opens()) {
-            let answer = if unwanted || refusal.reason == NoSession { self.told_at_once(outside) } else { None };
-            return Verdict::Drop(Refusal { answer: answer.or(refusal.answer), ..refusal });
-        }
-        let (answer, waits) = match self.rules.unsolicited_syn {
-            UnsolicitedSyn::Drop => (None, false),
-            UnsolicitedSyn::IcmpNow => (self.unreachable(outside), false),
-            UnsolicitedSyn::RstNow => (Some(Answer::Reset), false),
-            UnsolicitedSyn::IcmpAfter6s => (self.unreachable(outside), true),
-            UnsolicitedSyn::RstAfter => (Some(Answer::Reset), true),
+        let (unwanted, syn) =
+            (matches!(refusal.reason, NoMapping | Filtered), outside.protocol == Tcp && outside.opens());
+        let answer = if unwanted || refusal.reason == NoSession { self.answer(outside, true) } else { refusal.answer };
+        let answer = match self.rules.unsolicited_syn {
+            UnsolicitedSyn::IcmpAfter6s if unwanted && syn => self.unreachable(outside),
+            UnsolicitedSyn::RstAfter if unwanted && syn => Some(Answer::Reset),
+            _ => return Verdict::Drop(Refusal { answer, ..refusal }),
         };
-        let ends = [outside.destination, outside.source];
-        match (waits, self.s.held.iter().any(|held| held.1 == ends)) {
-            (false, _) => Verdict::Drop(Refusal { answer, ..refusal }),
-            (true, true) => Verdict::Drop(Refusal { reason: SynHeld, ..refusal }),
-            (true, false) => {
-                self.last_hold += 1;
-                let (hold, due) = (HoldId(self.last_hold), self.now + self.rules.timeouts.tcp_inbound_syn);
-                self.s.held.push((hold, ends, from, came, Refusal { answer, ..refusal }, due));
-                Verdict::Hold(hold)
-            }
+        let between = [outside.destination, outside.source];
+        if self.held.iter().any(|held| held.between == between) {
+            return Verdict::Drop(Refusal { reason: SynHeld, ..refusal });
         }
+        self.last_hold += 1;
+        let (hold, due) = (HoldId(self.last_hold), self.now + self.rules.timeouts.tcp_inbound_syn);
+        let (packet, refusal) = (came.packet(), Refusal { answer, ..refusal });
+        self.held.push(Held { between, hold, from, packet, refusal, due });
+        Verdict::Hold(hold)
     }
 
-    /// What the sender of a packet is told that is for the box itself.
-    fn told_at_once(&self, flow: &Flow) -> Option<Answer> {
+    /// What the sender of a packet is told at once that nothing inside wants: by the box `itself`, or by its NAT.
+    fn answer(&self, flow: &Flow, itself: bool) -> Option<Answer> {
+        let stray = flow.protocol == Tcp && !flow.flags.rst && !flow.opens();
         match (flow.protocol, self.rules.unsolicited_syn) {
             (Udp, _) if self.rules.unsolicited_udp == UnsolicitedUdp::Icmp => self.unreachable(flow),
-            (Tcp, UnsolicitedSyn::RstNow) if !flow.flags.rst => Some(Answer::Reset),
+            (Tcp, UnsolicitedSyn::RstNow) if itself && !flow.flags.rst => Some(Answer::Reset),
             (Tcp, UnsolicitedSyn::IcmpNow) if flow.opens() => self.unreachable(flow),
-            (Tcp, _) if !flow.opens() => self.no_state(flow),
-            _ => None,
+            _ => (stray && self.rules.tcp_no_state == TcpNoState::Rst).then_some(Answer::Reset),
         }
     }
 
@@ -420,213 +265,92 @@ impl Model {
         (self.rules.icmp_originate == Switch::On).then_some(Answer::Icmp(error))
     }
 
-    fn no_state(&self, flow: &Flow) -> Option<Answer> {
-        (flow.protocol == Tcp && !flow.flags.rst && self.rules.tcp_no_state == TcpNoState::Rst).then_some(Answer::Reset)
-    }
-
-    /// A SYN leaves: one that is held for the same connection is forgotten.
-    fn cross(&mut self, at: usize) {
-        let Session { external, remote, on, .. } = self.s.sessions[at];
-        if let Some(held) = self.s.held.iter().position(|held| held.1 == [external, remote]) {
-            let (hold, _, from, came, ..) = self.s.held.remove(held);
-            self.output.push(Output::Discard { hold, from, packet: came.packet(), refusal: no_on(on, SynCrossed) });
-        }
-    }
-
-    // Errors.
-
-    pub(crate) fn error(&mut self, from: Side, packet: &mut Packet, now: Time) -> Verdict {
-        (self.now, self.choice) = (now, None);
-        if self.passes() { return Verdict::Pass }
-        self.expire();
-        let before = packet.clone();
-        self.translate_error(from, packet).unwrap_or_else(|refusal| { *packet = before; Verdict::Drop(refusal) })
-    }
-
-    fn translate_error(&mut self, from: Side, packet: &mut Packet) -> Result<Verdict, Refusal> {
-        let (rules, quoted) = (self.rules.clone(), packet.quoted().expect("the tests quote packets of sessions"));
-        let (protocol, sender, receiver) = (quoted.protocol, quoted.source, quoted.destination);
-        let remote = |endpoint: SocketAddr| if protocol == Icmp { host_of(endpoint) } else { endpoint };
-        let how = if from == Inside { rules.icmp_error.outbound } else { rules.icmp_error.inbound };
-        let quench = matches!(packet.transport(), Transport::IcmpError(IcmpError::Other { kind: 4 | 5, .. }));
-        if rules.icmp_verify == Switch::On && !packet.transport_checksum_ok() { return Err(no(BadTransportChecksum)) }
-        if rules.icmp_verify == Switch::On && !packet.quoted_ip_checksum_ok() { return Err(no(BadQuotedChecksum)) }
-        if quench && !packet.is_ipv6() { return Err(no(IcmpUntranslatable)) }
-        if how == IcmpErrors::Drop { return Err(no(IcmpErrorOff)) }
-        if packet.destination() != sender.ip() { return Err(no(IcmpNoSession)) }
-        if from == Outside {
-            let at = self.session_at(protocol, sender, remote(receiver)).ok_or(no(IcmpNoSession))?;
-            let one = self.s.sessions[at];
-            if rules.icmp_source_filter == Switch::On && packet.source() != receiver.ip() { return Err(no_on(one.on, Filtered)) }
-            self.show_inside(packet, how, at);
-            return Ok(Verdict::Forward(told(one.on, false, true)));
-        }
-        let back = self.owns(sender);
-        if back && *rules.hairpin.of(protocol) == Hairpin::Off { return Err(no(HairpinOff)) }
-        let between = |one: &&Session| one.between(protocol, receiver, remote(sender));
-        let own = self.s.sessions.iter().filter(between).min_by_key(|one| (!one.leads, one.on)).copied().ok_or(no(IcmpNoSession))?;
-        // A query's one identifier is the receiver's by now.
-        let sender = if protocol == Icmp { SocketAddr::new(sender.ip(), own.external.port()) } else { sender };
-        let other = if back { Some(self.session_at(protocol, sender, remote(own.external)).ok_or(no(IcmpNoSession))?) } else { None };
-        if other.is_some() && rules.icmp_error.inbound == IcmpErrors::Drop { return Err(no_on(self.s.sessions[other.unwrap_or(0)].on, IcmpErrorOff)) }
-        if self.translates {
-            edit(packet, how, |packet| packet.rewrite_quoted_destination(own.external));
-            let router = self.s.pairs.iter().find(|(host, _)| self.basic && *host == packet.source()).map(|(_, address)| *address);
-            packet.rewrite_source(SocketAddr::new(router.unwrap_or(own.external.ip()), own.external.port()));
-        }
-        let at = self.s.sessions.iter().position(|one| (one.on, one.remote) == (own.on, own.remote)).expect("it is there");
-        if rules.refresh_on_error == Switch::On { self.touch(at, Inside) }
-        let source = told(own.on, false, true);
-        Ok(other.map_or(Verdict::Forward(source), |at| {
-            let destination = told(self.s.sessions[at].on, false, true);
-            self.show_inside(packet, rules.icmp_error.inbound, at);
-            Verdict::Hairpin { source, destination }
-        }))
-    }
-
-    /// An error about a session goes to its host, and does to the session what errors do.
-    fn show_inside(&mut self, packet: &mut Packet, how: IcmpErrors, at: usize) {
-        let one = self.s.sessions[at];
-        if self.translates {
-            edit(packet, how, |packet| packet.rewrite_quoted_source(one.internal));
-            packet.rewrite_destination(one.internal);
-        }
-        if self.rules.refresh_on_error == Switch::On { self.touch(at, Outside) }
-        if self.rules.icmp_kills_mapping == Switch::On { self.end_mapping(one.on, MappingEnd::Killed) }
-    }
-
-    // Time, and ends.
-
     /// Whether packets from this side restart the timers of UDP and queries.
     fn refreshes(&self, from: Side) -> bool {
-        self.rules.refresh == Refresh::Both || self.rules.refresh == if from == Inside { Refresh::Outbound } else { Refresh::Inbound }
+        let these = if from == Inside { Refresh::Outbound } else { Refresh::Inbound };
+        [these, Refresh::Both].contains(&self.rules.refresh)
     }
-
-    /// Something that is no packet of a session restarts its timer as one would.
-    fn touch(&mut self, at: usize, from: Side) { if self.s.sessions[at].protocol == Tcp || self.refreshes(from) { self.restart(at) } }
 
     fn restart(&mut self, at: usize) {
-        let one = self.s.sessions[at];
-        let end = self.rules.timeouts.absolute.map(|age| self.mapping(one.on).created + age);
-        let deadline = one.lifetime(&self.rules.timeouts).map(|lifetime| self.now + lifetime);
-        self.s.sessions[at].deadline = deadline.map_or(one.deadline, |deadline| end.map_or(deadline, |end| deadline.min(end)));
+        let one = &mut self.sessions[at];
+        let end = self.rules.timeouts.absolute.map_or(Time::MAX, |age| one.on.created + age);
+        let lifetime = one.lifetime(&self.rules.timeouts);
+        one.deadline = lifetime.map_or(one.deadline, |lifetime| (self.now + lifetime).min(end));
     }
 
-    fn expire(&mut self) {
-        while self.s.held.first().is_some_and(|held| held.5 <= self.now) {
-            let (hold, _, from, came, refusal, _) = self.s.held.remove(0);
-            self.output.push(Output::Discard { hold, from, packet: came.packet(), refusal });
-        }
-        while let Some(one) = self.s.sessions.iter().filter(|one| one.deadline <= self.now).min_by_key(|one| one.deadline).copied() {
-            let at = self.s.sessions.iter().position(|other| (other.on, other.remote) == (one.on, one.remote)).expect("it is there");
-            let open = one.protocol == Tcp && matches!(one.stage, Established | PickedUp | HalfClosed | CloseWait);
-            if self.rules.timeouts.absolute.is_some_and(|age| one.deadline >= self.mapping(one.on).created + age) {
-                self.end_mapping(one.on, MappingEnd::Aged);
-                continue;
-            }
-            match self.rules.expiry_notify {
-                ExpiryNotify::RstBoth if open => {
-                    self.tell(Inside, common::RST, &one);
-                    if !self.owns(one.remote) { self.tell(Outside, common::RST, &one) }
-                    self.end_session(at, MappingEnd::Expired);
-                }
-                ExpiryNotify::KeepaliveProbe if open => {
-                    self.s.sessions[at].stage = Transitory;
-                    self.restart(at);
-                    if self.s.sessions[at].deadline > one.deadline { self.tell(Inside, common::ACK, &one) } else { self.end_session(at, MappingEnd::Expired) }
-                }
-                _ => self.end_session(at, MappingEnd::Expired),
-            }
-        }
-    }
-
-    /// A segment of the box's own making; its numbers are not the model's business.
-    fn tell(&mut self, to: Side, flags: natbox_wire::TcpFlags, one: &Session) {
-        let (source, destination) = if to == Inside { (one.remote, one.internal) } else { (one.external, one.remote) };
-        let packet = Flow { protocol: Tcp, source, destination, flags, query: 0 }.packet();
-        self.output.push(Output::Send { to, packet, mapping: one.on });
-    }
-
-    fn end_session(&mut self, at: usize, why: MappingEnd) {
-        let one = self.s.sessions.remove(at);
-        self.promote(&one);
-        if !self.s.sessions.iter().any(|other| other.on == one.on && other.holds) { self.end_mapping(one.on, why) }
-    }
-
-    fn end_mapping(&mut self, id: MappingId, why: MappingEnd) {
-        let mapping = self.mapping(id);
-        self.s.mappings.retain(|one| one.id != id);
-        let gone: Vec<Session> = self.s.sessions.iter().filter(|one| one.on == id).copied().collect();
-        self.s.sessions.retain(|one| one.on != id);
-        gone.iter().for_each(|one| self.promote(one));
-        self.ended.push(Ended { mapping, why });
-        self.release(&mapping, why == MappingEnd::Overridden);
-    }
-
-    /// Where the leading session of a pair is gone, the one on the oldest mapping leads.
-    fn promote(&mut self, gone: &Session) {
-        if self.rules.session_affinity == SessionAffinity::Off || self.leader(gone.protocol, gone.internal, gone.remote).is_some() { return }
-        let rest = self.s.sessions.iter_mut().filter(|one| one.between(gone.protocol, gone.internal, gone.remote));
-        rest.min_by_key(|one| one.on).into_iter().for_each(|one| one.leads = true);
-    }
-
-    pub(crate) fn handle_timeout(&mut self, now: Time) -> Vec<Ended> {
+    pub(crate) fn expire(&mut self, now: Time) {
         self.now = now;
-        self.expire();
-        self.ends()
-    }
-
-    pub(crate) fn readdress(&mut self, nat: &Nat) -> Vec<Ended> {
-        (self.external, self.plan) = (nat.external().to_vec(), nat.port_plan());
-        if self.translates {
-            for one in self.s.mappings.clone() { if !self.owns(one.external) { self.end_mapping(one.id, MappingEnd::Readdressed) } }
-            self.move_house();
+        while self.held.first().is_some_and(|held| held.due <= now) {
+            let Held { hold, from, packet, refusal, .. } = self.held.remove(0);
+            self.output.push(Output::Discard { hold, from, packet, refusal });
         }
-        self.ends()
+        while let Some(one) = self.sessions.iter().min_by_key(|one| one.deadline).filter(|one| one.deadline <= now) {
+            let one = *one;
+            self.end_sessions(|other| (other.on, other.remote) == (one.on, one.remote));
+            let holds =
+                |other: &Session| other.sent[Inside as usize] || other.on.protocol == Tcp || self.refreshes(Outside);
+            let aged = self.rules.timeouts.absolute.is_some_and(|age| one.deadline >= one.on.created + age);
+            if aged || !self.sessions.iter().any(|other| other.on == one.on && holds(other)) {
+                let why = if aged { MappingEnd::Aged } else { MappingEnd::Expired };
+                self.end_mappings(|on| *on == one.on, why);
+            }
+        }
     }
 
-    pub(crate) fn reboot(&mut self) -> Vec<Ended> {
-        self.ended.extend(self.s.mappings.iter().map(|one| Ended { mapping: *one, why: MappingEnd::Rebooted }));
-        let must: Vec<(Protocol, SocketAddr)> = self.s.mappings.iter().map(|one| (one.protocol, one.external)).filter(|one| self.translates && self.rests(one.0)).collect();
-        let resting = std::mem::take(&mut self.s).resting.into_iter().chain(must.into_iter().map(|one| (None, one.0, one.1)));
-        self.s.resting = resting.collect();
-        self.let_rest_less();
-        self.ends()
+    fn end_mappings(&mut self, which: impl Fn(&MappingView) -> bool, why: MappingEnd) {
+        let gone: Vec<MappingView> = self.mappings.extract_if(.., |one| which(one)).collect();
+        self.end_sessions(|one| gone.contains(&one.on));
+        self.ended.extend(gone.into_iter().map(|mapping| Ended { mapping, why }));
     }
 
-    fn ends(&mut self) -> Vec<Ended> {
+    /// Sessions end; where one led its pair of endpoints, the one on the oldest mapping leads.
+    fn end_sessions(&mut self, which: impl Fn(&Session) -> bool) {
+        let gone: Vec<Session> = self.sessions.extract_if(.., |one| which(one)).collect();
+        for one in gone.iter().filter(|one| one.leads && self.rules.session_affinity == SessionAffinity::On) {
+            let pair =
+                self.sessions.iter_mut().filter(|other| other.between(one.on.protocol, one.on.internal, one.remote));
+            pair.min_by_key(|one| one.on.id).into_iter().for_each(|one| one.leads = true);
+        }
+    }
+
+    /// What has ended since this was asked last.
+    pub(crate) fn ended(&mut self) -> Vec<Ended> {
         self.ended.sort_by_key(|one| one.mapping.id);
         std::mem::take(&mut self.ended)
     }
 
-    pub(crate) fn views(&self) -> &[MappingView] { &self.s.mappings }
+    pub(crate) fn readdress(&mut self, external: &[IpAddr]) {
+        self.external = external.to_vec();
+        let translates = self.translates;
+        self.end_mappings(|one| translates && !external.contains(&one.external.ip()), MappingEnd::Readdressed);
+    }
+
+    pub(crate) fn reboot(&mut self) {
+        self.held.clear();
+        self.end_mappings(|_| true, MappingEnd::Rebooted);
+    }
 
     /// When something will be due next; and something that others see.
     pub(crate) fn next(&self) -> (Option<Time>, Option<Time>) {
-        let held = || self.s.held.iter().map(|held| held.5);
-        let told = |one: &&Session| one.protocol == Tcp && self.rules.expiry_notify != ExpiryNotify::None && self.rules.timeouts.absolute.is_none();
-        let open = |one: &&Session| told(one) && matches!(one.stage, Established | PickedUp | HalfClosed | CloseWait);
-        (self.s.sessions.iter().map(|one| one.deadline).chain(held()).min(), self.s.sessions.iter().filter(open).map(|one| one.deadline).chain(held()).min())
+        let held = self.held.iter().map(|held| held.due).min();
+        (self.sessions.iter().map(|one| one.deadline).chain(held).min(), held)
     }
 }
 
 impl Session {
     fn between(&self, protocol: Protocol, internal: SocketAddr, remote: SocketAddr) -> bool {
-        (self.protocol, self.internal, self.remote) == (protocol, internal, remote)
-    }
-
-    fn is_over(&self) -> bool { matches!(self.stage, Closing | TimeWait | Transitory) }
-
-    /// Whether nothing has shown that both ends want it.
-    fn is_unassured(&self) -> bool {
-        match self.protocol { Udp => !self.replied, Icmp => true, Tcp => matches!(self.stage, Opening | Partial | PickedUp) }
+        (self.on.protocol, self.on.internal, self.remote) == (protocol, internal, remote)
     }
 
     /// How long it lives after what has just come; as long as it would have if the stage says nothing.
     fn lifetime(&self, times: &Timeouts) -> Option<Duration> {
-        Some(match (self.protocol, self.stage) {
+        let of_port = times.udp_ports.iter().find(|(port, _)| *port == self.remote.port()).map(|(_, time)| *time);
+        Some(match (self.on.protocol, self.stage) {
             (Icmp, _) => times.icmp,
-            (Udp, _) => of_port(times, self.remote.port()).unwrap_or(if self.stream { times.udp_stream() } else if self.replied { times.udp } else { times.udp_unreplied() }),
+            (Udp, _) if of_port.is_some() => return of_port,
+            (Udp, _) if self.stream => times.udp_stream(),
+            (Udp, _) if self.sent == [true; 2] => times.udp,
+            (Udp, _) => times.udp_unreplied(),
             (_, Opening) => times.tcp_opening,
             (_, Partial) => times.tcp_partial_open(),
             (_, Established) => times.tcp_established,
@@ -642,54 +366,30 @@ impl Session {
     /// A segment, by RFC 7857 figure 1 with the choices that the axes name; whether it restarts the timer.
     fn step(&mut self, from: Side, flow: &Flow, rules: &Behavior) -> bool {
         let (flags, me, marked) = (flow.flags, from as usize, self.marks[from as usize]);
-        let mut mine = [false; 2];
-        mine[me] = true;
+        let (none, mine) = ([false; 2], [from == Inside, from == Outside]);
+        let both = if rules.tcp_established_on == TcpEstablishedOn::ServerSyn { Established } else { Partial };
         (self.stage, self.marks) = match self.stage {
             Closing | TimeWait | Transitory if flow.opens() && rules.tcp_reopen == TcpReopen::On => {
-                (self.opener, self.crossed) = (from, false);
-                (Opening, [false; 2])
+                self.opener = from;
+                (Opening, none)
             }
             Opening if !flags.syn || flags.rst => return false,
             Opening if from == self.opener => (Opening, self.marks),
-            Opening => {
-                self.crossed = !flags.ack;
-                let established = rules.tcp_established_on == TcpEstablishedOn::ServerSyn;
-                (if established { Established } else { Partial }, if flags.ack { mine } else { [false; 2] })
-            }
-            TimeWait => return false,
-            Closing if flags.ack && !flags.fin && !flags.rst && !marked => (TimeWait, [false; 2]),
-            Closing => return false,
+            Opening => (both, if flags.ack { mine } else { none }),
+            Closing if flags.ack && !flags.fin && !flags.rst && !marked => (TimeWait, none),
+            Closing | TimeWait => return false,
             Transitory if flags.rst => return false,
-            Transitory => (Established, [false; 2]),
-            _ if flags.rst => (Transitory, [false; 2]),
-            HalfClosed | CloseWait if flags.fin => if marked { (self.stage, self.marks) } else { (Closing, mine) },
+            Transitory => (Established, none),
+            _ if flags.rst => (Transitory, none),
+            HalfClosed | CloseWait if flags.fin && !marked => (Closing, mine),
+            HalfClosed | CloseWait if flags.fin => (self.stage, self.marks),
             _ if flags.fin => (HalfClosed, mine),
             HalfClosed if flags.ack && !marked => (CloseWait, self.marks),
-            Partial if flags.ack && self.marks[1 - me] => (Established, [false; 2]),
+            Partial if flags.ack && self.marks[1 - me] => (Established, none),
             Partial if flags.ack => (Partial, mine),
-            PickedUp if from != self.opener => (Established, [false; 2]),
+            PickedUp if from != self.opener => (Established, none),
             stage => (stage, self.marks),
         };
         true
     }
-}
-
-/// What a mapping rule sees of a remote.
-fn rule(mapping: Mapping, remote: SocketAddr) -> Option<SocketAddr> {
-    match mapping {
-        Mapping::EndpointIndependent => None,
-        Mapping::AddressDependent => Some(host_of(remote)),
-        Mapping::AddressAndPortDependent | Mapping::ConnectionDependent => Some(remote),
-    }
-}
-
-fn host_of(endpoint: SocketAddr) -> SocketAddr { SocketAddr::new(endpoint.ip(), 0) }
-
-fn of_port(times: &Timeouts, port: u16) -> Option<Duration> { times.udp_ports.iter().find(|(of, _)| *of == port).map(|(_, time)| *time) }
-
-/// Changes what an error quotes, as well as the box knows how.
-fn edit(packet: &mut Packet, how: IcmpErrors, edit: impl FnOnce(&mut Packet)) {
-    let checksum = packet.quoted_ip_checksum();
-    if how != IcmpErrors::OuterOnly { edit(packet) }
-    if let (IcmpErrors::BadInnerChecksum, Some(checksum)) = (how, checksum) { packet.set_quoted_ip_checksum(checksum) }
 }

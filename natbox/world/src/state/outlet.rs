@@ -69,8 +69,8 @@ impl State {
     /// Lets events happen up to `now`, or until a program has been woken.
     fn happen_until(&mut self, now: Time, woken: &dyn Fn() -> bool) {
         while !self.woken && !woken() {
-            let Some(at) = self.queue.next_time().filter(|at| *at <= now) else { break };
-            let happened = self.queue.pop().is_some_and(|(_, pending)| self.happen(at, pending));
+            let Some((at, pending)) = self.queue.pop_until(now) else { break };
+            let happened = self.happen(at, pending);
             self.statistics.events += u64::from(happened);
         }
     }
@@ -97,7 +97,7 @@ impl State {
     /// Whether a packet would be one too many on the way, in a world that goes on whatever happens.
     pub(super) fn is_crowded(&self, flight: &Flight) -> bool {
         self.door.as_ref().is_some_and(|door| {
-            self.queue.len() >= self.pending_limit
+            self.queue.is_over(self.pending_limit.saturating_sub(1))
                 || door.flying_bytes.saturating_add(flight.bytes.len()) > FLYING_LIMIT_BYTES
         })
     }

@@ -1,6 +1,8 @@
 //! Out of a node: number the packet, choose its hop, cut it to the MTU, note it as sent, let the link decide its
 //! fate, and queue its arrival.
 
+use std::task::Waker;
+
 use natbox_wire::{DropReason, Offload, Packet, build};
 
 use super::{Body, Flight, Pending, Place, State};
@@ -11,6 +13,13 @@ impl State {
     /// Sends what a host's sockets want sent, notes what they dropped, wakes who waits for them, and sets the host's
     /// timer.
     pub(super) fn flush(&mut self, node: NodeId) {
+        if self.host(node).stack.has_output() {
+            self.drain(node);
+        }
+        self.set_timer(node);
+    }
+
+    fn drain(&mut self, node: NodeId) {
         while let Some(outgoing) = self.host(node).stack.outbox() {
             let id = self.new_packet();
             let through = self.uplink_of(node, outgoing.uplink as u32);
@@ -21,11 +30,10 @@ impl State {
             self.note_dropped(node, PacketRef { id, cause: None, bytes: packet.bytes() }, reason);
         }
         // An executor's waker only marks its task as ready: no program runs here.
-        for waker in self.host(node).stack.take_wakes() {
-            self.woken = true;
-            waker.wake();
-        }
-        self.set_timer(node);
+        let mut wakes = self.host(node).stack.take_wakes();
+        self.woken |= !wakes.is_empty();
+        wakes.drain(..).for_each(Waker::wake);
+        self.host(node).stack.keep_wakes(wakes);
     }
 
     /// A packet of a node's own: a host's, or a gateway's answer.
