@@ -1,6 +1,8 @@
 //! Two machines and a NAT between them, for real: kernels' own sockets in namespaces, the world in between.
 //! Needs the right to make namespaces.
 
+#![allow(missing_docs, clippy::disallowed_methods, reason = "tests of real machines take real time")]
+
 use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::Arc;
