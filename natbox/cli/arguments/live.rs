@@ -28,7 +28,7 @@ Examples:
   natbox readdress home 198.18.0.77
   natbox cut home; sleep 5; natbox mend home";
 
-/// Build a live lab: real programs behind the emulated NATs. Stays in the foreground; Ctrl-C takes all of it down
+/// Build a live lab, real programs behind emulated NATs, and stay until Ctrl-C
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
