@@ -8,11 +8,8 @@ mod probe;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-
 #[cfg(target_os = "linux")]
-use live::CHANGE_EXAMPLES;
-#[cfg(target_os = "linux")]
-pub(crate) use live::{Addresses, Down, Exec, Name, Shell, Up};
+pub(crate) use live::*;
 pub(crate) use matrix::{Matrix, MatrixFormat, Outputs, Population, Report, ReportFormat};
 pub(crate) use probe::{Probe, ProbeCommand};
 
@@ -35,6 +32,7 @@ Examples:
   natbox population shares.yaml         how many pairs of a population come to talk?
   natbox conform linux-masquerade       which requirements of the RFCs does this NAT violate?
   natbox nat list                       which NATs are there by name?
+  natbox up lab.yaml                    real programs behind the same NATs (then: exec, shell, down)
   natbox probe nat --server HOST        what does the NAT in front of this machine do?
 
 Exit codes:
@@ -75,29 +73,10 @@ pub(crate) enum Command {
     Report(Report),
     Conform(Conform),
     Nat(Nat),
+    #[cfg(target_os = "linux")]
+    #[command(flatten)]
+    Live(Live),
     Probe(Probe),
-    #[cfg(target_os = "linux")]
-    Up(Up),
-    #[cfg(target_os = "linux")]
-    Exec(Exec),
-    #[cfg(target_os = "linux")]
-    Shell(Shell),
-    #[cfg(target_os = "linux")]
-    Down(Down),
-    /// Reboot a NAT of a live lab: it loses its mappings
-    #[cfg(target_os = "linux")]
-    #[command(after_help = CHANGE_EXAMPLES)]
-    Reboot(Name),
-    #[cfg(target_os = "linux")]
-    Readdress(Addresses),
-    /// Cut the links of a host or NAT of a live lab (a NAT's outer one)
-    #[cfg(target_os = "linux")]
-    #[command(after_help = CHANGE_EXAMPLES)]
-    Cut(Name),
-    /// Mend the links of a host or NAT of a live lab
-    #[cfg(target_os = "linux")]
-    #[command(after_help = CHANGE_EXAMPLES)]
-    Mend(Name),
     Schema(Schema),
     Completions(Completions),
 }
