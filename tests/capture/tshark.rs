@@ -80,7 +80,10 @@ fn shipped() -> Vec<PathBuf> {
     let in_folder =
         |folder: &Path| fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect::<Vec<_>>();
     let entries = in_folder(&root);
-    let below = entries.iter().filter(|path| path.is_dir() && !path.ends_with("populations")).flat_map(|folder| in_folder(folder));
+    let below = entries
+        .iter()
+        .filter(|path| path.is_dir() && !path.ends_with("populations"))
+        .flat_map(|folder| in_folder(folder));
     let all = entries.iter().cloned().chain(below);
     let mut files = all.filter(|path| path.extension().is_some_and(|end| end == "yaml")).collect::<Vec<_>>();
     files.sort();

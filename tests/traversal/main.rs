@@ -11,6 +11,7 @@ mod ice;
 mod predict;
 mod predict_ports;
 mod quic;
+mod relay;
 mod tcp;
 mod techniques;
 

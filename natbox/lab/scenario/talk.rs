@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use natbox_host::Host as _;
 use natbox_probes::call::{CallConfig, CallReport, Responder, call};
-use natbox_probes::connect::{self, CheckPlan, Config, Connection, Relay};
+use natbox_probes::connect::{self, CheckPlan, Config, Connection};
 use natbox_probes::contact::Failure;
 use natbox_probes::portmap::Method;
 use natbox_probes::punch::{self, PunchConfig};
@@ -189,7 +189,7 @@ impl Runner<'_> {
 impl Meeting {
     /// What a host called `me` knows before it meets the other.
     pub(super) fn setting(&self, me: &str, options: &Options) -> Setting {
-        let relay = self.relay.map(|server| Relay { server, credentials: servers::credentials() });
+        let relay = self.relay.map(servers::access);
         let (stun, options) = (self.stun.clone(), options.clone());
         let asks = self.asks.get(me.split('@').next().unwrap_or(me)).cloned().unwrap_or_default();
         Setting { stun, asks, relay, options, ..Setting::new(self.directory, me) }
