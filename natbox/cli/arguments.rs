@@ -1,9 +1,17 @@
 //! What can be typed.
 
+#[cfg(target_os = "linux")]
+mod live;
+
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+#[cfg(target_os = "linux")]
+use live::CHANGE_EXAMPLES;
+#[cfg(target_os = "linux")]
+pub(crate) use live::{Addresses, Down, Exec, Name, Shell, Up};
 
 /// A NAT emulator and NAT-traversal lab: any NAT behaviour, virtual time, captures that explain every packet.
 #[derive(Debug, Parser)]
@@ -65,17 +73,45 @@ pub(crate) enum Command {
     Conform(Conform),
     Nat(Nat),
     Probe(Probe),
-    /// Print the JSON Schema of topology files, for editors
-    #[command(after_help = SCHEMA_EXAMPLES)]
-    Schema,
+    #[cfg(target_os = "linux")]
+    Up(Up),
+    #[cfg(target_os = "linux")]
+    Exec(Exec),
+    #[cfg(target_os = "linux")]
+    Shell(Shell),
+    #[cfg(target_os = "linux")]
+    Down(Down),
+    /// Reboot a NAT of a live lab: it loses its mappings
+    #[cfg(target_os = "linux")]
+    #[command(after_help = CHANGE_EXAMPLES)]
+    Reboot(Name),
+    #[cfg(target_os = "linux")]
+    Readdress(Addresses),
+    /// Cut the links of a host or NAT of a live lab (a NAT's outer one)
+    #[cfg(target_os = "linux")]
+    #[command(after_help = CHANGE_EXAMPLES)]
+    Cut(Name),
+    /// Mend the links of a host or NAT of a live lab
+    #[cfg(target_os = "linux")]
+    #[command(after_help = CHANGE_EXAMPLES)]
+    Mend(Name),
+    Schema(Schema),
     Completions(Completions),
 }
 
-const SCHEMA_EXAMPLES: &str = "\
+/// Print the JSON Schema of topology files, for editors
+#[derive(Debug, Args)]
+#[command(after_help = "\
 Examples:
   natbox schema > natbox.schema.json
   # and as the first line of a topology file:
-  # yaml-language-server: $schema=natbox.schema.json";
+  # yaml-language-server: $schema=natbox.schema.json
+  natbox schema --population > population.schema.json")]
+pub(crate) struct Schema {
+    /// That of population files instead
+    #[arg(long)]
+    pub(crate) population: bool,
+}
 
 /// How to print.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -195,7 +231,7 @@ pub(crate) struct Matrix {
     #[arg(long, value_name = "WORD,...", value_delimiter = ',')]
     pub(crate) techniques: Vec<String>,
     /// How many runs of each cell, each from a seed of its own
-    #[arg(long, value_name = "N", default_value = "1")]
+    #[arg(long, value_name = "N", default_value = "1", value_parser = at_least_one)]
     pub(crate) seeds: NonZeroUsize,
     /// The first seed
     #[arg(long, value_name = "N", default_value = "0")]
@@ -212,7 +248,7 @@ pub(crate) struct Matrix {
     #[command(flatten)]
     pub(crate) link: Link,
     /// Cores to use; all if absent. Results are the same
-    #[arg(long, short, value_name = "N")]
+    #[arg(long, short, value_name = "N", value_parser = at_least_one)]
     pub(crate) jobs: Option<NonZeroUsize>,
     /// Run part K of N alone: `natbox report` joins the parts' JSON
     #[arg(long, value_name = "K/N")]
@@ -314,7 +350,7 @@ pub(crate) struct Population {
     #[arg(long, value_name = "N")]
     pub(crate) seed: Option<u64>,
     /// Cores to use; all if absent. Results are the same
-    #[arg(long, short, value_name = "N")]
+    #[arg(long, short, value_name = "N", value_parser = at_least_one)]
     pub(crate) jobs: Option<NonZeroUsize>,
     /// Run part K of N alone: `natbox report` joins the parts' JSON
     #[arg(long, value_name = "K/N")]
@@ -496,4 +532,8 @@ Examples:
 pub(crate) struct Completions {
     /// The shell
     pub(crate) shell: clap_complete::Shell,
+}
+
+fn at_least_one(text: &str) -> Result<NonZeroUsize, String> {
+    text.parse().map_err(|_| "expected a whole number, 1 at least".to_owned())
 }

@@ -6,6 +6,8 @@ mod completions;
 mod conform;
 mod files;
 mod inspect;
+#[cfg(target_os = "linux")]
+mod live;
 mod matrix;
 mod nat;
 mod population;
@@ -29,6 +31,9 @@ enum Verdict {
     Holds,
     /// Some do not.
     Fails,
+    /// What a program on a live host ended with.
+    #[cfg(target_os = "linux")]
+    Program(u8),
 }
 
 /// Why a command could not do its work.
@@ -62,6 +67,8 @@ fn main() -> ExitCode {
     match execute(&arguments) {
         Ok(Verdict::Holds) | Err(Failure::BrokenPipe) => ExitCode::SUCCESS,
         Ok(Verdict::Fails) => ExitCode::from(1),
+        #[cfg(target_os = "linux")]
+        Ok(Verdict::Program(code)) => ExitCode::from(code),
         Err(Failure::Said(message)) => {
             // If even standard error is gone, the code alone has to say it.
             writeln!(io::stderr(), "{}", message.trim_end()).ok();
@@ -82,7 +89,23 @@ fn execute(arguments: &Arguments) -> Result<Verdict, Failure> {
         Command::Conform(conform) => conform::execute(conform, &mut terminal),
         Command::Nat(nat) => nat::execute(nat, &mut terminal),
         Command::Probe(probe) => probe::execute(probe, &mut terminal),
-        Command::Schema => schema::execute(&mut terminal),
+        Command::Schema(schema) => schema::execute(schema, &mut terminal),
+        #[cfg(target_os = "linux")]
+        Command::Up(up) => live::up(up, &mut terminal),
+        #[cfg(target_os = "linux")]
+        Command::Exec(exec) => live::run(exec),
+        #[cfg(target_os = "linux")]
+        Command::Shell(shell) => live::shell(shell),
+        #[cfg(target_os = "linux")]
+        Command::Down(down) => live::down(down, &mut terminal),
+        #[cfg(target_os = "linux")]
+        Command::Reboot(nat) => live::turn(natbox::live::Change::Reboot, nat, &mut terminal),
+        #[cfg(target_os = "linux")]
+        Command::Readdress(nat) => live::readdress(nat, &mut terminal),
+        #[cfg(target_os = "linux")]
+        Command::Cut(name) => live::turn(natbox::live::Change::Cut, name, &mut terminal),
+        #[cfg(target_os = "linux")]
+        Command::Mend(name) => live::turn(natbox::live::Change::Mend, name, &mut terminal),
         Command::Completions(completions) => completions::execute(completions, &mut terminal),
     }?;
     terminal.out().flush()?;

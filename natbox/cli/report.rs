@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use natbox::matrix::{Expectations, MatrixError, Sweep, join, read, shrink};
-use natbox::output::write_file;
+use natbox::output::{may_write, write_file};
 use natbox::paint::Paint;
 use natbox::population::is_census;
 use natbox::report::matrix::{Detail, csv, differences, html, junit, markdown, text};
@@ -54,7 +54,8 @@ pub(crate) struct Targets<'a> {
 }
 
 impl<'a> Targets<'a> {
-    /// Reads the expectations. No output may take the place of an input or of another output.
+    /// Reads the expectations. No output may take the place of an input or of another output, and each can be written: what
+    /// ran for an hour is not lost for a folder that is not there.
     pub(crate) fn new(outputs: &'a Outputs, inputs: &[PathBuf]) -> Result<Targets<'a>, Failure> {
         let real = |path: &Path| fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         let mut taken: Vec<PathBuf> = inputs.iter().chain(&outputs.expect).map(|path| real(path)).collect();
@@ -80,6 +81,10 @@ impl<'a> Targets<'a> {
                 Some((file.as_path(), Some(Expectations::read(&name.to_string(), &text).map_err(refused)?)))
             }
         };
+        let blessed = expected.iter().filter(|(_, known)| known.is_none()).map(|(file, _)| *file);
+        for file in files.iter().map(|(file, _)| *file).chain(blessed) {
+            may_write(file).map_err(|error| unwritable(file, &error))?;
+        }
         Ok(Targets { outputs, files, expected })
     }
 
@@ -95,7 +100,8 @@ impl<'a> Targets<'a> {
     pub(crate) fn fit(&self, sweep: &Sweep) -> Result<(), Failure> {
         match &self.expected {
             Some((file, Some(expected))) => expected.fits(&file.display().to_string(), sweep).map_err(refused),
-            _ => Ok(()),
+            Some((_, None)) => Expectations::of(sweep).map(drop).map_err(refused),
+            None => Ok(()),
         }
     }
 }
@@ -149,7 +155,11 @@ pub(crate) fn deliver(mut sweep: Sweep, targets: &Targets<'_>, terminal: &mut Te
 
 fn save(file: &Path, text: &str) -> Result<(), Failure> {
     let written = write_file(file, |out| out.write_all(text.as_bytes()));
-    written.map_err(|error: io::Error| Failure::Said(format!("error: cannot write {}: {error}", file.display())))
+    written.map_err(|error: io::Error| unwritable(file, &error))
+}
+
+fn unwritable(file: &Path, error: &io::Error) -> Failure {
+    Failure::Said(format!("error: cannot write {}: {error}", file.display()))
 }
 
 fn rendered(sweep: &Sweep, format: MatrixFormat, detail: Detail, paint: Paint, quiet: bool) -> String {

@@ -25,6 +25,19 @@ where
     written
 }
 
+/// Whether [`write_file`] can write a file here, as far as that can be known beforehand: for what takes long to make.
+///
+/// # Errors
+/// Why not.
+pub fn may_write(path: &Path) -> io::Result<()> {
+    let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    match fs::metadata(&target) {
+        Ok(there) if there.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
+        Ok(there) if !there.is_file() => File::options().write(true).open(&target).map(drop),
+        _ => scratch_beside(&target).and_then(|(scratch, _)| fs::remove_file(scratch)),
+    }
+}
+
 fn filled<T, E: From<io::Error>>(file: File, fill: impl FnOnce(&mut dyn Write) -> Result<T, E>) -> Result<T, E> {
     let mut file = BufWriter::new(file);
     let done = fill(&mut file)?;

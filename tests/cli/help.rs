@@ -14,11 +14,13 @@ fn the_help_of_each_command_shows_examples() {
         "check",
         "inspect",
         "matrix",
+        "population",
         "report",
         "conform",
         "nat",
         "nat list",
         "nat show",
+        "probe nat",
         "schema",
         "completions",
     ] {
@@ -40,7 +42,20 @@ fn the_help_names_no_command_that_is_not_there() {
     let names = commands.lines().filter_map(|line| line.split_whitespace().next()).collect::<Vec<_>>();
     assert_eq!(
         names,
-        ["run", "check", "inspect", "matrix", "report", "conform", "nat", "schema", "completions", "help"]
+        [
+            "run",
+            "check",
+            "inspect",
+            "matrix",
+            "population",
+            "report",
+            "conform",
+            "nat",
+            "probe",
+            "schema",
+            "completions",
+            "help"
+        ]
     );
 }
 

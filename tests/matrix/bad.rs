@@ -48,8 +48,8 @@ fn each_bad_input_is_a_clear_error_and_leaves_nothing_behind() {
         (&["--shard", "half"], "error: `half` is no part of a sweep: it has the form K/N, such as 2/8"),
         (&["--seeds", "100000"], "cells, and at most 250000 are run at once: split the sweep with --shard K/N"),
         (&["--seeds", "2", "--seed", "18446744073709551615"], "error: there are not so many seeds"),
-        (&["--seeds", "0"], "error: invalid value '0' for '--seeds <N>'"),
-        (&["--jobs", "0"], "error: invalid value '0' for '--jobs <N>'"),
+        (&["--seeds", "0"], "error: invalid value '0' for '--seeds <N>': expected a whole number, 1 at least"),
+        (&["--jobs", "0"], "error: invalid value '0' for '--jobs <N>': expected a whole number, 1 at least"),
         (&["--format", "yaml"], "error: invalid value 'yaml' for '--format <FORMAT>'"),
         (&["--bless"], "--expect <FILE>"),
         (&["--expect", "none.json"], "error: cannot read none.json"),
@@ -57,6 +57,14 @@ fn each_bad_input_is_a_clear_error_and_leaves_nothing_behind() {
         (&["lab.yaml", "-o", "lab.yaml"], "error: lab.yaml would be overwritten"),
         (&["-o", "x.json", "-o", "x.json"], "error: x.json would be overwritten"),
         (&["--nats", "symmetric", "-o", "no/such/x.json"], "error: cannot write no/such/x.json"),
+        // Before anything is run: the first is not written either.
+        (&["--nats", "symmetric", "-o", "x.json", "-o", "no/such/x.md"], "error: cannot write no/such/x.md"),
+        (&["--nats", "symmetric", "-o", "."], "error: cannot write .: is a directory"),
+        (&["--expect", "no/such/x.json", "--bless"], "error: cannot write no/such/x.json"),
+        (
+            &["--shard", "1/2", "--expect", "x.json", "--bless"],
+            "error: a part of a sweep cannot be blessed: join the parts",
+        ),
     ] {
         let said = run(&lab, options);
         assert_eq!((said.code, said.out.as_str()), (2, ""), "{options:?}: {said:?}");

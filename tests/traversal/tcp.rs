@@ -1,6 +1,17 @@
 //! TCP hole punching (Ford 2005 section 4, RFC 5382): where it must work, where it must fail, and why.
 
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use natbox::Lab;
+use natbox::host::Host;
 use natbox::outcome::StepResult;
+use natbox::probes::signal::look_up;
+use natbox::probes::technique::{Contact, Setting, Technique, answer, call};
+use natbox::probes::{Path, echo, rendezvous};
+use natbox::record::{Limits, Recorder, What};
+use natbox::wire::{Protocol, Time};
+use natbox::world::VirtualHost;
 
 use super::techniques::{apart, connect, path, together};
 
@@ -185,5 +196,73 @@ fn two_runs_are_alike() {
     for technique in MANNERS {
         let run = || apart(SILENT, "linux-masquerade", &format!("technique: {technique}"));
         assert_eq!(format!("{:?}", run()), format!("{:?}", run()), "{technique}");
+    }
+}
+
+/// Where a call from alice to bob led, and whether mallory, who has bob's private address on alice's network and sends back
+/// whatever she hears, took a connection on this port.
+fn beside_mallory(technique: Technique, port: Option<u16>) -> (Contact<VirtualHost>, Vec<SocketAddr>, bool) {
+    let text = "
+nats:
+  home-a: { type: port-restricted-cone, inside: 10.0.0.0/24 }
+  home-b: { type: port-restricted-cone, inside: 10.0.0.0/24 }
+hosts:
+  alice: { behind: home-a, address: 10.0.0.2 }
+  mallory: { behind: home-a, address: 10.0.0.3 }
+  bob: { behind: home-b, address: 10.0.0.3 }
+  server: { services: [stun, rendezvous] }
+";
+    let mut built = Lab::from_yaml(text).unwrap().start().unwrap();
+    let recorder = built.record(Limits::PACKETS);
+    let [alice, mallory, bob] = ["alice", "mallory", "bob"].map(|name| built.host(name).unwrap());
+    let directory = SocketAddr::new(built.addresses("server")[0], rendezvous::PORT);
+    let stranger = SocketAddr::new(mallory.addresses()[0], port.unwrap_or(9));
+    mallory.clone().spawn(async move {
+        echo::serve_tcp(mallory, stranger, Duration::from_secs(60)).await.map(drop).expect("mallory listens");
+    });
+    let waiting = Setting::new(directory, "bob");
+    bob.clone().spawn(async move {
+        let mut contact = answer(&bob, technique, &waiting).await.expect("bob is reached");
+        let _ = contact.recv(Time::MAX).await;
+    });
+    let met = built.world.run_until(async {
+        look_up(&alice, directory, "bob", Time::MAX).await.expect("bob is registered");
+        call(&alice, technique, &Setting::new(directory, "alice"), "bob").await
+    });
+    let tried: Vec<SocketAddr> = sightings(&recorder).into_iter().map(|(_, destination)| destination).collect();
+    let took = sightings(&recorder).iter().any(|(source, _)| *source == stranger);
+    (met.unwrap().unwrap_or_else(|failure| panic!("{failure}")), tried, took)
+}
+
+/// The endpoints of all TCP segments on alice's network between hosts of it.
+fn sightings(recorder: &Recorder) -> Vec<(SocketAddr, SocketAddr)> {
+    let log = recorder.log();
+    let packets = log.records().iter().filter_map(|record| match &record.what {
+        What::Packet(sighting) => sighting
+            .facts
+            .as_ref()
+            .ok()
+            .filter(|facts| facts.protocol() == Some(Protocol::Tcp))
+            .map(|facts| (facts.source, facts.destination)),
+        _ => None,
+    });
+    packets
+        .filter(|(source, destination)| {
+            [source, destination].iter().all(|end| end.ip().to_string().starts_with("10.0.0."))
+        })
+        .collect()
+}
+
+#[test]
+fn a_stranger_who_takes_the_connection_at_the_callees_private_address_is_refused() {
+    for technique in [Technique::TcpPunch, Technique::TcpPunchListen, Technique::TcpPunchLowTtl] {
+        // What port bob has is his dice's to say: the first run finds it, in the second mallory waits there.
+        let (_, tried, _) = beside_mallory(technique, None);
+        let bob =
+            tried.iter().find(|endpoint| endpoint.ip().to_string() == "10.0.0.3").expect("alice tried his address");
+        let (contact, _, took) = beside_mallory(technique, Some(bob.port()));
+        assert!(took, "{technique}: mallory's machine took the connection");
+        assert_eq!(contact.path(), Path::Punched, "{technique}");
+        assert_eq!(contact.remote().ip().to_string(), "198.18.0.3", "{technique}: bob's NAT, not {}", contact.remote());
     }
 }

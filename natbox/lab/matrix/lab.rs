@@ -66,7 +66,8 @@ impl Templates {
         templates.fill(a, b, technique).ok_or_else(|| MatrixError::said("the lab has no plan"))
     }
 
-    fn add(&mut self, a: &Side, b: &Side, technique: Technique) -> Result<(), MatrixError> {
+    /// Takes care that there is one for this pair.
+    pub(crate) fn add(&mut self, a: &Side, b: &Side, technique: Technique) -> Result<(), MatrixError> {
         if let Entry::Vacant(free) = self.0.entry((shape(a), shape(b), technique)) {
             let text = text(&free.key().0, &free.key().1, technique);
             let plan = Plan::from_yaml("cell", &text).map_err(MatrixError::Topology)?;

@@ -150,6 +150,34 @@ fn out_of_sight(axis: &str) -> &'static str {
     }
 }
 
+/// What is not known, by its reason: the axes of one reason together, in the order of the first of them.
+pub(crate) fn unknown(axes: &[Axis]) -> Vec<(&str, Vec<&'static str>)> {
+    let mut reasons: Vec<(&str, Vec<&'static str>)> = Vec::new();
+    for axis in axes {
+        let Found::Unknown(why) = &axis.found else { continue };
+        match reasons.iter_mut().find(|(other, _)| other == why) {
+            Some((_, names)) => names.push(axis.name),
+            None => reasons.push((why, vec![axis.name])),
+        }
+    }
+    reasons
+}
+
+/// Words in lines of at most `width` characters.
+pub(crate) fn lines(words: &[&str], width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in words {
+        match lines.last_mut() {
+            Some(line) if line.len() + 1 + word.len() <= width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push((*word).to_owned()),
+        }
+    }
+    lines
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

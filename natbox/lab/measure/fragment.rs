@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use natbox_probes::measure::{Measurement, Options};
 
-use super::{Axis, EXPECTED, Found, axes};
+use super::{Axis, EXPECTED, Found, axes, lines, unknown};
 use crate::topology::units::show_duration;
 
 /// Documentation addresses (RFC 5737, RFC 3849) for what was seen.
@@ -22,11 +22,10 @@ pub fn fragment(measurement: &Measurement, options: &Options) -> String {
     let mut text = head(measurement);
     text.push_str("name: a measured NAT\n\nnats:\n  measured:\n    type: rfc4787\n");
     nat(&mut text, measurement, &axes);
-    text.push_str("    # Not known:\n");
-    for axis in &axes {
-        if let Found::Unknown(why) = &axis.found {
-            writeln!(text, "    #   {}: {why}", axis.name).ok();
-        }
+    text.push_str("    # Not known, and as rfc4787 has it:\n");
+    for (why, names) in unknown(&axes) {
+        lines(&names, 100).iter().for_each(|line| writeln!(text, "    #   {line}").unwrap_or_default());
+        writeln!(text, "    #     {why}").ok();
     }
     text.push_str("\nhosts:\n  host: { behind: measured }\n  server: { services: stun }\n\nscenario:\n");
     let timers = options.timers.map(|search| format!(", timers: {}", show_duration(&search.longest)));
@@ -79,6 +78,11 @@ fn nat(text: &mut String, m: &Measurement, axes: &[Axis]) {
         match axis.name.split_once('.') {
             None => plain.push(format!("    {}: {value}{comment}", axis.name)),
             Some((group, key)) => {
+                // A box without a filter has none for any protocol.
+                if (axis.name, value.as_str()) == ("filtering.udp", "off") {
+                    plain.push("    filtering: off  # found over UDP".to_owned());
+                    continue;
+                }
                 let line = format!("      {key}: {value}{comment}");
                 match groups.iter_mut().find(|(name, _)| *name == group) {
                     Some((_, lines)) => lines.push(line),

@@ -9,6 +9,7 @@ mod fragment;
 mod real;
 
 pub use axes::{Axis, Found, axes};
+pub(crate) use axes::{lines, unknown};
 pub use fragment::fragment;
 pub use natbox_probes::measure::{Measurement, Options};
 #[cfg(target_os = "linux")]

@@ -25,8 +25,6 @@ pub struct About {
     pub each_once: bool,
     /// The technique between pairs, or the procedure against each NAT.
     pub runs: String,
-    /// Share of pairs behind one NAT, in per cent.
-    pub together: String,
     /// The kinds of NAT, in order.
     pub kinds: Vec<Kind>,
     /// What others have measured.
@@ -49,6 +47,8 @@ pub struct Kind {
     pub weight: u64,
     /// Share of these sides whose way out is shut, in per cent.
     pub failure: String,
+    /// Share of the pairs that it calls whose callee is behind the same NAT, in per cent.
+    pub together: String,
     /// Which tests of a procedure count.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tests: Vec<String>,

@@ -51,8 +51,8 @@ impl Population {
         let (first, second) = (dice.below(urn.whole()), dice.below(urn.whole()));
         let (first_way, second_way, one_network) = (dice.below(WHOLE), dice.below(WHOLE), dice.below(WHOLE));
         let seed = dice.next();
-        let together = one_network < self.together;
         let a = urn.kind(if self.about.each_once { number } else { first });
+        let together = one_network < self.drawn[a].together;
         let b = if together { a } else { urn.kind(second) };
         let shut = (first_way < self.drawn[a].failure, second_way < self.drawn[b].failure);
         Draw { a, b, shut, together, seed }

@@ -22,7 +22,7 @@ use crate::topology::tree::{self, Key, Node, Value};
 use crate::topology::units::{percent, show_percent};
 
 /// The keys of an entry that a topology's NATs do not have.
-const OWN: [&str; 4] = ["share", "group", "failure", "tests"];
+const OWN: [&str; 5] = ["share", "group", "failure", "together", "tests"];
 /// The row of published counts that is the sum.
 pub(super) const ALL: &str = "All";
 
@@ -46,14 +46,19 @@ struct Entry<'a> {
     weight_place: Place,
     group: String,
     failure: u64,
+    together: u64,
     tests: Vec<Test>,
 }
 
 fn population(file: &str, root: &Node, mistakes: &mut Collector<'_>) -> Option<Population> {
-    let nats = root.get("nats")?;
+    let Some(nats) = root.get("nats") else {
+        let place =
+            root.entries().iter().find(|(key, _)| key.text == "nats").map_or(root.place, |(_, node)| node.place);
+        empty(place, mistakes);
+        return None;
+    };
     let subject = subject(root, mistakes)?;
-    let failure = share(root, "failure").unwrap_or(0);
-    let entries: Vec<Entry<'_>> = nats.entries().iter().map(|(key, node)| entry(key, node, failure)).collect();
+    let entries: Vec<Entry<'_>> = nats.entries().iter().map(|(key, node)| entry(key, node, root)).collect();
     if entries.len() > MOST_KINDS {
         mistakes.at(nats.place, format!("{} NATs", entries.len())).expected(format!("at most {MOST_KINDS} kinds"));
         return None;
@@ -68,6 +73,7 @@ fn population(file: &str, root: &Node, mistakes: &mut Collector<'_>) -> Option<P
     let drawn = entries.iter().zip(sides).map(|(entry, side)| Drawn {
         side,
         failure: entry.failure,
+        together: entry.together,
         tests: entry.tests.clone(),
     });
     let total = kinds.iter().map(|kind| kind.weight).sum();
@@ -81,13 +87,11 @@ fn population(file: &str, root: &Node, mistakes: &mut Collector<'_>) -> Option<P
         draws: draws.unwrap_or(if each_once { total } else { DRAWS }),
         each_once,
         runs: subject.word().to_owned(),
-        together: show_percent(&(share(root, "together").unwrap_or(0) as f64 / WHOLE as f64)),
         kinds,
         published,
         shard: None,
     };
-    let together = share(root, "together").unwrap_or(0);
-    Some(Population { about, subject, drawn: drawn.collect(), together })
+    Some(Population { about, subject, drawn: drawn.collect() })
 }
 
 impl Subject {
@@ -117,7 +121,8 @@ fn share(node: &Node, key: &str) -> Option<u64> {
     Some((share * WHOLE as f64).round() as u64)
 }
 
-fn entry<'a>(key: &'a Key, node: &Node, failure: u64) -> Entry<'a> {
+fn entry<'a>(key: &'a Key, node: &Node, root: &Node) -> Entry<'a> {
+    let of_all = |key: &str| share(node, key).or_else(|| share(root, key)).unwrap_or(0);
     let stated = if node.text().is_some() { Some(node) } else { node.get("share") };
     let tests = node.get("tests").map(|tests| {
         let words = tests.items().iter().filter_map(Node::text);
@@ -129,7 +134,8 @@ fn entry<'a>(key: &'a Key, node: &Node, failure: u64) -> Entry<'a> {
         weight: stated.and_then(Node::text).and_then(|text| weight(text).ok()),
         weight_place: stated.map_or(key.place, |node| node.place),
         group: node.get("group").and_then(Node::text).unwrap_or(&key.text).to_owned(),
-        failure: share(node, "failure").unwrap_or(failure),
+        failure: of_all("failure"),
+        together: of_all("together"),
         tests: tests.unwrap_or_else(|| Test::ALL.to_vec()),
     }
 }
@@ -138,7 +144,7 @@ fn entry<'a>(key: &'a Key, node: &Node, failure: u64) -> Entry<'a> {
 fn weights(nats: &Node, entries: &[Entry<'_>], mistakes: &mut Collector<'_>) -> bool {
     let weights = || entries.iter().filter_map(|entry| Some((entry, entry.weight?)));
     let Some((_, first)) = weights().next() else {
-        mistakes.at(nats.place, "the population is empty").expected("NATs with a share each, such as `symmetric: 11%`");
+        empty(nats.place, mistakes);
         return false;
     };
     let counted = matches!(first, Weight::Count(_));
@@ -154,11 +160,15 @@ fn weights(nats: &Node, entries: &[Entry<'_>], mistakes: &mut Collector<'_>) -> 
     if !counted && sum != WHOLE {
         let place = weights().last().map_or(nats.place, |(entry, _)| entry.weight_place);
         mistakes
-            .at(place, format!("the shares are {} together", show_percent(&(sum as f64 / WHOLE as f64))))
+            .at(place, format!("the shares are {} together", shown(sum)))
             .expected("`100%`")
             .hint("whole numbers are taken as they are, whatever their sum");
     }
     counted
+}
+
+fn empty(place: Place, mistakes: &mut Collector<'_>) {
+    mistakes.at(place, "the population is empty").expected("NATs with a share each, such as `symmetric: 11%`");
 }
 
 fn amount(weight: Weight) -> u64 {
@@ -206,10 +216,15 @@ fn kind(entry: &Entry<'_>, side: &Side) -> Kind {
         name: entry.name.to_owned(),
         group: entry.group.clone(),
         weight: entry.weight.map_or(0, amount),
-        failure: show_percent(&(entry.failure as f64 / WHOLE as f64)),
+        failure: shown(entry.failure),
+        together: shown(entry.together),
         tests: if all { Vec::new() } else { entry.tests.iter().map(|test| test.as_str().to_owned()).collect() },
         nat: side.to_value(),
     }
+}
+
+fn shown(share: u64) -> String {
+    show_percent(&(share as f64 / WHOLE as f64))
 }
 
 /// The NATs as a topology has them.

@@ -18,7 +18,7 @@ mod run;
 
 use std::sync::Arc;
 
-use natbox_nat::behavior::{PortRanges, Reach};
+use natbox_nat::behavior::{Filtering, PortRanges, Reach};
 use natbox_probes::nat_check::Test;
 use natbox_probes::{rendezvous, stun};
 
@@ -49,6 +49,8 @@ pub(crate) struct Drawn {
     pub(crate) side: Side,
     /// Hundred-millionths.
     pub(crate) failure: u64,
+    /// As that.
+    pub(crate) together: u64,
     /// The tests of a procedure that count.
     pub(crate) tests: Vec<Test>,
 }
@@ -60,8 +62,6 @@ pub struct Population {
     subject: Subject,
     /// Beside the kinds of `about`.
     drawn: Vec<Drawn>,
-    /// Hundred-millionths.
-    together: u64,
 }
 
 impl Population {
@@ -117,7 +117,7 @@ impl Population {
     }
 }
 
-/// The side with its way out shut to everything but the servers: what restrictive firewalls let through.
+/// The side behind a strict firewall, too: out go packets to the servers' ports alone, in come answers alone.
 pub(crate) fn shut(side: &Side) -> Side {
     let servers = [stun::PORT..=stun::PORT, stun::ALTERNATE_PORT..=stun::ALTERNATE_PORT];
     let ports = PortRanges::new(servers.into_iter().chain([rendezvous::PORT..=rendezvous::PORT]));
@@ -125,6 +125,7 @@ pub(crate) fn shut(side: &Side) -> Side {
     if let Some(own) = side.nats.first_mut() {
         let behavior = Arc::make_mut(&mut own.behavior);
         (behavior.outbound.udp, behavior.outbound.tcp) = (Reach::Ports(ports.clone()), Reach::Ports(ports));
+        behavior.filtering = Filtering::AddressAndPortDependent.into();
     }
     side
 }

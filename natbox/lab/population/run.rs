@@ -26,6 +26,13 @@ struct Tally {
     checked: BTreeMap<usize, Checked>,
 }
 
+/// What a worker has made and may want again.
+#[derive(Default)]
+struct Ready {
+    labs: BTreeMap<Lab, Plan>,
+    templates: Templates,
+}
+
 /// A lab by everything that decides its plan.
 type Lab = (usize, usize, (bool, bool), bool);
 
@@ -60,7 +67,7 @@ impl Population {
     }
 
     fn work(&self, urn: &Urn, next: &AtomicU64, done: &(dyn Fn(u64) + Sync)) -> Result<Tally, MatrixError> {
-        let (all, mut tally, mut ready) = (self.len(), Tally::default(), BTreeMap::<Lab, Plan>::new());
+        let (all, mut tally, mut ready) = (self.len(), Tally::default(), Ready::default());
         loop {
             let begin = next.fetch_add(BITE, Ordering::Relaxed);
             if begin >= all {
@@ -70,8 +77,8 @@ impl Population {
             for place in begin..end {
                 let number = self.about.shard.map_or(place, |shard| shard.draw(place));
                 let draw = self.draw(urn, number);
-                if ready.len() >= READY {
-                    ready.clear();
+                if ready.labs.len() >= READY {
+                    ready.labs.clear();
                 }
                 match self.subject {
                     Subject::Pairs(technique) => self.pair(technique, draw, &mut ready, &mut tally)?,
@@ -82,14 +89,9 @@ impl Population {
         }
     }
 
-    fn pair(
-        &self,
-        technique: Technique,
-        draw: Draw,
-        ready: &mut BTreeMap<Lab, Plan>,
-        tally: &mut Tally,
-    ) -> Result<(), MatrixError> {
-        let plan = plan(ready, (draw.a, draw.b, draw.shut, draw.together), || self.lab(technique, draw))?;
+    fn pair(&self, technique: Technique, draw: Draw, ready: &mut Ready, tally: &mut Tally) -> Result<(), MatrixError> {
+        let Ready { labs, templates } = ready;
+        let plan = plan(labs, (draw.a, draw.b, draw.shut, draw.together), || self.lab(technique, draw, templates))?;
         let came = lab::run(plan, draw.seed);
         let pair = tally.pairs.entry((draw.a, draw.b)).or_default();
         pair.draws += 1;
@@ -105,20 +107,22 @@ impl Population {
     }
 
     /// The lab of a pair.
-    fn lab(&self, technique: Technique, draw: Draw) -> Result<Plan, MatrixError> {
+    fn lab(&self, technique: Technique, draw: Draw, templates: &mut Templates) -> Result<Plan, MatrixError> {
         let side = |kind: usize, is_shut| match is_shut {
             true => shut(&self.drawn[kind].side),
             false => self.drawn[kind].side.clone(),
         };
-        match draw.together {
-            true => lab::together(&side(draw.a, draw.shut.0 || draw.shut.1), technique),
-            false => Templates::plan(&side(draw.a, draw.shut.0), &side(draw.b, draw.shut.1), technique),
+        if draw.together {
+            return lab::together(&side(draw.a, draw.shut.0 || draw.shut.1), technique);
         }
+        let (a, b) = (side(draw.a, draw.shut.0), side(draw.b, draw.shut.1));
+        templates.add(&a, &b, technique)?;
+        templates.fill(&a, &b, technique).ok_or_else(|| MatrixError::said("the lab has no plan"))
     }
 
-    fn check(&self, draw: Draw, ready: &mut BTreeMap<Lab, Plan>, tally: &mut Tally) -> Result<(), MatrixError> {
+    fn check(&self, draw: Draw, ready: &mut Ready, tally: &mut Tally) -> Result<(), MatrixError> {
         let kind = &self.drawn[draw.a];
-        let plan = plan(ready, (draw.a, 0, (false, false), false), || check::lab(&kind.side))?;
+        let plan = plan(&mut ready.labs, (draw.a, 0, (false, false), false), || check::lab(&kind.side))?;
         let found = check::run(plan, draw.seed, &kind.tests);
         let checked = tally.checked.entry(draw.a).or_default();
         checked.runs += 1;
@@ -133,12 +137,12 @@ impl Population {
 
 /// The plan of a lab, made when it is first wanted.
 fn plan(
-    ready: &mut BTreeMap<Lab, Plan>,
+    labs: &mut BTreeMap<Lab, Plan>,
     lab: Lab,
     make: impl FnOnce() -> Result<Plan, MatrixError>,
 ) -> Result<&Plan, MatrixError> {
     use std::collections::btree_map::Entry;
-    match ready.entry(lab) {
+    match labs.entry(lab) {
         Entry::Occupied(known) => Ok(known.into_mut()),
         Entry::Vacant(free) => Ok(free.insert(make()?)),
     }

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use serde_json::{Map, Value, json};
 
-use crate::measure::{Found, Measurement, axes};
+use crate::measure::{Found, Measurement, axes, lines, unknown};
 use crate::paint::Paint;
 
 /// A line for each axis that is known, then those that are not; `known` alone: no more than the first.
@@ -17,7 +17,8 @@ pub fn text(measurement: &Measurement, known: bool, paint: Paint) -> String {
     };
     writeln!(text, "{}", paint.strong(heading)).ok();
     let axes = axes(measurement);
-    let width = axes.iter().map(|axis| axis.name.len()).max().unwrap_or(0);
+    let known_axes = axes.iter().filter(|axis| !matches!(axis.found, Found::Unknown(_)));
+    let width = known_axes.map(|axis| axis.name.len()).max().unwrap_or(0);
     for axis in &axes {
         let value = match &axis.found {
             Found::Word(word) => word.clone(),
@@ -32,10 +33,9 @@ pub fn text(measurement: &Measurement, known: bool, paint: Paint) -> String {
         return text;
     }
     writeln!(text, "{}", paint.strong("unknown")).ok();
-    for axis in &axes {
-        if let Found::Unknown(why) = &axis.found {
-            writeln!(text, "  {:<width$}  {}", axis.name, paint.faint(why)).ok();
-        }
+    for (why, names) in unknown(&axes) {
+        lines(&names, 100).iter().for_each(|line| writeln!(text, "  {line}").unwrap_or_default());
+        writeln!(text, "    {}", paint.faint(why)).ok();
     }
     text
 }

@@ -179,5 +179,9 @@ fn checks(census: &Census) -> Table {
 }
 
 fn of((passed, of): (u64, u64)) -> String {
-    if of == 0 { "-".to_owned() } else { format!("{passed}/{of} ({:.0}%)", 100.0 * passed as f64 / of as f64) }
+    if of == 0 {
+        "-".to_owned()
+    } else {
+        format!("{passed}/{of} ({:.0}%)", (100.0 * passed as f64 / of as f64 + 0.5).floor())
+    }
 }

@@ -3,7 +3,7 @@
 //! A callee of `connect` and `call` begins to answer when the first step needs it, and goes on for the rest of the
 //! scenario. A caller looks the callee up, again and again, until it is registered; then the step's own clock begins.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -14,14 +14,15 @@ use natbox_probes::contact::Failure;
 use natbox_probes::portmap::Method;
 use natbox_probes::punch::{self, PunchConfig};
 use natbox_probes::stun::client::Retransmission;
-use natbox_probes::technique::{Options, Setting, Technique};
+use natbox_probes::technique::{Contact, Options, Setting, Technique};
+use natbox_probes::wait::until;
 use natbox_probes::{Path, ProbeError, rendezvous, stun};
 use natbox_wire::{Time, Word};
 use natbox_world::{Stalled, VirtualHost};
 use serde_json::{Value, json};
 
 use super::shown::{exact, nanos, shown, span};
-use super::techniques::value;
+use super::techniques::{LISTENS, value};
 use super::{Report, Runner, control, servers};
 use crate::plan::step::{Call, Connect, ExpectCall, ExpectPath, Punch, Via};
 use crate::topology::units::{show_duration, show_percent};
@@ -33,8 +34,8 @@ pub(super) const UPGRADE: Duration = Duration::from_secs(3);
 /// How long a callee of a punch waits for the caller.
 const WAIT: Duration = Duration::from_secs(15);
 
-/// Who answers at which directory.
-pub(super) type Answering = BTreeSet<(String, SocketAddr)>;
+/// Who answers at which directory: by which options, and under which name.
+pub(super) type Answering = BTreeMap<(String, SocketAddr), Vec<(Options, String)>>;
 
 /// The servers that two hosts use.
 #[derive(Clone)]
@@ -112,17 +113,26 @@ impl Runner<'_> {
     }
 
     pub(super) fn call(&mut self, step: &Call) -> Result<Report, Stalled> {
-        let mut connection = match self.connected(&step.connect, Duration::ZERO)? {
-            Ok((connection, _)) => connection,
+        let met = match step.connect.technique {
+            Technique::Connect => {
+                let connected = self.connected(&step.connect, Duration::ZERO)?;
+                connected.map(|(connection, _)| Contact::from(connection))
+            }
+            _ => self.meet(&step.connect, step.length.saturating_add(LISTENS))?,
+        };
+        let mut contact = match met {
+            Ok(contact) => contact,
             Err(Problem::Failed(failed)) => return Ok(unconnected(&failed, step.expect.as_ref())),
             Err(Problem::Impossible(report)) => return Ok(report),
         };
         let size_bytes = u16::try_from(step.size_bytes).unwrap_or(u16::MAX);
         let config = CallConfig { interval: step.interval, size_bytes, duration: step.length };
-        Ok(match self.built.world.run_until(call(&mut connection, &config))? {
-            Ok(called) => told_call(&called, connection.history(), step.expect.as_ref()),
-            Err(error) => Report::impossible(error.to_string()),
-        })
+        let mut report = match self.built.world.run_until(call(&mut contact, &config))? {
+            Ok(called) => told_call(&called, &contact.history(), step.expect.as_ref()),
+            Err(error) => return Ok(Report::impossible(error.to_string())),
+        };
+        report.fact("technique", step.connect.technique.as_str());
+        Ok(report)
     }
 
     /// Connects as a step asks for; when that began. A connection that begins over the relay has `settle` to move.
@@ -137,11 +147,13 @@ impl Runner<'_> {
         };
         let config = Config::from(&meeting.setting(&step.from, &step.options));
         let directory = meeting.directory;
-        self.answer(&step.to, callee, &meeting, &step.options);
+        let (name, timeout) = (self.answer(&step.to, callee, &meeting, &step.options), step.options.timeout);
         let connected = self.built.world.run_until(async {
-            look_up(&caller, directory, &step.to).await.map_err(Failed::Lookup)?;
+            look_up(&caller, directory, &name).await.map_err(Failed::Lookup)?;
             let began = caller.now();
-            let connected = connect::connect(&caller, &config, &step.to).await;
+            let connected = until(&caller, began + timeout, connect::connect(&caller, &config, &name)).await;
+            let late = || Failed::Checks(Failure::vain("the time for it was over", timeout));
+            let connected = connected.ok_or_else(late)?;
             let mut connection = connected.map_err(|failure| Failed::Checks(failure.into()))?;
             if step.options.relay_first && !settle.is_zero() {
                 // Better paths are found while the connection listens.
@@ -152,17 +164,25 @@ impl Runner<'_> {
         Ok(connected.map_err(Problem::Failed))
     }
 
-    /// Lets a host answer calls, if it does not yet.
-    fn answer(&mut self, name: &str, callee: VirtualHost, meeting: &Meeting, options: &Options) {
-        if !self.answering.insert((name.to_owned(), meeting.directory)) {
-            return;
+    /// Lets a host answer calls by these options, if it does not yet; the name under which it does.
+    fn answer(&mut self, name: &str, callee: VirtualHost, meeting: &Meeting, options: &Options) -> String {
+        // What may be tried, and what comes first, is the caller's to say; how long it takes, too.
+        let Options { allow, relay_first, timeout, .. } = Options::default();
+        let options = Options { allow, relay_first, timeout, ..options.clone() };
+        let answering = self.answering.entry((name.to_owned(), meeting.directory)).or_default();
+        if let Some((_, known)) = answering.iter().find(|(known, _)| *known == options) {
+            return known.clone();
         }
-        let config = Config { relay: None, ..Config::from(&meeting.setting(name, options)) };
+        let number = answering.len() + 1;
+        let name = if number == 1 { name.to_owned() } else { format!("{name}@{number}") };
+        let config = Config { relay: None, ..Config::from(&meeting.setting(&name, &options)) };
+        answering.push((options, name.clone()));
         let host = callee.clone();
         callee.spawn(async move {
             // A callee that cannot register is not found, and the step says so.
             let _ = connect::answer(host, config, Responder::default()).await;
         });
+        name
     }
 
     pub(super) fn pair(&self, from: &str, to: &str, via: &Via) -> Result<(VirtualHost, VirtualHost, Meeting), Report> {
@@ -223,7 +243,7 @@ fn may_relay(step: &Connect) -> bool {
 }
 
 /// Why there is no connection to go on with.
-enum Problem {
+pub(super) enum Problem {
     Failed(Failed),
     Impossible(Report),
 }

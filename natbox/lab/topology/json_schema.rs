@@ -7,10 +7,19 @@ use super::units::{NAME, TEXT};
 
 /// The schema of topology files, draft 2020-12.
 pub fn json_schema() -> Value {
-    let mut schema = of(&super::schema::TOPOLOGY);
+    titled(&super::schema::TOPOLOGY, "natbox topology")
+}
+
+/// The schema of population files, draft 2020-12.
+pub fn population_schema() -> Value {
+    titled(&super::population::POPULATION, "natbox population")
+}
+
+fn titled(shape: &Shape, title: &str) -> Value {
+    let mut schema = of(shape);
     if let Value::Object(schema) = &mut schema {
         schema.insert("$schema".to_owned(), json!("https://json-schema.org/draft/2020-12/schema"));
-        schema.insert("title".to_owned(), json!("natbox topology"));
+        schema.insert("title".to_owned(), json!(title));
     }
     schema
 }

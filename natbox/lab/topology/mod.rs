@@ -15,7 +15,7 @@ pub(crate) mod shape;
 pub(crate) mod tree;
 pub(crate) mod units;
 
-pub use json_schema::json_schema;
+pub use json_schema::{json_schema, population_schema};
 pub use mistake::{Mistake, Mistakes};
 pub use reference::reference;
 pub use units::Allowed;

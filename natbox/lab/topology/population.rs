@@ -116,7 +116,7 @@ pub(crate) static POPULATION: Shape = Shape::Object(&[
     optional(
         "failure",
         &PERCENT,
-        "Share of sides whose way out is shut to everything but the servers; none if absent.",
+        "Share of sides that are shut: out go packets to the servers alone, in come answers alone; none if absent.",
     ),
     optional("together", &PERCENT, "Share of pairs whose two hosts are behind one NAT, the caller's; none if absent."),
     optional("link", &LINK, "The link of every NAT to the public network, where its own says nothing else."),
@@ -124,14 +124,20 @@ pub(crate) static POPULATION: Shape = Shape::Object(&[
     optional("published", &PUBLISHED, "What others have measured, to stand beside natbox's figures."),
 ]);
 
-static NATS: Shape =
-    Shape::Named(&Shape::Either(&SHARE, &Shape::Object(&joined::<{ OWN.len() + AXES.len() }>(OWN, AXES))));
+static NATS: Shape = Shape::Named(&Shape::Either(&SHARE, &ENTRY));
+
+/// A NAT of a population.
+pub(super) static ENTRY: Shape = Shape::Object(&joined::<{ OWN.len() + AXES.len() }>(OWN, AXES));
+
+/// What it has beside its axes, alone.
+pub(super) static BESIDE: Shape = Shape::Object(OWN);
 
 /// What a NAT of a population has beside its axes.
 const OWN: &[Field] = &[
     optional("share", &SHARE, "How often it is drawn; never if absent: then others are behind it."),
     optional("group", &TEXT, "The row of the tables that it is counted in; its own if absent."),
     optional("failure", &PERCENT, "As for all sides; for these alone."),
+    optional("together", &PERCENT, "As for all pairs; for those that it calls."),
     optional("tests", &TESTS, "Which tests of the procedure count; all if absent."),
     optional("type", &BEGUN, "What it begins with. Its name, if that is a preset's, or what the RFCs ask for."),
     optional("behind", &NAME, "The NAT that this one is behind: each host has one of its own of that kind."),

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use super::actions::ACTIONS;
+use super::population::{BESIDE, ENTRY, POPULATION};
 use super::schema::TOPOLOGY;
 use super::shape::{Choice, Field, Shape};
 use super::units::Leaf;
@@ -24,6 +25,7 @@ pub fn reference() -> String {
     let mut page = Page { text: HEAD.to_owned(), told: Vec::new(), leaves: Vec::new(), words: Vec::new() };
     page.mapping("The file", "", &TOPOLOGY);
     page.actions();
+    page.populations();
     page.lists();
     page.text
 }
@@ -68,6 +70,14 @@ impl Page {
             Shape::OneOrMany(inner) => self.inside(path, inner),
             _ => {}
         }
+    }
+
+    fn populations(&mut self) {
+        // Its axes are those above.
+        self.told.push(&ENTRY);
+        self.mapping("Population files", "", &POPULATION);
+        self.mapping("`nats.NAME` of a population", "", &BESIDE);
+        self.text.push_str("\nBeside these it has the axes of `nats.NAME` above.\n");
     }
 
     fn actions(&mut self) {

@@ -138,6 +138,11 @@ enum Step {
         host: usize,
         closed: bool,
     },
+    /// Datagrams both ways, and from both sides again after so many milliseconds.
+    Talk {
+        host: usize,
+        millis: u64,
+    },
     Readdress(usize),
     Reboot,
 }
@@ -175,7 +180,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => Just(Wait::Millis(120_000)),
     ];
     let step = prop_oneof![
-        13 => (few(3), few(4), 0..8_usize, kind(), any::<bool>())
+        13 => (few(3), few(6), 0..8_usize, kind(), any::<bool>())
             .prop_map(|(host, port, to, kind, batch)| Step::Out { host, port, to, kind, batch }),
         12 => (0..5_usize, few(6), kind(), any::<bool>())
             .prop_map(|(remote, to, kind, batch)| Step::In { remote, to, kind, batch }),
@@ -183,6 +188,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
             .prop_map(|(inbound, about, router, kind)| Step::Error { inbound, about, router, kind }),
         6 => (wait, any::<bool>()).prop_map(|(wait, handled)| Step::Wait { wait, handled }),
         3 => (few(3), any::<bool>()).prop_map(|(host, closed)| Step::Connect { host, closed }),
+        2 => (few(3), 0..5000_u64).prop_map(|(host, millis)| Step::Talk { host, millis }),
         1 => (0..POOLS.len()).prop_map(Step::Readdress),
         1 => Just(Step::Reboot),
     ];
@@ -190,7 +196,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 const POOLS: [&[u8]; 5] = [&[1], &[1, 2, 3], &[2], &[3, 1], &[]];
-const PORTS: [u16; 4] = [5000, 5001, 900, 5002];
+const PORTS: [u16; 6] = [5000, 5001, 900, 5002, 511, 512];
 const REMOTES: [(u8, u16); 5] = [(1, 1000), (1, 1001), (2, 1000), (3, 1000), (3, 5000)];
 
 fn pool(ipv6: bool, choice: usize) -> Vec<IpAddr> {
@@ -310,6 +316,7 @@ impl Bench {
             Step::Error { inbound, about, router, kind } => self.error(*inbound, *about, *router, ERRORS[*kind]),
             Step::Wait { wait, handled } => self.wait(wait, *handled),
             Step::Connect { host, closed } => return self.connect(*host, *closed),
+            Step::Talk { host, millis } => return self.talk(*host, *millis),
             Step::Readdress(choice) => {
                 let external = pool(self.ipv6, *choice);
                 let told = collect(|ended| self.nat.readdress(&external, ended));
@@ -341,6 +348,15 @@ impl Bench {
         if closed {
             self.step(&out(FIN));
         }
+    }
+
+    fn talk(&mut self, host: usize, millis: u64) {
+        let kind = Kind { protocol: Protocol::Udp, flags: NONE, query: 0 };
+        let both =
+            [Step::Out { host, port: 0, to: 0, kind, batch: false }, Step::In { remote: 0, to: 0, kind, batch: false }];
+        both.iter().for_each(|step| self.step(step));
+        self.step(&Step::Wait { wait: Wait::Millis(millis), handled: false });
+        both.iter().for_each(|step| self.step(step));
     }
 
     /// A packet; a query has the identifier of `named`.

@@ -215,3 +215,13 @@ fn req_06_other_destinations_are_translated() {
     assert_eq!(nat.receive(udp(Y1, "198.51.100.1:9")), Err(DropReason::NoMapping), "to an external address of its own");
     assert_eq!(nat.receive(udp("203.0.113.1:9", X1)), Err(DropReason::NoMapping));
 }
+
+#[test]
+fn req_06_the_boxs_own_address_is_never_bypassed() {
+    let bypass = vec!["198.51.100.0/24".parse().expect("a prefix that holds its own address")];
+    let mut nat = Rig::new(Behavior { bypass, ..Behavior::default() });
+    let external = nat.send(udp(X1, Y1));
+    assert_eq!(nat.hairpin(udp(X2, external)).expect("it turns round").1, at(X1));
+    assert_eq!(nat.receive(udp("198.51.100.9:9", external)), Ok(at(X1)), "translated, though its sender is listed");
+    assert_eq!(nat.outbound(&mut udp(X1, "198.51.100.9:9")), Verdict::Pass);
+}

@@ -104,11 +104,11 @@ impl<H: Host> Field<H> {
         let _ = self.sockets[index].send_to(&self.credentials.check(id), to).await;
     }
 
-    /// Probes random ports of the peer's address, from all sockets in turn, `probes` times at most.
-    pub(super) async fn probe(&mut self, probes: u32) -> Result<Option<Found<H::Udp>>, ProbeError> {
-        let mut ports = Ports::new(self.host.random());
+    /// Probes random ports of the peer's address, from all sockets in turn, as often as the setting allows at most.
+    pub(super) async fn probe(&mut self, setting: &Setting) -> Result<Option<Found<H::Udp>>, ProbeError> {
+        let mut ports = Ports::new(setting.options.ports.clone(), self.host.random());
         let mut next = self.host.now();
-        for count in 0..probes as usize {
+        for count in 0..setting.options.probes as usize {
             if next >= self.deadline {
                 return Ok(None);
             }

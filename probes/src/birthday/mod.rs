@@ -15,7 +15,8 @@
 //! hard, both open sockets and both probe from all of them: then a probe has to leave by the very port that the other side
 //! guesses, too, and with the usual budget it is all but hopeless. It ends with the budget, and says so.
 //!
-//! Leaves out a guess of the range that a NAT takes its ports from: all from 1025 up are tried.
+//! Leaves out a guess of the range that a NAT takes its ports from: all from 1025 up are tried, or those that the setting
+//! names.
 
 mod field;
 mod ports;
@@ -98,7 +99,7 @@ async fn search<H: Host>(
         if meeting.signal.recv(setting.options.deadline(meeting.began)).await?.is_none() {
             return Ok(None);
         }
-        let found = field.probe(setting.options.probes).await?;
+        let found = field.probe(setting).await?;
         if found.is_none() {
             meeting.signal.send(b"over").await?;
         }

@@ -1,11 +1,10 @@
 //! Random ports, none twice, and how likely one of them is open.
 
+use std::ops::RangeInclusive;
+
 use rand_core::Rng;
 
-/// The first port that is tried: those below are not given out.
-pub(super) const FIRST: u16 = 1025;
-
-/// The ports from [`FIRST`] up in a random order, again and again.
+/// Some ports in a random order, again and again.
 pub(super) struct Ports<R> {
     random: R,
     ports: Vec<u16>,
@@ -14,8 +13,10 @@ pub(super) struct Ports<R> {
 }
 
 impl<R: Rng> Ports<R> {
-    pub(super) fn new(random: R) -> Ports<R> {
-        Ports { random, ports: (FIRST..=u16::MAX).collect(), drawn: 0 }
+    /// These ports; all from 1 up, if there are none among them.
+    pub(super) fn new(among: RangeInclusive<u16>, random: R) -> Ports<R> {
+        let among = if among.is_empty() { 1..=u16::MAX } else { among };
+        Ports { random, ports: among.collect(), drawn: 0 }
     }
 
     /// The next port (one step of Fisher and Yates' shuffle).
@@ -55,12 +56,23 @@ mod tests {
     #[test]
     fn no_port_is_drawn_twice_before_all_are() {
         use rand_core::SeedableRng;
-        let mut ports = Ports::new(rand_pcg::Pcg64Mcg::seed_from_u64(1));
-        let mut drawn: Vec<u16> = (FIRST..=u16::MAX).map(|_| ports.next()).collect();
+        let mut ports = Ports::new(1025..=u16::MAX, rand_pcg::Pcg64Mcg::seed_from_u64(1));
+        let mut drawn: Vec<u16> = (1025..=u16::MAX).map(|_| ports.next()).collect();
         let first: Vec<u16> = drawn[..3].to_vec();
         drawn.sort_unstable();
-        assert!(drawn.iter().copied().eq(FIRST..=u16::MAX));
+        assert!(drawn.iter().copied().eq(1025..=u16::MAX));
         assert_ne!(first, [1025, 1026, 1027]);
         ports.next();
+    }
+
+    #[test]
+    fn ports_are_drawn_from_those_that_are_asked_for() {
+        use rand_core::SeedableRng;
+        let random = || rand_pcg::Pcg64Mcg::seed_from_u64(1);
+        let mut few = Ports::new(50_001..=50_003, random());
+        let mut drawn: Vec<u16> = (0..6).map(|_| few.next()).collect();
+        drawn.sort_unstable();
+        assert_eq!(drawn, [50_001, 50_001, 50_002, 50_002, 50_003, 50_003]);
+        assert_ne!(Ports::new(RangeInclusive::new(2, 1), random()).next(), 0);
     }
 }

@@ -1,6 +1,7 @@
 //! What both sides know before they meet.
 
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use natbox_wire::Time;
@@ -92,11 +93,23 @@ pub struct Options {
     pub probes: u32,
     /// How many ports on either side of a predicted one are tried. 5.
     pub window: u16,
+    /// The ports among which the peer's are guessed: those that its NAT gives out, for whoever knows them. 1025 to 65535.
+    pub ports: RangeInclusive<u16>,
 }
 
 /// The names of the [`Options`].
-pub const OPTIONS: &[&str] =
-    &["timeout", "keep_alive", "allow", "relay_first", "peer_reflexive", "low_ttl", "sockets", "probes", "window"];
+pub const OPTIONS: &[&str] = &[
+    "timeout",
+    "keep_alive",
+    "allow",
+    "relay_first",
+    "peer_reflexive",
+    "low_ttl",
+    "sockets",
+    "probes",
+    "window",
+    "ports",
+];
 
 impl Default for Options {
     fn default() -> Options {
@@ -110,6 +123,7 @@ impl Default for Options {
             sockets: 256,
             probes: 2048,
             window: 5,
+            ports: 1025..=u16::MAX,
         }
     }
 }

@@ -11,6 +11,9 @@
 //! timers       `timers`
 //! ```
 //!
+//! A NAT that refuses whoever came too early (blacklists) answers the filtering tests with silence to everything: unknown.
+//! With preserved ports, a mapping for each remote looks endpoint-independent: every remote sees one external endpoint.
+//!
 //! What cannot be known is [`Unknown`], with the reason: nothing is guessed. With servers that know nothing of RFC 5780,
 //! mapping and allocation alone are found, from two addresses on.
 //!
@@ -79,7 +82,6 @@ words! {
     pub enum EarlyInbound: "early inbound finding" {
         Ignore = "ignore", "it is dropped and forgotten";
         Remap = "remap", "the outbound packet that follows gets another port";
-        Blacklist = "blacklist", "its source is refused for a while, also after it has been sent to";
     }
 }
 

@@ -189,6 +189,9 @@ async fn class<H: Host>(
         _ if seen.len() < TRIES => Err(SILENT),
         _ if seen.iter().all(|port| *port < 512) => Ok(PortClass::Netfilter),
         _ if seen.iter().all(|port| *port < 1024) => Ok(PortClass::Same),
+        _ if seen.iter().all(|port| *port >= 1024) => {
+            Err(Unknown("system ports got others: any port for any port, or there are no system ports in the range"))
+        }
         _ => Ok(PortClass::All),
     })
 }
@@ -282,7 +285,7 @@ pub(super) async fn early<H: Host>(
         Err(error) => return Err(error),
     }
     Ok(Ok(match answered(probe.ask(&about, probe.server, BindingRequest::default()).await)? {
-        None => EarlyInbound::Blacklist,
+        None => return Ok(Err(SILENT)),
         Some(answer) if answer.mapped.port() == port => EarlyInbound::Ignore,
         Some(_) => EarlyInbound::Remap,
     }))

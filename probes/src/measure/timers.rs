@@ -2,13 +2,16 @@
 //!
 //! ```text
 //! unreplied   X --- "answer to Y" ---> server ---> Y        X has sent, and nothing has come back to it
-//! replied     X --- request ---> server ---> X              packets both ways, once
-//! stream      the same twice, three seconds apart           as Linux counts a stream
+//! replied     X --- request ---> server ---> X              packets both ways, and again at once
+//! stream      the same, three seconds apart                 as Linux counts a stream
 //!             ... idle for T ...
 //! check       Y --- "answer to X" ---> server ---> X?       arrives: alive after T. Silence: expired
 //! refresh     a stream, half of whose life has passed, gets one packet: from X alone ("answer to Y"), or to X alone
 //!             ("answer to X", asked for by Y); half a life later it is checked
 //! ```
+//!
+//! The second packet from X matters where inbound packets do not refresh: the first one began the timer of an unreplied
+//! session, and the answer does not begin it anew.
 //!
 //! A search asks several times at once, each from a socket of its own, and goes on between the longest that was survived
 //! and the shortest that was not. Neither end is rounded: what was survived is reckoned from the last answer to the asking
@@ -183,7 +186,11 @@ impl<'a, H: Host> Bench<'a, H> {
             let socket = self.probe.socket().await?;
             let primed = match stage {
                 Stage::Unreplied => self.send_only(socket).await?,
-                Stage::Replied | Stage::Stream => self.exchange(socket).await?,
+                Stage::Replied => match self.exchange(socket).await? {
+                    Some(replied) => self.exchange(replied.socket).await?,
+                    None => None,
+                },
+                Stage::Stream => self.exchange(socket).await?,
             };
             if primed.is_some() {
                 return Ok(primed);
@@ -201,8 +208,11 @@ impl<'a, H: Host> Bench<'a, H> {
         Ok(prompt.map(|seen| Primed { socket, port: seen.mapped.port(), from, until: self.probe.host.now() }))
     }
 
-    /// A request whose answer goes to the socket that asks otherwise.
+    /// A request whose answer goes to the socket that asks otherwise. That one asks first: its own mapping may be gone.
     async fn send_only(&mut self, socket: H::Udp) -> Result<Option<Primed<H>>, ProbeError> {
+        let seen = self.probe.ask(&self.asking, self.probe.server, BindingRequest::default()).await;
+        let Some(seen) = answered(seen)? else { return Ok(None) };
+        self.asking_port = seen.mapped.port();
         self.probe.pace().await;
         let (host, from) = (self.probe.host, self.probe.host.now());
         let elsewhere = BindingRequest { response_port: Some(self.asking_port), ..BindingRequest::default() };

@@ -1,7 +1,7 @@
 //! What goes over a QUIC socket that is not QUIC: STUN, and datagrams that mean nothing but open NATs.
 //!
 //! The first byte tells them apart (RFC 9443): 0-3 is STUN, QUIC's has bit 0x40 set. The meaningless datagrams begin
-//! with [`MARK`], and a few bytes of chance follow.
+//! with [`MARK`]; how many rounds are left follows.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -13,8 +13,11 @@ use super::machine::Event;
 use crate::sans_io::Transmit;
 use crate::stun::codec::{self, BINDING, MessageClass, TransactionId, Writer};
 
-/// What datagrams begin with that only open NATs: neither STUN nor QUIC nor TURN's channels.
-pub(super) const MARK: u8 = 0x90;
+/// What datagrams begin with that only open NATs: a byte that RFC 7983 section 7 and RFC 9443 leave to nobody (4-15).
+pub(super) const MARK: u8 = 0x08;
+/// Longer than the shortest QUIC packet with its connection id (RFC 9000 section 10.3): dissectors that have seen QUIC
+/// between two endpoints take everything between them for that, and stumble over what is shorter.
+const NOISE_BYTES: usize = 32;
 /// From one round of them to the next (DCUtR: 10 to 200 ms).
 const INTERVAL: Duration = Duration::from_millis(50);
 /// How many rounds there are.
@@ -111,9 +114,10 @@ impl Opening {
     pub(super) fn handle_timeout(&mut self, now: Time) {
         if self.rounds > 0 && self.round_at <= now {
             (self.rounds, self.round_at) = (self.rounds - 1, now + INTERVAL);
-            let noise = self.rounds.to_be_bytes();
+            let mut payload = vec![MARK; NOISE_BYTES];
+            payload[1..5].copy_from_slice(&self.rounds.to_be_bytes());
             for target in &self.targets {
-                let payload = [&[MARK], &noise[..]].concat();
+                let payload = payload.clone();
                 self.outbox.push_back(Transmit { source: None, destination: *target, payload });
             }
         }

@@ -80,8 +80,8 @@ impl Technique {
             Technique::Punch => &["timeout", "keep_alive", "peer_reflexive"],
             Technique::PunchLowTtl => &["timeout", "keep_alive", "peer_reflexive", "low_ttl"],
             Technique::Predict => &["timeout", "keep_alive", "window"],
-            Technique::Birthday => &["timeout", "keep_alive", "sockets", "probes"],
-            Technique::Connect => &["timeout", "keep_alive", "allow", "relay_first"],
+            Technique::Birthday => &["timeout", "keep_alive", "sockets", "probes", "ports"],
+            Technique::Connect => &["timeout", "keep_alive", "allow", "relay_first", "peer_reflexive"],
         }
     }
 

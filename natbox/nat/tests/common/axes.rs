@@ -53,7 +53,7 @@ prop_compose! {
     fn ports()(
         allocation in prop_oneof![3 => Just(PortAllocation::Preserve), 2 => Just(PortAllocation::Sequential), 4 => word()],
         conflict in word(), overlap in mostly(PortOverlap::None), class in word(), parity in mostly(PortParity::Ignore),
-        range in one_of(vec![vec![4998..=5003_u16], vec![40_000..=40_003], vec![890..=1030], vec![1..=3, 4999..=5007], vec![1024..=1700], vec![900..=900, 5000..=5001]]),
+        range in one_of(vec![vec![4998..=5003_u16], vec![40_000..=40_003], vec![890..=1030], vec![505..=513, 598..=602], vec![1..=3, 4999..=5007], vec![1024..=1700], vec![900..=900, 5000..=5001]]),
         contiguity in mostly(PortContiguity::None), counter in word(), (delta, increment) in (1..4_u16, one_of(vec![1, 500])),
         (block_size, blocks_per_host) in (1..4_u16, 1..3_u16),
         (quarantine, quarantine_max) in (rarely(vec![seconds(3), seconds(20)]), rarely(vec![0, 1, 2])),
@@ -68,7 +68,7 @@ prop_compose! {
 
 prop_compose! {
     fn timeouts()(
-        (udp_unreplied, udp_stream, stream_after, ports) in (rarely(vec![seconds(10)]), rarely(vec![seconds(60)]), one_of(vec![seconds(2), seconds(0)]), rarely(vec![vec![(1000, seconds(5)), (5000, seconds(45))]])),
+        (udp_unreplied, udp_stream, stream_after, ports) in (rarely(vec![seconds(10)]), rarely(vec![seconds(60)]), one_of(vec![seconds(2), seconds(3), seconds(0)]), rarely(vec![vec![(1000, seconds(5)), (5000, seconds(45))]])),
         (partial, unacknowledged, half_closed) in (rarely(vec![seconds(8)]), rarely(vec![seconds(12)]), rarely(vec![seconds(25)])),
         (close_wait, time_wait, reset) in (rarely(vec![seconds(15)]), rarely(vec![seconds(7)]), rarely(vec![seconds(9)])),
         absolute in rarely(vec![seconds(25), seconds(50)]),

@@ -82,7 +82,9 @@ impl Asked<'_> {
         let any = !ports.range.ranges().iter().any(|part| *part.start() <= most && *part.end() >= least);
         let classed = any || (least..=most).contains(&port);
         let even = ports.parity == PortParity::Ignore || port % 2 == own % 2;
-        self.flow.protocol == Icmp || port != 0 && ports.range.contains(port) && classed && even
+        // A port that is kept need not be of the ports that take its place: Linux keeps 512, and replaces it by 600 to 1023.
+        let kept = self.preserves() && port == own;
+        self.flow.protocol == Icmp || port != 0 && ports.range.contains(port) && (kept || classed && even)
     }
 
     fn is_free(&self, external: SocketAddr) -> bool {
