@@ -3,17 +3,15 @@
 #[cfg(target_os = "linux")]
 mod live;
 mod matrix;
+mod probe;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-
-pub(crate) use matrix::{Matrix, MatrixFormat, Outputs, Population, Report};
-
 #[cfg(target_os = "linux")]
-use live::CHANGE_EXAMPLES;
-#[cfg(target_os = "linux")]
-pub(crate) use live::{Addresses, Down, Exec, Name, Shell, Up};
+pub(crate) use live::*;
+pub(crate) use matrix::{Matrix, MatrixFormat, Outputs, Population, Report, ReportFormat};
+pub(crate) use probe::{Probe, ProbeCommand};
 
 /// A NAT emulator and NAT-traversal lab: any NAT behaviour, virtual time, captures that explain every packet.
 #[derive(Debug, Parser)]
@@ -34,6 +32,7 @@ Examples:
   natbox population shares.yaml         how many pairs of a population come to talk?
   natbox conform linux-masquerade       which requirements of the RFCs does this NAT violate?
   natbox nat list                       which NATs are there by name?
+  natbox up lab.yaml                    real programs behind the same NATs (then: exec, shell, down)
   natbox probe nat --server HOST        what does the NAT in front of this machine do?
 
 Exit codes:
@@ -74,29 +73,10 @@ pub(crate) enum Command {
     Report(Report),
     Conform(Conform),
     Nat(Nat),
+    #[cfg(target_os = "linux")]
+    #[command(flatten)]
+    Live(Live),
     Probe(Probe),
-    #[cfg(target_os = "linux")]
-    Up(Up),
-    #[cfg(target_os = "linux")]
-    Exec(Exec),
-    #[cfg(target_os = "linux")]
-    Shell(Shell),
-    #[cfg(target_os = "linux")]
-    Down(Down),
-    /// Reboot a NAT of a live lab: it loses its mappings
-    #[cfg(target_os = "linux")]
-    #[command(after_help = CHANGE_EXAMPLES)]
-    Reboot(Name),
-    #[cfg(target_os = "linux")]
-    Readdress(Addresses),
-    /// Cut the links of a host or NAT of a live lab (a NAT's outer one)
-    #[cfg(target_os = "linux")]
-    #[command(after_help = CHANGE_EXAMPLES)]
-    Cut(Name),
-    /// Mend the links of a host or NAT of a live lab
-    #[cfg(target_os = "linux")]
-    #[command(after_help = CHANGE_EXAMPLES)]
-    Mend(Name),
     Schema(Schema),
     Completions(Completions),
 }
@@ -206,17 +186,6 @@ pub(crate) struct Inspect {
     pub(crate) format: Format,
 }
 
-/// How to print what may become part of a document.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum ReportFormat {
-    /// For people
-    Text,
-    /// For programs
-    Json,
-    /// For documents
-    Markdown,
-}
-
 /// Test a NAT against the requirements of the RFCs, by what it does with packets
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -279,72 +248,6 @@ Examples:
         #[arg(long, value_name = "FORMAT", default_value = "text")]
         format: Format,
     },
-}
-
-/// Run a probe from this machine, on the real network
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Examples:
-  natbox probe nat --server stun.example.net
-  natbox probe nat --server 192.0.2.1:3478 --timers 5m -o measured.yaml")]
-pub(crate) struct Probe {
-    #[command(subcommand)]
-    pub(crate) command: ProbeCommand,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum ProbeCommand {
-    Nat(ProbeNat),
-}
-
-/// Measure the NAT in front of this machine, and write it down as a topology file
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Examples:
-  natbox probe nat --server stun.example.net
-  natbox probe nat --server stun.example.net --timers 5m -o measured.yaml   then: natbox run measured.yaml
-  natbox probe nat --server 192.0.2.1 --server 198.51.100.1:19302           plain STUN servers: mapping and ports alone
-  natbox probe nat --server stun.example.net --format json | jq .axes
-
-A server that knows RFC 5780 (OTHER-ADDRESS, CHANGE-REQUEST, RESPONSE-PORT; coturn with `rfc5780` and two addresses) tells most.
-What cannot be known is called unknown, with the reason. The file has no address of the real network.
-
-Exit codes: 0 it was measured, 2 it was not: a name without an address, no answer, an output that cannot be written.")]
-pub(crate) struct ProbeNat {
-    /// A STUN server, once or several times; port 3478 if none is named
-    #[arg(long, required = true, value_name = "HOST[:PORT]")]
-    pub(crate) server: Vec<String>,
-    /// Search for the lifetimes of idle mappings too, up to this long, such as `5m`; takes a few times as long as they are
-    #[arg(long, value_name = "TIME")]
-    pub(crate) timers: Option<String>,
-    /// Over which IP version [default: that of the first server's first address]
-    #[arg(long, value_name = "FAMILY")]
-    pub(crate) family: Option<Version>,
-    /// Do not connect over TCP
-    #[arg(long)]
-    pub(crate) no_tcp: bool,
-    /// How to report
-    #[arg(long, value_name = "FORMAT", default_value = "text")]
-    pub(crate) format: Format,
-    /// Write a topology file with this NAT: `natbox check` and `natbox run` take it
-    #[arg(short, long, value_name = "FILE")]
-    pub(crate) output: Option<PathBuf>,
-}
-
-/// A version of the Internet Protocol.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Version {
-    Ipv4,
-    Ipv6,
-}
-
-impl From<Version> for natbox::words::Family {
-    fn from(version: Version) -> natbox::words::Family {
-        match version {
-            Version::Ipv4 => natbox::words::Family::Ipv4,
-            Version::Ipv6 => natbox::words::Family::Ipv6,
-        }
-    }
 }
 
 /// Print a completion script for a shell

@@ -7,10 +7,23 @@ use natbox::Lab;
 use natbox::live::{Change, Control, End, LiveError, change, exec, is_real, privilege, signals, take_down};
 use natbox::plan::{Network, Plan};
 
-use crate::arguments::{Addresses, Down, Exec, Name, Shell, Up};
+use crate::arguments::{Addresses, Down, Exec, Live, Name, Shell, Up};
 use crate::files::labs;
 use crate::terminal::Terminal;
 use crate::{Failure, Verdict};
+
+pub(crate) fn execute(live: &Live, terminal: &mut Terminal) -> Result<Verdict, Failure> {
+    match live {
+        Live::Up(up) => self::up(up, terminal),
+        Live::Exec(exec) => run(exec),
+        Live::Shell(shell) => self::shell(shell),
+        Live::Down(down) => self::down(down, terminal),
+        Live::Reboot(nat) => turn(Change::Reboot, nat, terminal),
+        Live::Readdress(nat) => readdress(nat, terminal),
+        Live::Cut(name) => turn(Change::Cut, name, terminal),
+        Live::Mend(name) => turn(Change::Mend, name, terminal),
+    }
+}
 
 fn failed(error: LiveError) -> Failure {
     Failure::Said(format!("error: {error}"))
@@ -26,7 +39,7 @@ enum Ending {
     Deaf(LiveError),
 }
 
-pub(crate) fn up(up: &Up, terminal: &mut Terminal) -> Result<Verdict, Failure> {
+fn up(up: &Up, terminal: &mut Terminal) -> Result<Verdict, Failure> {
     let mut lab = labs(std::slice::from_ref(&up.file))?.remove(0);
     if let Some(seed) = up.seed {
         lab = lab.seed(seed);
@@ -101,28 +114,28 @@ fn behind(plan: &Plan, network: Network) -> String {
     }
 }
 
-pub(crate) fn run(arguments: &Exec) -> Result<Verdict, Failure> {
+fn run(arguments: &Exec) -> Result<Verdict, Failure> {
     let Some((program, rest)) = arguments.command.split_first() else { return Ok(Verdict::Holds) };
     let mut command = Program::new(program);
     command.args(rest);
     exec(arguments.lab.as_deref(), &arguments.host, &mut command).map(Verdict::Program).map_err(failed)
 }
 
-pub(crate) fn shell(arguments: &Shell) -> Result<Verdict, Failure> {
+fn shell(arguments: &Shell) -> Result<Verdict, Failure> {
     let shell = std::env::var_os("SHELL").filter(|shell| !shell.is_empty()).unwrap_or_else(|| "/bin/sh".into());
     exec(arguments.lab.as_deref(), &arguments.host, &mut Program::new(shell)).map(Verdict::Program).map_err(failed)
 }
 
-pub(crate) fn down(arguments: &Down, terminal: &mut Terminal) -> Result<Verdict, Failure> {
+fn down(arguments: &Down, terminal: &mut Terminal) -> Result<Verdict, Failure> {
     let name = take_down(arguments.lab.as_deref()).map_err(failed)?;
     told(&format!("{name} is down"), terminal)
 }
 
-pub(crate) fn turn(what: fn(String) -> Change, arguments: &Name, terminal: &mut Terminal) -> Result<Verdict, Failure> {
+fn turn(what: fn(String) -> Change, arguments: &Name, terminal: &mut Terminal) -> Result<Verdict, Failure> {
     told(&change(arguments.lab.as_deref(), what(arguments.name.clone())).map_err(failed)?, terminal)
 }
 
-pub(crate) fn readdress(arguments: &Addresses, terminal: &mut Terminal) -> Result<Verdict, Failure> {
+fn readdress(arguments: &Addresses, terminal: &mut Terminal) -> Result<Verdict, Failure> {
     let wish = Change::Readdress(arguments.nat.clone(), arguments.addresses.clone());
     told(&change(arguments.lab.as_deref(), wish).map_err(failed)?, terminal)
 }

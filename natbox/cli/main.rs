@@ -88,24 +88,10 @@ fn execute(arguments: &Arguments) -> Result<Verdict, Failure> {
         Command::Report(report) => report::execute(report, &mut terminal),
         Command::Conform(conform) => conform::execute(conform, &mut terminal),
         Command::Nat(nat) => nat::execute(nat, &mut terminal),
+        #[cfg(target_os = "linux")]
+        Command::Live(live) => live::execute(live, &mut terminal),
         Command::Probe(probe) => probe::execute(probe, &mut terminal),
         Command::Schema(schema) => schema::execute(schema, &mut terminal),
-        #[cfg(target_os = "linux")]
-        Command::Up(up) => live::up(up, &mut terminal),
-        #[cfg(target_os = "linux")]
-        Command::Exec(exec) => live::run(exec),
-        #[cfg(target_os = "linux")]
-        Command::Shell(shell) => live::shell(shell),
-        #[cfg(target_os = "linux")]
-        Command::Down(down) => live::down(down, &mut terminal),
-        #[cfg(target_os = "linux")]
-        Command::Reboot(nat) => live::turn(natbox::live::Change::Reboot, nat, &mut terminal),
-        #[cfg(target_os = "linux")]
-        Command::Readdress(nat) => live::readdress(nat, &mut terminal),
-        #[cfg(target_os = "linux")]
-        Command::Cut(name) => live::turn(natbox::live::Change::Cut, name, &mut terminal),
-        #[cfg(target_os = "linux")]
-        Command::Mend(name) => live::turn(natbox::live::Change::Mend, name, &mut terminal),
         Command::Completions(completions) => completions::execute(completions, &mut terminal),
     }?;
     terminal.out().flush()?;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use natbox::live::LiveError;
 
-use crate::common::{live, text};
+use crate::common::{begin, live, text};
 
 const TWO: &str = "
 nats: { home: linux-masquerade }
@@ -111,5 +111,25 @@ fn a_host_has_a_name_and_knows_the_others() {
     for (name, address) in [("server", "198.18.0.9"), ("alice", "10.0.0.2")] {
         let found = alice.command("getent").args(["ahostsv4", name]).output().expect("getent");
         assert!(text(&found).starts_with(address), "{name}: {}", text(&found));
+    }
+}
+
+#[test]
+fn a_live_lab_is_captured_as_others_are() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("lab.pcapng");
+    let lab = natbox::Lab::from_yaml(TWO).unwrap_or_else(|error| panic!("{error}")).capture(&file);
+    let Some(lab) = begin(&lab) else { return };
+    let listener =
+        lab.host("server").expect("a server").enter(|| UdpSocket::bind("198.18.0.9:7000")).expect("a socket");
+    let say = || UdpSocket::bind("0.0.0.0:0")?.send_to(b"hello", "198.18.0.9:7000");
+    lab.host("alice").expect("alice").enter(say).expect("a way out");
+    listener.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout");
+    listener.recv_from(&mut [0; 100]).expect("a datagram");
+    lab.stop().expect("a capture");
+    let told = std::process::Command::new(env!("CARGO_BIN_EXE_natbox")).arg("inspect").arg(&file).output();
+    let told = text(&told.expect("natbox"));
+    for word in ["new mapping #1", "delivered to server", "sent by alice"] {
+        assert!(told.contains(word), "{told}");
     }
 }

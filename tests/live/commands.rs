@@ -147,3 +147,21 @@ fn processes_in(namespace: &str) -> usize {
     let processes = std::fs::read_dir("/proc").expect("/proc").flatten();
     processes.filter(|process| there(&process.path())).count()
 }
+
+#[test]
+fn what_the_page_shows_is_what_is_printed() {
+    let page = std::fs::read_to_string("docs/live.md").expect("the page");
+    let block = page.split("```text\n").nth(1).and_then(|rest| rest.split("```").next()).expect("an example");
+    let (typed, shown) = block.split_once('\n').expect("a command and what it prints");
+    assert_eq!(typed, "# natbox up topologies/two-homes.yaml");
+    let name = format!("page-{}", std::process::id());
+    let mut command = natbox(&["up", "--lab", &name, "topologies/two-homes.yaml"]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("natbox");
+    let lines = BufReader::new(child.stdout.take().expect("its output")).lines().map_while(Result::ok);
+    let printed: String = lines.take(shown.lines().count()).map(|line| line + "\n").collect();
+    child.kill().and_then(|()| child.wait()).expect("it was ours");
+    if printed.is_empty() {
+        return skip("no lab can be made here");
+    }
+    assert_eq!(printed.replace(&name, "two-homes"), shown);
+}

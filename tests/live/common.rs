@@ -8,7 +8,11 @@ use natbox::live::{LiveError, LiveLab};
 
 /// The lab at wall-clock speed; `None`, and a word about it, where the system does not allow any.
 pub(crate) fn live(yaml: &str) -> Option<LiveLab> {
-    let lab = Lab::from_yaml(yaml).unwrap_or_else(|error| panic!("{error}"));
+    begin(&Lab::from_yaml(yaml).unwrap_or_else(|error| panic!("{error}")))
+}
+
+/// As [`live`], of a lab that has been read.
+pub(crate) fn begin(lab: &Lab) -> Option<LiveLab> {
     match lab.live() {
         Ok(live) => Some(live),
         Err(error @ (LiveError::Namespaces { .. } | LiveError::Tun { .. })) => {

@@ -77,11 +77,20 @@ fn a_device_that_vanishes_takes_its_host_off_the_network_and_no_other() {
 }
 
 #[test]
-fn an_mtu_that_cannot_be_set_is_an_error_that_says_so() {
-    let lab = natbox::Lab::from_yaml("hosts: { alice: { link: { mtu: 65536 } } }");
-    let Ok(lab) = lab else { return };
-    let Err(error) = lab.live() else { panic!("no kernel has such devices") };
-    let error = error.to_string();
-    let skipped = error.starts_with("cannot make");
-    assert!(skipped || error.starts_with("cannot set up the network of `alice`: cannot bring eth0 up"), "{error}");
+fn what_is_bound_to_an_uplink_leaves_by_it() {
+    let lab = live(
+        "
+nats: { home: linux-masquerade, office: linux-masquerade }
+hosts: { alice: { behind: [home, office] }, server: { address: 198.18.0.9 } }
+",
+    );
+    let Some(lab) = lab else { return };
+    let server = lab.host("server").expect("a server").enter(|| UdpSocket::bind("198.18.0.9:7000")).expect("a socket");
+    server.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout");
+    for (own, nat) in [("10.0.0.2:0", "home"), ("10.0.1.2:0", "office"), ("0.0.0.0:0", "home")] {
+        let say = move || UdpSocket::bind(own)?.send_to(b"hello", "198.18.0.9:7000");
+        lab.host("alice").expect("alice").enter(say).expect("a way out");
+        let (_, source) = server.recv_from(&mut [0; 100]).expect("a datagram");
+        assert_eq!(source.ip(), lab.addresses(nat).expect("the world")[0], "{own}");
+    }
 }

@@ -1,16 +1,34 @@
-//! Arguments of the commands about live labs.
+//! What can be typed about live labs.
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, Subcommand};
 
-pub(super) const CHANGE_EXAMPLES: &str = "\
+#[derive(Debug, Subcommand)]
+pub(crate) enum Live {
+    Up(Up),
+    Exec(Exec),
+    Shell(Shell),
+    Down(Down),
+    /// Reboot a NAT of a live lab: it loses its mappings
+    #[command(after_help = CHANGE_EXAMPLES)]
+    Reboot(Name),
+    Readdress(Addresses),
+    /// Cut the links of a host or NAT of a live lab (a NAT's outer one)
+    #[command(after_help = CHANGE_EXAMPLES)]
+    Cut(Name),
+    /// Mend the links of a host or NAT of a live lab
+    #[command(after_help = CHANGE_EXAMPLES)]
+    Mend(Name),
+}
+
+const CHANGE_EXAMPLES: &str = "\
 Examples:
   natbox reboot home
   natbox readdress home 198.18.0.77
   natbox cut home; sleep 5; natbox mend home";
 
-/// Build a live lab: real programs behind the emulated NATs. Stays in the foreground; Ctrl-C takes all of it down
+/// Build a live lab, real programs behind emulated NATs, and stay until Ctrl-C
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

@@ -5,8 +5,6 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::ReportFormat;
-
 /// Run traversal techniques between NATs, each against each
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -186,4 +184,15 @@ pub(crate) struct Report {
 
 fn at_least_one(text: &str) -> Result<NonZeroUsize, String> {
     text.parse().map_err(|_| "expected a whole number, 1 at least".to_owned())
+}
+
+/// How to print what may become part of a document.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ReportFormat {
+    /// For people
+    Text,
+    /// For programs
+    Json,
+    /// For documents
+    Markdown,
 }

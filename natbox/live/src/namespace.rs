@@ -42,17 +42,26 @@ impl Household {
     }
 }
 
+/// Waits a moment for the first process of a household; true if it has ended.
+#[allow(clippy::disallowed_methods, reason = "the kernel takes its time, and tells nobody who has no signal handler")]
+fn has_ended(first: Pid) -> bool {
+    (0..50).any(|_| match rustix::process::waitpid(Some(first), WaitOptions::NOHANG) {
+        Ok(None) => {
+            std::thread::sleep(Duration::from_millis(1));
+            false
+        }
+        _ => true,
+    })
+}
+
 /// Kills all programs. The first process ends after the last of them, and so not before this process has waited for those
 /// that it started itself: whoever holds a `Child` may do so later.
 impl Drop for Household {
     fn drop(&mut self) {
         let first = self.first;
         let _ = rustix::process::kill_process(first, Signal::KILL);
-        for _ in 0..50 {
-            match rustix::process::waitpid(Some(first), WaitOptions::NOHANG) {
-                Ok(None) => std::thread::sleep(Duration::from_millis(1)),
-                _ => return,
-            }
+        if has_ended(first) {
+            return;
         }
         let wait = move || rustix::process::waitpid(Some(first), WaitOptions::empty());
         let _ = std::thread::Builder::new().name("natbox-undertaker".into()).stack_size(64 << 10).spawn(wait);

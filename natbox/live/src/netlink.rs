@@ -7,10 +7,19 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use futures::TryStreamExt;
 use rtnetlink::packet_route::route::{RouteFlags, RouteMessage};
+use rtnetlink::packet_route::rule::RuleAction;
 use rtnetlink::{Handle, LinkUnspec, RouteMessageBuilder};
 
 /// How many packets a device holds for whoever reads it.
 const QUEUE_PACKETS: u32 = 5_000;
+
+/// The kernel's number of the routes that everything takes.
+const MAIN_TABLE: u32 = 254;
+
+/// The routes that packets from an interface's own addresses take: what a program has bound there leaves there.
+fn own_table(number: u32) -> u32 {
+    1_000 + number
+}
 
 /// An interface as it is to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,25 +72,37 @@ async fn one(handle: &Handle, interface: &Interface, number: u32) -> io::Result<
         add.map_err(|error| failed(&format!("give {name} the address {address}/{prefix_len}"), error))?;
     }
     for gateway in gateways {
-        let add = handle.route().add(default_route(*gateway, index, number)).execute().await;
-        add.map_err(|error| failed(&format!("lead the default route of {name} to {gateway}"), error))?;
+        for table in [MAIN_TABLE, own_table(number)] {
+            let add = handle.route().add(default_route(*gateway, index, number, table)).execute().await;
+            add.map_err(|error| failed(&format!("lead the default route of {name} to {gateway}"), error))?;
+        }
+    }
+    for (address, _) in addresses {
+        let rule = handle.rule().add().table_id(own_table(number)).action(RuleAction::ToTable);
+        let add = match address {
+            IpAddr::V4(address) => rule.v4().source_prefix(*address, 32).execute().await,
+            IpAddr::V6(address) => rule.v6().source_prefix(*address, 128).execute().await,
+        };
+        add.map_err(|error| failed(&format!("route by the address {address} of {name}"), error))?;
     }
     Ok(())
 }
 
 /// The router need not be on a network of the interface: behind a TUN device, everything is.
-fn default_route(gateway: IpAddr, index: u32, number: u32) -> RouteMessage {
+fn default_route(gateway: IpAddr, index: u32, number: u32, table: u32) -> RouteMessage {
     let mut route = match gateway {
         IpAddr::V4(gateway) => RouteMessageBuilder::<Ipv4Addr>::new()
             .destination_prefix(Ipv4Addr::UNSPECIFIED, 0)
             .gateway(gateway)
             .output_interface(index)
+            .table_id(table)
             .priority(100 + number)
             .build(),
         IpAddr::V6(gateway) => RouteMessageBuilder::<Ipv6Addr>::new()
             .destination_prefix(Ipv6Addr::UNSPECIFIED, 0)
             .gateway(gateway)
             .output_interface(index)
+            .table_id(table)
             .priority(100 + number)
             .build(),
     };

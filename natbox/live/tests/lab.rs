@@ -1,12 +1,14 @@
 //! Two machines and a NAT between them, for real: kernels' own sockets in namespaces, the world in between.
 //! Needs the right to make namespaces.
 
+#![allow(missing_docs, clippy::disallowed_methods, reason = "tests of real machines take real time")]
+
 use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
-use natbox_live::{Driver, Files, Household, Interface, Namespace, Tun, set_up};
+use natbox_live::{Driver, Files, Household, Interface, Machine, Namespace, Tun, set_up};
 use natbox_world::{Attachment, InterfaceAddress, LinkConfig, NetworkId, World};
 
 const SERVER: &str = "203.0.113.80";
@@ -144,4 +146,15 @@ fn a_stream_of_many_megabytes_crosses_whole() {
             assert_eq!(server.join().expect("the server").expect("the server"), (BYTES, true));
         });
     });
+}
+
+#[test]
+fn an_mtu_that_cannot_be_set_is_an_error_that_says_so() {
+    let household = Household::new().expect("a PID namespace");
+    let mtu_bytes = 100_000;
+    let interface = Interface { name: "eth0".into(), addresses: Vec::new(), mtu_bytes, gateways: Vec::new() };
+    let made = Machine::new("alice", &Files::default(), vec![interface], &household);
+    let Err(error) = made else { panic!("no TUN device has such an MTU") };
+    let expected = "cannot set up the network of `alice`: cannot bring eth0 up with an MTU of 100000: ";
+    assert!(error.to_string().starts_with(expected), "{error}");
 }
