@@ -13,7 +13,7 @@
 //! | ---- | ------- |
 //! | which of the endpoints that fit; `conflict: next-free`, `other-address`, `override-old` | `ports`, `allocation`, `rfc4787`, and the unit tests of `ports/choose.rs` |
 //! | `block`, `deterministic` allocation, `contiguity`, `quarantine`, `basic` translation | `ports`, `rfc6888`, `rfc7422`, `rfc7857`, `addresses` |
-//! | `conflict: overload`, `overlap`, `protocol_sharing`, `degraded` | `rfc4787`, `rfc7857`, `undecided` |
+//! | `conflict: overload`, `overlap`, `protocol_sharing`, `degraded` | `rfc4787`, `rfc7857`, `affinity` |
 //! | `quota`, `exhausted: evict-...`, `table_size` | `limits`, `rfc6888` |
 //! | `mapping` and `filtering: connection-dependent`, `tcp_simopen` but `ok`, `tcp_reopen` on a shared mapping | `tcp`, `rfc5382` |
 //! | `tcp_machine: netfilter`, `tcp_window`, `invalid_outbound` | `tests/kernel`, packet by packet; `tcp` |

@@ -359,3 +359,23 @@ fn discarded(rig: &mut Rig, told: &mut Vec<natbox_nat::HoldId>) -> Vec<natbox_na
     told.extend(&new);
     new
 }
+
+/// Linux: a FIN or RST outside the window from one side, then from the other: the connection has probably ended.
+#[test]
+fn resets_outside_the_window_from_both_sides_leave_a_connection_a_shorter_life() {
+    let timeouts = Timeouts { tcp_unacknowledged: Some(std::time::Duration::from_secs(300)), ..Timeouts::default() };
+    let (tcp_machine, tcp_window) = (TcpMachine::Netfilter, TcpWindow::Strict);
+    let mut rig = Rig::new(Behavior { tcp_machine, tcp_window, timeouts, ..Behavior::default() });
+    let far_off = |from: SocketAddr, to: SocketAddr| {
+        build::tcp(from, to, IpFields::default(), RST, 2_000_000_000, 2_000_000_000, 1000, b"").expect("a segment")
+    };
+    let external = rig.send(tcp(X1, Y1, SYN));
+    assert_eq!(rig.receive(tcp(Y1, external, SYN_ACK)), Ok(at(X1)));
+    rig.send(tcp(X1, Y1, ACK));
+    let id = rig.nat.mappings()[0].id;
+    assert_eq!(rig.nat.deadline(id), Some(seconds(7440)));
+    assert!(rig.receive(far_off(at(Y1), external)).is_err());
+    assert_eq!(rig.nat.deadline(id), Some(seconds(7440)), "one side alone may be anybody");
+    assert!(matches!(rig.outbound(&mut far_off(at(X1), at(Y1))), natbox_nat::Verdict::Drop(_)));
+    assert_eq!(rig.nat.deadline(id), Some(seconds(300)));
+}
