@@ -30,7 +30,7 @@ fn each_bad_file_is_a_clear_error_with_line_and_column() {
         ("nats:\n  a: { type: symmetric }\n", "2:3", "the population is empty"),
         ("nats:\n  symmetric: 100%\n  b: { type: cgn }\n", "3:3", "`b` has no share, and no other NAT is behind it"),
         ("nats:\n  a: { share: 100%, behind: nobody }\n", "2:29", "nobody"),
-        ("nats:\n  a: { share: 100%, behind: a }\n", "2:3", "behind"),
+        ("nats:\n  a: { share: 100%, behind: a }\n", "2:29", "`a` is behind itself"),
         ("nats:\n  a: { share: 100%, link: { loss: 5 } }\n", "2:35", "a number without a unit"),
         ("technique: telepathy\nnats: { symmetric: 1 }\n", "1:12", "unknown technique `telepathy`"),
         ("technique: punch\nprocedure: nat-check\nnats: { symmetric: 1 }\n", "2:12", "`procedure` beside `technique`"),
