@@ -6,6 +6,8 @@ mod completions;
 mod conform;
 mod files;
 mod inspect;
+#[cfg(target_os = "linux")]
+mod live;
 mod matrix;
 mod nat;
 mod population;
@@ -29,6 +31,9 @@ enum Verdict {
     Holds,
     /// Some do not.
     Fails,
+    /// What a program on a live host ended with.
+    #[cfg(target_os = "linux")]
+    Program(u8),
 }
 
 /// Why a command could not do its work.
@@ -62,6 +67,8 @@ fn main() -> ExitCode {
     match execute(&arguments) {
         Ok(Verdict::Holds) | Err(Failure::BrokenPipe) => ExitCode::SUCCESS,
         Ok(Verdict::Fails) => ExitCode::from(1),
+        #[cfg(target_os = "linux")]
+        Ok(Verdict::Program(code)) => ExitCode::from(code),
         Err(Failure::Said(message)) => {
             // If even standard error is gone, the code alone has to say it.
             writeln!(io::stderr(), "{}", message.trim_end()).ok();
@@ -81,6 +88,8 @@ fn execute(arguments: &Arguments) -> Result<Verdict, Failure> {
         Command::Report(report) => report::execute(report, &mut terminal),
         Command::Conform(conform) => conform::execute(conform, &mut terminal),
         Command::Nat(nat) => nat::execute(nat, &mut terminal),
+        #[cfg(target_os = "linux")]
+        Command::Live(live) => live::execute(live, &mut terminal),
         Command::Probe(probe) => probe::execute(probe, &mut terminal),
         Command::Schema(schema) => schema::execute(schema, &mut terminal),
         Command::Completions(completions) => completions::execute(completions, &mut terminal),

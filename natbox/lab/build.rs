@@ -85,7 +85,7 @@ pub(crate) struct Machine {
     pub(crate) uplinks: Vec<InterfaceId>,
     /// Its addresses, in order; of a gateway, the external ones.
     pub(crate) addresses: Vec<IpAddr>,
-    /// The host, if it is one.
+    /// The host, if it is one and simulated.
     pub(crate) host: Option<VirtualHost>,
 }
 
@@ -121,10 +121,17 @@ impl Built {
     pub(crate) fn take_to(&mut self, plan: &Plan, host: &str, network: Network, addresses: &[IpAddr]) {
         let networks = Networks { plan, internet: self.internet, lans: self.lans.clone() };
         let Some(machine) = self.machines.get_mut(host) else { return };
-        let Some(known) = &machine.host else { return };
         let own = addresses.iter().map(|address| networks.on_link(network, *address)).collect();
-        self.world.reattach(known, 0, networks.id(network), own);
-        machine.addresses = known.addresses();
+        self.world.reattach(machine.node, 0, networks.id(network), own);
+        machine.addresses = match &machine.host {
+            Some(known) => known.addresses(),
+            None => machine
+                .uplinks
+                .iter()
+                .flat_map(|uplink| self.world.addresses_of(*uplink))
+                .map(|own| own.address)
+                .collect(),
+        };
     }
 
     pub(crate) fn machine(&self, name: &str) -> Option<&Machine> {
@@ -139,6 +146,11 @@ impl Built {
 impl Plan {
     /// Builds the world of this plan. All its chance comes from `seed`.
     pub fn build(&self, seed: u64) -> Built {
+        self.build_with(seed, &|_| false)
+    }
+
+    /// As [`Plan::build`], but hosts that are not simulated are outlets.
+    pub(crate) fn build_with(&self, seed: u64, is_real: &dyn Fn(&Host) -> bool) -> Built {
         let mut world = World::new(seed);
         let internet = world.internet(INTERNET, &self.internet.router);
         let lans: Vec<NetworkId> = self.nats.iter().map(|nat| world.lan(&format!("{}:inside", nat.name))).collect();
@@ -163,7 +175,7 @@ impl Plan {
             networks.add_nat(&mut built, index, &self.nats[index]);
         }
         for host in &self.hosts {
-            networks.add_host(&mut built, host);
+            networks.add_host(&mut built, host, is_real(host));
         }
         networks.add_routes(&mut built);
         built
@@ -224,12 +236,16 @@ impl Networks<'_> {
         self.add(built, &nat.name, node, kind, Machine { node, uplinks: Vec::new(), addresses, host: None });
     }
 
-    fn add_host(&self, built: &mut Built, host: &Host) {
+    fn add_host(&self, built: &mut Built, host: &Host, is_real: bool) {
         let uplinks = host.uplinks.iter().map(|uplink| self.uplink(host, uplink)).collect();
-        let virtual_host = built.world.host(&host.name, uplinks);
-        let node = virtual_host.node();
+        let (node, virtual_host) = if is_real {
+            (built.world.outlet(&host.name, uplinks), None)
+        } else {
+            let virtual_host = built.world.host(&host.name, uplinks);
+            (virtual_host.node(), Some(virtual_host))
+        };
         let addresses = host.addresses().collect();
-        let machine = Machine { node, uplinks: Vec::new(), addresses, host: Some(virtual_host) };
+        let machine = Machine { node, uplinks: Vec::new(), addresses, host: virtual_host };
         self.add(built, &host.name, node, NodeKind::Host, machine);
     }
 
@@ -247,7 +263,7 @@ impl Networks<'_> {
         for interface in &interfaces {
             built.names.add_interface(*interface, &built.world.interface_name(*interface), node);
         }
-        let uplinks = if machine.host.is_some() { interfaces.len() } else { 1 };
+        let uplinks = if kind == NodeKind::Host { interfaces.len() } else { 1 };
         machine.uplinks = interfaces.into_iter().take(uplinks).collect();
         built.names.add_node(node, name, kind, &machine.addresses);
         built.machines.insert(name.to_owned(), machine);

@@ -12,6 +12,7 @@
 
 mod bench;
 mod configured;
+mod control;
 mod errors;
 mod exhaustion;
 mod fragments;

@@ -111,6 +111,15 @@ impl Lab {
         Ok(built)
     }
 
+    /// The lab at wall-clock speed, with real programs: see [`LiveLab`](crate::live::LiveLab). The scenario is left aside.
+    ///
+    /// # Errors
+    /// What the system refused, and what would help. Nothing is left behind.
+    #[cfg(target_os = "linux")]
+    pub fn live(&self) -> Result<crate::live::LiveLab, crate::live::LiveError> {
+        crate::live::LiveLab::start(&self.plan, self.seed.unwrap_or(self.plan.seed), self.capture.clone())
+    }
+
     /// Runs the scenario. That an expectation does not hold is no error: see [`Outcome::ok`].
     ///
     /// # Errors

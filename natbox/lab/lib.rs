@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | run a topology file or a text, and hold it against what it expects | [`Lab`] |
 //! | run every NAT against every NAT, technique by technique | [`matrix::Matrix`] |
+//! | run real programs on the hosts of a lab, at wall-clock speed (Linux) | [`Lab::live`] |
 //! | run a program of one's own on the hosts of a lab | [`Lab::start`], [`host::Host`] |
 //! | the same with a library that does no I/O of its own | [`probes::sans_io`] |
 //! | run one of natbox's techniques in such a program | [`probes::technique`] |
@@ -22,6 +23,8 @@ pub mod build;
 pub mod capture;
 pub mod conform;
 mod lab;
+#[cfg(target_os = "linux")]
+pub mod live;
 pub mod matrix;
 pub mod measure;
 pub mod outcome;

@@ -158,6 +158,11 @@ fn choices_are_met_by_those_who_make_them() {
     met("RFC4787 REQ-4", |it| it.ports.parity = PortParity::Preserve);
     met("RFC4787 REQ-5a", |it| it.timeouts.udp_ports = vec![(53, Duration::from_secs(10))]);
     met("RFC4787 REQ-6a", |it| it.refresh = Refresh::Both);
+    met("RFC6888 REQ-8b", |it| {
+        it.ports.allocation = PortAllocation::Deterministic;
+        it.ports.deterministic.first = Some(std::net::Ipv4Addr::new(10, 0, 0, 0));
+        it.ports.quarantine = Duration::from_secs(120);
+    });
     met("RFC7857 2 (8)", |it| it.tcp_window = TcpWindow::Liberal);
     met("RFC7857 3 (overlap)", |it| {
         (it.ports.allocation, it.ports.overlap) = (PortAllocation::Preserve, PortOverlap::ByDestination);
@@ -199,8 +204,8 @@ contradict each other (RFC 5508 REQ-8 and RFC 6888 REQ-11b name two codes for on
 
 RFC 6888 REQ-13 to REQ-15 compete, too: each is judged for itself.
 
-Not applicable is what asks nothing of the NAT, a choice (MAY) that it does not make, or what this command does not speak: port
-control (RFC 6888 REQ-9, RFC 7857 section 8). What an RFC wants to be configurable is configured otherwise and looked at again; a log
+Not applicable is what asks nothing of the NAT, or a choice (MAY) that it does not make. Port control (RFC 6888 REQ-9, RFC 7857
+section 8) is judged by the request at which NAT-PMP, PCP and UPnP-IGD all end. What an RFC wants to be configurable is configured otherwise and looked at again; a log
 is judged by what the list of mappings holds. RFC 7857 section 2 asks for a state machine: ten probes tell whether it is that one.
 
 Some rows no configuration of natbox violates; they are listed last, with the reason. For every other MUST and SHOULD a test

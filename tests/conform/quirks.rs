@@ -51,6 +51,8 @@ pub(crate) const PORTS_AND_ADDRESSES: &[Quirk] = &[
     ),
     ("any class", |it| it.ports.class = PortClass::All, &["RFC4787 REQ-3a"]),
     ("sequential", |it| it.ports.allocation = PortAllocation::Sequential, &["RFC7857 9"]),
+    // Wishes for a port are not heard where ports come by the block.
+    ("blocks", |it| it.ports.allocation = PortAllocation::Block, &["RFC4787 REQ-3a", "RFC7857 8 (request)"]),
     ("arbitrary", |it| it.pooling = Pooling::Arbitrary, &["RFC4787 REQ-2"]),
     ("round robin", |it| it.pooling = Pooling::ArbitraryRoundRobin, &["RFC4787 REQ-2"]),
     ("hashed pool", |it| it.pooling = Pooling::HashSourceDestination, &["RFC4787 REQ-2"]),

@@ -101,3 +101,32 @@ fn an_option_that_would_change_nothing_is_refused() {
         }
     }
 }
+
+#[test]
+fn a_call_goes_over_whatever_technique_is_asked_for() {
+    for technique in Technique::ALL {
+        let (nats, hosts) = lab(*technique);
+        let text = format!(
+            "nats: {{ {nats} }}\nhosts: {{ {hosts}, {SERVER} }}\nscenario:\n  \
+             - call: {{ from: alice, to: bob, for: 2s, technique: {technique}, size: 1150 }}\n    expect: {{ loss: 0% }}\n"
+        );
+        let outcome = Lab::from_yaml(&text).expect("a lab").run().expect("the world goes on");
+        let step = &outcome.steps[0];
+        assert!(outcome.ok, "{technique}: {}", step.got);
+        assert_eq!((step.fact("technique"), step.fact("path") == Some("none")), (Some(technique.as_str()), false));
+        assert_eq!(step.facts["received"], 200, "{technique}");
+    }
+}
+
+#[test]
+fn a_call_in_datagrams_that_a_technique_has_no_room_for_is_refused() {
+    let text = |technique: &str| {
+        format!(
+            "hosts: {{ alice: {{}}, bob: {{}}, {SERVER} }}\nscenario:\n  \
+             - call: {{ from: alice, to: bob, technique: {technique}, size: 1151 }}\n"
+        )
+    };
+    let refused = Lab::from_yaml(&text("punch")).map(drop).expect_err("refused").to_string();
+    assert!(refused.contains("datagrams of 1151 bytes over `punch`"), "{refused}");
+    assert!(Lab::from_yaml(&text("connect")).is_ok());
+}

@@ -98,10 +98,13 @@ fn the_command_knows_the_lab_alone() {
 }
 
 #[test]
-fn unsafe_code_stands_nowhere() {
+fn unsafe_code_stands_nowhere_but_where_the_system_is_spoken_to() {
     for folder in ["natbox", "probes/src"] {
         for (path, text) in sources(folder) {
             let in_tests = path.contains("/tests/") || path.contains("/benches/") || path.contains("/examples/");
+            if path.contains("natbox/live/") {
+                continue;
+            }
             let has_unsafe = text.lines().any(|line| {
                 let code = line.split("//").next().unwrap_or_default();
                 code.contains("unsafe {") || code.contains("unsafe fn") || code.contains("unsafe impl")

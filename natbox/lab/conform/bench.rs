@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use natbox_nat::{Behavior, MappingView, Nat, Output, Refusal, Verdict};
-use natbox_wire::{Packet, Protocol, Time};
+use natbox_wire::{MapRequest, Packet, Protocol, Time};
 
 use super::packets::{ACK, SYN_ACK, X1, Y1, opener, tcp};
 use super::{Outcome, not_applicable};
@@ -67,6 +67,17 @@ impl Bench {
     /// What the NAT has done of its own accord since it was last asked.
     pub(super) fn later(&mut self) -> Vec<Later> {
         std::mem::take(&mut self.later)
+    }
+
+    /// Asks for an explicit mapping; its external endpoint.
+    pub(super) fn map(&mut self, request: &MapRequest) -> Result<SocketAddr, String> {
+        let asked = || format!("{} asked for a mapping", request.internal);
+        self.nat.map(request, self.now).map(|made| made.external).map_err(|why| format!("{}: {why:?}", asked()))
+    }
+
+    /// Whether each internal address has external ports by arithmetic, as the NAT would show its operator.
+    pub(super) fn is_planned(&self) -> bool {
+        self.nat.port_plan().is_some()
     }
 
     /// The mappings that the NAT would show its operator.

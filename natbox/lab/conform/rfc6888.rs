@@ -3,6 +3,8 @@
 //! REQ-13 to REQ-15 compete: what wastes no port and needs no log, a range of ports for each subscriber, is what makes
 //! ports easy to guess. Each is judged for itself.
 
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +18,7 @@ use super::exhaustion::{fill, flows, narrow};
 use super::lifetimes::lifetime_seconds;
 use super::packets::{X1, Y1, Y2, host, opener, udp};
 use super::{
-    Finding, Outcome, Requirement, Rfc, configured, judge, not_applicable, ports, require, row, violated, with,
+    Finding, Outcome, Requirement, Rfc, configured, control, judge, not_applicable, ports, require, row, violated, with,
 };
 
 const TCP: Protocol = Protocol::Tcp;
@@ -43,13 +45,12 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
     row("RFC6888 REQ-7", Recommended, "endpoint-independent filtering", UDP, filtering),
     row("RFC6888 REQ-8", Should, "ports rest for 120 s before they are used again", UDP, quarantine),
     row("RFC6888 REQ-8a", May, "but those of TCP, whose connections it follows", TCP, rests_no_tcp),
+    row("RFC6888 REQ-8b", May, "and those that are a subscriber's own by arithmetic", UDP, rests_no_static),
     row("RFC6888 REQ-8c", May, "and those that a filter protects", UDP, rests_no_protected),
     row("RFC6888 REQ-8 (options)", Must, "for how long, and how many, can be configured", UDP, configurable_rest)
         .inherent(configured::OPTION),
-    row("RFC6888 REQ-9", Must, "subscribers can ask for mappings (PCP)", UDP, |_| {
-        not_applicable("port control is a protocol of its own, which this command does not speak")
-    })
-    .inherent("this command does not speak port control"),
+    row("RFC6888 REQ-9", Must, "subscribers can ask for mappings (PCP)", UDP, control::mapping)
+        .inherent(control::SPOKEN),
     row("RFC6888 REQ-10", Should, "it can be managed: its mappings can be listed", UDP, listed)
         .inherent("every NAT of natbox shows its mappings"),
     row("RFC6888 REQ-11a", Must, "a flow too many is dropped", UDP, dropped),
@@ -192,6 +193,24 @@ fn quarantine(behavior: &Arc<Behavior>) -> Outcome {
 fn rests_no_tcp(behavior: &Arc<Behavior>) -> Outcome {
     needs_rest(behavior)?;
     require(reused(behavior, TCP)?, || "they rest like any other, or nobody got them again".to_owned())
+}
+
+/// A subscriber takes what ports it can get, twice: the second time some of the first.
+fn rests_no_static(behavior: &Arc<Behavior>) -> Outcome {
+    needs_rest(behavior)?;
+    let lived = lifetime_seconds(behavior, UDP, 7200);
+    let mut bench = Bench::new(behavior);
+    if !bench.is_planned() {
+        return not_applicable("a choice that it does not make: no port is one subscriber's by arithmetic");
+    }
+    let take = |bench: &mut Bench| -> BTreeSet<SocketAddr> {
+        let from = (0..20_000).map(|index| SocketAddr::new(X1.ip(), 1024 + index));
+        from.map_while(|from| bench.send(udp(from, Y1)).ok()).collect()
+    };
+    let first = take(&mut bench);
+    bench.wait_seconds(lived + 2);
+    let again = take(&mut bench);
+    require(!first.is_disjoint(&again), || "they rest like any other, or nobody got them again".to_owned())
 }
 
 fn rests_no_protected(behavior: &Arc<Behavior>) -> Outcome {

@@ -12,7 +12,9 @@ use super::bench::{Bench, is_one_to_one};
 use super::lifetimes::{lifetime_seconds, prolongs};
 use super::packets::{RST, SYN, SYN_ACK, X1, X2, Y1, Y2, endpoint, error, host, ping, pong, tcp, udp};
 use super::rfc4787::overloading;
-use super::{Outcome, Requirement, Shortfall, configured, fragments, hairpin, not_applicable, ports, require, row};
+use super::{
+    Outcome, Requirement, Shortfall, configured, control, fragments, hairpin, not_applicable, ports, require, row,
+};
 
 const TCP: Protocol = Protocol::Tcp;
 const UDP: Protocol = Protocol::Udp;
@@ -66,10 +68,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
     row("RFC7857 7.1 (RST)", Should, "RSTs that answer strangers refresh nothing", TCP, answered_by_resets)
         .inherent("a RST of the inside answers nobody, and opens nothing, in every machine of natbox"),
     row("RFC7857 8", May, "port parity can be left alone", UDP, ports::parity_ignored),
-    row("RFC7857 8 (request)", Should, "whoever needs parity can ask for it (PCP)", UDP, |_| {
-        not_applicable("port control is a protocol of its own, which this command does not speak")
-    })
-    .inherent("this command does not speak port control"),
+    row("RFC7857 8 (request)", Should, "whoever needs parity can ask for it (PCP)", UDP, control::parity),
     row("RFC7857 9", Should, "external ports are preserved or cannot be guessed", UDP, ports::random),
     row("RFC7857 10", Should, "identifications of two hosts never clash", UDP, identification),
     row("RFC7857 10 (fragments)", Must, "the fragments of one datagram have one identification", UDP, |it| {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use natbox_probes::contact::MOST_BYTES;
 use natbox_probes::technique::{OPTIONS, Options, Technique};
 use natbox_probes::{Path, Paths};
 use natbox_wire::Word;
@@ -115,6 +116,13 @@ impl Reader<'_, '_> {
         let connect = self.connect(node, None);
         let length = parsed(node, "for", units::positive_duration).unwrap_or(Duration::from_secs(10));
         let size_bytes = number(node, "size").unwrap_or(160);
+        if let (Some(size), Some(connect)) = (node.get("size"), &connect)
+            && connect.technique != Technique::Connect
+            && size_bytes > MOST_BYTES
+        {
+            let message = format!("datagrams of {size_bytes} bytes over `{}`", connect.technique);
+            self.mistakes.at(size.place, message).expected(format!("at most {MOST_BYTES} bytes"));
+        }
         let rate = parsed(node, "rate", units::rate);
         let interval = parsed(node, "interval", units::positive_duration);
         if let (Some(_), Some(_), Some(twice)) = (rate, interval, node.get("rate")) {

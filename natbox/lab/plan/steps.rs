@@ -18,9 +18,6 @@ use crate::topology::Allowed;
 use crate::topology::units::{show_duration, show_percent};
 use crate::words::Family;
 
-/// What a call has in common with a connection.
-const CALL_READS: [&str; 6] = ["from", "to", "via", "family", "allow", "relay_first"];
-
 type Entries = Vec<(&'static str, Shown)>;
 
 /// One step, as an entry of `scenario`.
@@ -81,7 +78,8 @@ impl fmt::Display for Action {
             }
             Action::Call(call) => {
                 let (connect, length) = (&call.connect, show_duration(&call.length));
-                write!(f, "call {} from {} for {length}{}", connect.to, connect.from, over(connect.via.family))
+                let (technique, family) = (by(connect.technique), over(connect.via.family));
+                write!(f, "call {} from {} for {length}{technique}{family}", connect.to, connect.from)
             }
             Action::Map(map) => {
                 write!(f, "map {} port {} of {} by {}", map.protocol, map.port, map.from, map.by)
@@ -333,7 +331,6 @@ fn expect_path(expect: &ExpectPath) -> Entries {
 
 fn call(call: &Call) -> Shown {
     let mut entries = connect(&call.connect);
-    entries.retain(|(key, _)| CALL_READS.contains(key));
     entries.push(("for", time(&call.length)));
     entries.push(("interval", time(&call.interval)));
     entries.push(("size", Shown::Count(call.size_bytes as u64)));

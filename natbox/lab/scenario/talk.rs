@@ -14,7 +14,7 @@ use natbox_probes::contact::Failure;
 use natbox_probes::portmap::Method;
 use natbox_probes::punch::{self, PunchConfig};
 use natbox_probes::stun::client::Retransmission;
-use natbox_probes::technique::{Options, Setting, Technique};
+use natbox_probes::technique::{Contact, Options, Setting, Technique};
 use natbox_probes::wait::until;
 use natbox_probes::{Path, ProbeError, rendezvous, stun};
 use natbox_wire::{Time, Word};
@@ -22,7 +22,7 @@ use natbox_world::{Stalled, VirtualHost};
 use serde_json::{Value, json};
 
 use super::shown::{exact, nanos, shown, span};
-use super::techniques::value;
+use super::techniques::{LISTENS, value};
 use super::{Report, Runner, control, servers};
 use crate::plan::step::{Call, Connect, ExpectCall, ExpectPath, Punch, Via};
 use crate::topology::units::{show_duration, show_percent};
@@ -111,17 +111,26 @@ impl Runner<'_> {
     }
 
     pub(super) fn call(&mut self, step: &Call) -> Result<Report, Stalled> {
-        let mut connection = match self.connected(&step.connect, Duration::ZERO)? {
-            Ok((connection, _)) => connection,
+        let met = match step.connect.technique {
+            Technique::Connect => {
+                let connected = self.connected(&step.connect, Duration::ZERO)?;
+                connected.map(|(connection, _)| Contact::from(connection))
+            }
+            _ => self.meet(&step.connect, step.length.saturating_add(LISTENS))?,
+        };
+        let mut contact = match met {
+            Ok(contact) => contact,
             Err(Problem::Failed(failed)) => return Ok(unconnected(&failed, step.expect.as_ref())),
             Err(Problem::Impossible(report)) => return Ok(report),
         };
         let size_bytes = u16::try_from(step.size_bytes).unwrap_or(u16::MAX);
         let config = CallConfig { interval: step.interval, size_bytes, duration: step.length };
-        Ok(match self.built.world.run_until(call(&mut connection, &config))? {
-            Ok(called) => told_call(&called, connection.history(), step.expect.as_ref()),
-            Err(error) => Report::impossible(error.to_string()),
-        })
+        let mut report = match self.built.world.run_until(call(&mut contact, &config))? {
+            Ok(called) => told_call(&called, &contact.history(), step.expect.as_ref()),
+            Err(error) => return Ok(Report::impossible(error.to_string())),
+        };
+        report.fact("technique", step.connect.technique.as_str());
+        Ok(report)
     }
 
     /// Connects as a step asks for; when that began. A connection that begins over the relay has `settle` to move.
@@ -216,7 +225,7 @@ pub(super) enum Failed {
 }
 
 /// Why there is no connection to go on with.
-enum Problem {
+pub(super) enum Problem {
     Failed(Failed),
     Impossible(Report),
 }

@@ -6,14 +6,15 @@
 use std::time::Duration;
 
 use natbox_host::Host as _;
+use natbox_probes::call::respond;
 use natbox_probes::signal;
-use natbox_probes::technique::{self, Contact, Fact, Setting, Technique};
-use natbox_wire::{Time, Word};
+use natbox_probes::technique::{self, Contact, Fact, Technique};
+use natbox_wire::Word;
 use natbox_world::{Stalled, VirtualHost};
 use serde_json::Value;
 
 use super::shown::nanos;
-use super::talk::{Failed, Found, LOOK_UP, UPGRADE, paths, told_failure, told_path};
+use super::talk::{Failed, Found, LOOK_UP, Problem, UPGRADE, paths, told_failure, told_path};
 use super::{Report, Runner};
 use crate::plan::step::Connect;
 
@@ -23,81 +24,64 @@ const HELLO: &[u8] = b"natbox";
 const HELLOS: u32 = 10;
 const ECHO: Duration = Duration::from_millis(300);
 /// How long a callee goes on to listen.
-const LISTENS: Duration = Duration::from_secs(60);
+pub(super) const LISTENS: Duration = Duration::from_secs(60);
 /// The same, where the connection is kept.
 const KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
 
 impl Runner<'_> {
     pub(super) fn by_technique(&mut self, step: &Connect) -> Result<Report, Stalled> {
+        let listens = if step.label.is_some() { KEPT } else { LISTENS };
+        let mut report = match self.meet(step, listens)? {
+            Ok(mut contact) => {
+                let (contact, proven) = self.built.world.run_until(async move {
+                    let proven = prove(&mut contact).await;
+                    if step.technique == Technique::RelayFirst {
+                        // Better paths are found while the connection listens.
+                        let _ = contact.recv(contact.host().now() + UPGRADE).await;
+                    }
+                    (contact, proven)
+                })?;
+                let mut report = told(&contact, step);
+                report.demand(proven, || "no message came back".to_owned());
+                self.keep(step.label.as_deref(), contact);
+                report
+            }
+            Err(Problem::Failed(failed)) => told_failure(&failed, step.expect.as_ref()),
+            Err(Problem::Impossible(report)) => return Ok(report),
+        };
+        report.fact("technique", step.technique.as_str());
+        Ok(report)
+    }
+
+    /// Has two hosts meet by a technique; the callee answers for so long.
+    pub(super) fn meet(&mut self, step: &Connect, listens: Duration) -> Result<Met, Stalled> {
         let (caller, callee, meeting) = match self.pair(&step.from, &step.to, &step.via) {
             Ok(pair) => pair,
-            Err(report) => return Ok(report),
+            Err(report) => return Ok(Err(Problem::Impossible(report))),
         };
         // A name of its own: an earlier registration of the same host must not be mistaken for this one.
         let name = format!("{}@{}", step.to, self.built.world.now().as_nanos());
         let technique = step.technique;
         let waiting = meeting.setting(&name, &step.options);
         let answerer = callee.clone();
-        let listens = if step.label.is_some() { KEPT } else { LISTENS };
         callee.spawn(async move {
-            if let Ok(contact) = technique::answer(&answerer, technique, &waiting).await {
+            if let Ok(mut contact) = technique::answer(&answerer, technique, &waiting).await {
                 // Whatever ends it, the caller finds out.
-                echo(contact, answerer.now() + listens).await;
+                respond(&mut contact, answerer.now() + listens).await;
             }
         });
         let setting = meeting.setting(&step.from, &step.options);
         let met = self.built.world.run_until(async {
             let deadline = caller.now() + LOOK_UP;
             signal::look_up(&caller, setting.directory, &name, deadline).await.map_err(Failed::Lookup)?;
-            let mut contact = call(&caller, step, &setting, &name).await?;
-            let proven = prove(&mut contact).await;
-            if technique == Technique::RelayFirst {
-                // Better paths are found while the connection listens.
-                let _ = contact.recv(caller.now() + UPGRADE).await;
-            }
-            Ok((contact, proven))
+            technique::call(&caller, technique, &setting, &name).await.map_err(Failed::Checks)
         })?;
-        let mut report = match met {
-            Ok((contact, proven)) => {
-                let mut report = told(&contact, step);
-                report.demand(proven, || "no message came back".to_owned());
-                self.keep(step.label.as_deref(), contact);
-                report
-            }
-            Err(failed) => told_failure(&failed, step.expect.as_ref()),
-        };
-        report.fact("technique", technique.as_str());
-        Ok(report)
+        Ok(met.map_err(Problem::Failed))
     }
 }
 
-async fn call(
-    host: &VirtualHost,
-    step: &Connect,
-    setting: &Setting,
-    peer: &str,
-) -> Result<Contact<VirtualHost>, Failed> {
-    technique::call(host, step.technique, setting, peer).await.map_err(Failed::Checks)
-}
-
-/// How long an echo rests when its connection cannot be used: it may come back.
-const REST: Duration = Duration::from_secs(1);
-
-/// Sends every message back.
-async fn echo(mut contact: Contact<VirtualHost>, until: Time) {
-    while contact.host().now() < until {
-        let message = match contact.recv(until).await {
-            Ok(Some(message)) => message.payload.to_vec(),
-            Ok(None) => return,
-            Err(_) => {
-                contact.host().sleep(REST).await;
-                continue;
-            }
-        };
-        // What cannot be sent now is lost.
-        let _ = contact.send(&message).await;
-    }
-}
+/// Two hosts that have met, or why they have not.
+type Met = Result<Contact<VirtualHost>, Problem>;
 
 /// Whether a message comes back.
 async fn prove(contact: &mut Contact<VirtualHost>) -> bool {

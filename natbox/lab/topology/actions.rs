@@ -9,10 +9,10 @@ use super::measure::{EXPECT_MEASURE, MEASURE};
 use super::packets::{EXPECT_SEND, SEND};
 use super::places;
 use super::schema::{
-    ADDRESSES, DURATION, DURATIONS, FAMILY, NAME, NAMES, PERCENTS, PLACE, POSITIVE, RATE, SWITCH, optional, required,
-    word,
+    ADDRESSES, DURATION, DURATIONS, FAMILY, NAME, NAMES, PERCENTS, PLACE, POSITIVE, RATE, SWITCH, joined, optional,
+    required, word,
 };
-use super::shape::{Action, Choice, Shape, words};
+use super::shape::{Action, Choice, Field, Shape, words};
 
 /// Every way in which hosts of a lab can come to talk.
 pub(crate) fn ways() -> impl Iterator<Item = Path> {
@@ -24,6 +24,7 @@ fn choice(path: Path) -> Choice {
 }
 
 static WAY: Shape = Shape::Word { kind: "path", choices: || ways().map(choice).collect() };
+static ALLOWED: Shape = Shape::OneOrMany(&WAY);
 static PATH: Shape = Shape::Word { kind: "path", choices: || ways().chain([Path::None]).map(choice).collect() };
 /// The actions of a scenario.
 pub(crate) static ACTIONS: &[Action] = &[
@@ -158,7 +159,9 @@ static PUNCH: Shape = Shape::Object(&[
     ),
 ]);
 
-static CONNECT: Shape = Shape::Object(&[
+static CONNECT: Shape = Shape::Object(&joined::<{ MEETING.len() + WAYS.len() }>(MEETING, WAYS));
+
+const MEETING: &[Field] = &[
     required("from", &NAME, "The host that begins."),
     required("to", &NAME, "The host that it wants to talk to."),
     optional(
@@ -167,15 +170,19 @@ static CONNECT: Shape = Shape::Object(&[
         "The hosts whose `stun`, `rendezvous` and `turn` are used. The only ones there are, if absent.",
     ),
     optional("family", &FAMILY, "Over which IP version, the relay's lent address included; `ipv4` if absent."),
-    optional("technique", &word::<Technique>(), "How they come to talk; `connect` if absent."),
     optional(
         "as",
         &NAME,
         "The name under which the connection is kept for later `talk` steps. It ends with the step if absent.",
     ),
+];
+
+/// How two hosts come to talk: by which technique, and its options.
+const WAYS: &[Field] = &[
+    optional("technique", &word::<Technique>(), "How they come to talk; `connect` if absent."),
     optional("timeout", &POSITIVE, "How long all of it may take; 30s if absent."),
     optional("keep_alive", &POSITIVE, "Time from one keep-alive to the next; 15s if absent."),
-    optional("allow", &Shape::OneOrMany(&WAY), "The paths that may be tried; every one if absent."),
+    optional("allow", &ALLOWED, "The paths that may be tried; every one if absent."),
     optional(
         "relay_first",
         &SWITCH,
@@ -207,7 +214,7 @@ static CONNECT: Shape = Shape::Object(&[
         "How many ports on either side of a predicted one are tried; 5 if absent.",
     ),
     optional("ports", &PORT_RANGE, "Ports among which a host guesses; `1025-65535` if absent."),
-]);
+];
 
 static EXPECT_PATH: Shape = Shape::Either(
     &PATH,
@@ -232,12 +239,13 @@ static EXPECT_TALK: Shape = Shape::Object(&[
     optional("outage", &DURATIONS, "The longest time without an echo, while messages are sent."),
 ]);
 
-static CALL: Shape = Shape::Object(&[
+static CALL: Shape = Shape::Object(&joined::<{ CALLING.len() + WAYS.len() }>(CALLING, WAYS));
+
+const CALLING: &[Field] = &[
     required("from", &NAME, "The host that calls."),
     required("to", &NAME, "The host that is called."),
     optional("via", &NAMES, "The hosts whose services are used. The only ones there are, if absent."),
     optional("family", &FAMILY, "Over which IP version, the relay's lent address included; `ipv4` if absent."),
-    optional("allow", &Shape::OneOrMany(&WAY), "The paths that may be tried; every one if absent."),
     optional("for", &POSITIVE, "How long the datagrams flow; 10s if absent."),
     optional("interval", &POSITIVE, "Time from one datagram to the next, each way; 20ms if absent."),
     optional("rate", &RATE, "Payload bits a second, each way, instead of `interval`."),
@@ -246,12 +254,7 @@ static CALL: Shape = Shape::Object(&[
         &Shape::Count { what: "a whole number of bytes", min: 25, max: 1_400 },
         "Payload of a datagram; 160 if absent.",
     ),
-    optional(
-        "relay_first",
-        &SWITCH,
-        "Whether talk begins over the relay and moves when a better path is found; `off` if absent.",
-    ),
-]);
+];
 
 static EXPECT_CALL: Shape = Shape::Object(&[
     optional("path", &PATH, "The path at the end of the call."),

@@ -1,9 +1,33 @@
-//! Programs on real networks, at the speed of the wall clock.
+//! The same world at wall-clock speed: hosts are Linux network namespaces with a TUN device each, and the NATs and links
+//! between them are the world's own.
 //!
 //! [`sockets`] is a host made of the operating system's own sockets: what is written against `natbox_host` runs on the
-//! machine that it is started on. Clocks and the system's chance are read here and in no other room. Linux only.
+//! machine, or in the namespace, that it is started on. Clocks and the system's chance are read here and in no other room.
 //!
-//! Leaves out, so far, the simulated network at wall-clock speed.
+//! Everything that a lab makes dies with its process. Linux only; needs the right to make namespaces. Knows no topology
+//! file and no scenario.
+
 #![cfg(target_os = "linux")]
 
+mod driver;
+mod error;
+mod join;
+mod machine;
+mod namespace;
+mod netlink;
+pub mod privilege;
+mod program;
+pub mod signals;
+mod socket;
 pub mod sockets;
+mod tun;
+
+pub use driver::Driver;
+pub use error::LiveError;
+pub use join::{join, run};
+pub use machine::{Machine, Task};
+pub use namespace::{Doors, Files, Household, Namespace};
+pub use netlink::{Interface, set_up};
+pub use program::Command;
+pub use socket::{Listener, Peer};
+pub use tun::Tun;

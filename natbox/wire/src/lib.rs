@@ -11,6 +11,7 @@ mod field;
 mod fragment;
 pub mod icmp;
 mod layout;
+mod offload;
 pub mod packet;
 mod payload;
 mod plain;
@@ -24,6 +25,7 @@ pub mod word;
 
 pub use control::{ControlEvent, ExplicitMapping, MapRefusal, MapRequest, MappedBy, RemoteFilter, Traffic};
 pub use icmp::IcmpError;
+pub use offload::Offload;
 pub use packet::{Fragment, Malformed, Packet, Quoted};
 pub use plain::PlainUdp;
 pub use reason::DropReason;

@@ -10,7 +10,7 @@ use etherparse::{TcpHeaderSlice, TcpOptionElement};
 use crate::checksum::{pseudo_header_sum, sum};
 use crate::field::{array, be16, be32, icmp, ipv4, ipv6, ports, tcp, udp};
 use crate::layout::{Kind, Layout, fragment_offset};
-use crate::{DropReason, IcmpError, Protocol, TcpFlags, Transport};
+use crate::{DropReason, IcmpError, Offload, Protocol, TcpFlags, Transport};
 
 /// A packet's place in a fragmented datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +48,7 @@ pub struct Malformed {
 pub struct Packet {
     pub(crate) bytes: Vec<u8>,
     pub(crate) layout: Layout,
+    pub(crate) offload: Offload,
 }
 
 impl Packet {
@@ -73,7 +74,7 @@ impl Packet {
         match read {
             Ok((layout, length)) => {
                 bytes.truncate(length);
-                Ok(Packet { bytes, layout })
+                Ok(Packet { bytes, layout, offload: Offload::NONE })
             }
             Err(reason) => Err(Malformed { reason, bytes }),
         }
@@ -323,10 +324,10 @@ impl Packet {
     }
 
     /// Whether the UDP, TCP or ICMP checksum is right. True for fragments and for what has no checksum
-    /// (IPv4 UDP with checksum 0); false for IPv6 UDP with checksum 0 (RFC 8200 section 8.1).
+    /// (IPv4 UDP with checksum 0) or none yet ([`Offload`]); false for IPv6 UDP with checksum 0 (RFC 8200 section 8.1).
     pub fn transport_checksum_ok(&self) -> bool {
         let part = self.ip_payload();
-        if self.layout.ip().fragment {
+        if self.layout.ip().fragment || self.offload.partial_checksum {
             return true;
         }
         match self.layout.kind() {

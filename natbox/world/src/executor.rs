@@ -90,7 +90,7 @@ pub(crate) fn run_until<F: Future>(
     future: F,
 ) -> Result<F::Output, Stalled> {
     let mut future = pin!(future);
-    let woken = Arc::new(Woken(AtomicBool::new(true)));
+    let woken = Arc::new(Woken { set: AtomicBool::new(true), alarm: alarm(state) });
     let waker = Waker::from(woken.clone());
     let mut context = Context::from_waker(&waker);
     let mut budget = limit;
@@ -130,7 +130,7 @@ pub(crate) fn run_for(
             break;
         }
     }
-    if budget == 0 || state.borrow().is_overfull() {
+    if budget == 0 || state.borrow().is_overfull() && state.borrow().door.is_none() {
         return Err(stalled(&state.borrow(), budget, limit));
     }
     state.borrow_mut().rest_until(deadline);
@@ -141,6 +141,11 @@ pub(crate) fn run_for(
 fn resume(state: &RefCell<State>) {
     let paused = state.borrow_mut().pace.resume();
     paused.into_iter().for_each(Waker::wake);
+}
+
+/// What ends the wait of a world that waits.
+fn alarm(state: &RefCell<State>) -> Option<Waker> {
+    state.borrow().door.as_ref().map(|door| door.outside.alarm())
 }
 
 fn spinning(state: &State) -> Option<Stalled> {
@@ -158,21 +163,28 @@ fn stalled(state: &State, budget: u64, limit: u64) -> Stalled {
 }
 
 /// Whether the awaited future has been woken.
-struct Woken(AtomicBool);
+struct Woken {
+    set: AtomicBool,
+    /// Ends the wait of a world that waits.
+    alarm: Option<Waker>,
+}
 
 impl Woken {
     fn take(&self) -> bool {
-        self.0.swap(false, Ordering::Relaxed)
+        self.set.swap(false, Ordering::Acquire)
     }
 
     fn is_set(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        self.set.load(Ordering::Acquire)
     }
 }
 
 impl Wake for Woken {
     fn wake(self: Arc<Self>) {
-        self.0.store(true, Ordering::Relaxed);
+        self.set.store(true, Ordering::Release);
+        if let Some(alarm) = &self.alarm {
+            alarm.wake_by_ref();
+        }
     }
 }
 

@@ -73,6 +73,12 @@ impl VirtualHost {
     }
 }
 
+impl From<&VirtualHost> for NodeId {
+    fn from(host: &VirtualHost) -> NodeId {
+        host.node
+    }
+}
+
 impl std::fmt::Debug for VirtualHost {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_tuple("VirtualHost").field(&self.node).finish()

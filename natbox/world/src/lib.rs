@@ -1,7 +1,8 @@
 //! The network in virtual time: event queue, links, routers, gateways with NATs, and virtual hosts.
 //!
 //! Knows addresses, never names of presets or files. No clock, no thread, no socket: the world jumps from event to
-//! event. Two worlds built alike from one seed do the same, byte for byte.
+//! event. Two worlds built alike from one seed do the same, byte for byte. Only a world that is given an [`Outside`] waits
+//! where others jump.
 
 mod attach;
 mod executor;
@@ -10,6 +11,7 @@ mod host;
 pub mod link;
 mod network;
 pub mod note;
+pub mod outside;
 mod queue;
 mod route;
 mod router;
@@ -24,5 +26,6 @@ pub use host::control::VirtualGateway;
 pub use host::{VirtualEcho, VirtualHost, VirtualListener, VirtualStream, VirtualUdp};
 pub use link::LinkConfig;
 pub use note::{InterfaceId, NodeId, Note, Observer, PacketId};
+pub use outside::{Arrived, Outside};
 pub use state::Statistics;
 pub use world::{NotAGateway, World};

@@ -88,6 +88,11 @@ impl Link {
         Link { up: Lane::new(chance, up), down: Lane::new(chance, down), config }
     }
 
+    /// Whether all that a packet meets is delay: no dice are thrown for it, and it takes no time to send.
+    pub(crate) fn carries_whole(&self) -> bool {
+        self.config.rate_bits_per_second.is_none() && !self.config.has_chance()
+    }
+
     /// What becomes of a packet of this length.
     pub(crate) fn carry(&mut self, direction: Direction, length_bytes: usize, now: Time) -> LinkFate {
         let lane = match direction {

@@ -15,7 +15,6 @@ use crate::route::Routes;
 use crate::stream::stream;
 
 /// All networks and interfaces of a world.
-#[derive(Default)]
 pub(crate) struct Fabric {
     pub(crate) interfaces: Vec<Interface>,
     pub(crate) networks: Vec<Network>,
@@ -88,6 +87,11 @@ impl Hop {
 }
 
 impl Fabric {
+    /// No networks yet; room for those of a few homes.
+    pub(crate) fn new() -> Fabric {
+        Fabric { interfaces: Vec::with_capacity(8), networks: Vec::with_capacity(4) }
+    }
+
     pub(crate) fn interface(&self, id: InterfaceId) -> &Interface {
         &self.interfaces[id.0 as usize]
     }
@@ -212,6 +216,15 @@ impl Fabric {
         match hop {
             Hop::Across { to: Some(to), .. } => first.min(self.interface(to).mtu_bytes),
             _ => first,
+        }
+    }
+
+    /// Whether nothing on this hop depends on how many packets a segment is that stands for many.
+    pub(crate) fn carries_whole(&self, hop: Hop) -> bool {
+        let whole = |id| self.interface(id).link.as_ref().is_none_or(|link| link.carries_whole());
+        match hop {
+            Hop::Across { from, to: Some(to) } => whole(from) && whole(to),
+            other => whole(other.link().0),
         }
     }
 

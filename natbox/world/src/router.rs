@@ -125,5 +125,5 @@ fn unroutable(destination: IpAddr, own: Option<IpAddr>, packet: &Packet) -> Step
 /// The MTU that this packet would not get through; `None` if it fits or may be fragmented.
 pub(crate) fn too_big(fabric: &Fabric, hop: Hop, packet: &Packet) -> Option<u32> {
     let mtu_bytes = fabric.mtu_bytes(hop);
-    (packet.bytes().len() > mtu_bytes && packet.dont_fragment()).then_some(mtu_bytes as u32)
+    (packet.largest_bytes() > mtu_bytes && packet.dont_fragment()).then_some(mtu_bytes as u32)
 }

@@ -6,6 +6,7 @@
 mod arrive;
 mod change;
 mod machine;
+mod outlet;
 mod outputs;
 mod pace;
 mod transmit;
@@ -13,7 +14,7 @@ mod transmit;
 use std::task::Waker;
 
 use futures::executor::LocalSpawner;
-use natbox_wire::Time;
+use natbox_wire::{Offload, Packet, Time};
 use rand_pcg::Pcg64Mcg;
 
 use crate::gateway::Gateway;
@@ -23,12 +24,16 @@ use crate::queue::{Queue, Ticket};
 use crate::stack::Stack;
 use crate::stream;
 
+pub(crate) use outlet::Door;
 pub(crate) use pace::{Calls, Pace};
 
 /// Calls that the programs of one host may make before the next event, unless somebody says otherwise.
 const CALL_LIMIT: u64 = 1 << 20;
 /// Events that may be pending at once, unless somebody says otherwise: some hundred megabytes of small packets.
 const PENDING_LIMIT: usize = 1 << 20;
+
+/// Room for so many nodes is made at first: most worlds are small.
+const FIRST: usize = 8;
 
 /// Everything but the programs.
 pub(crate) struct State {
@@ -49,6 +54,8 @@ pub(crate) struct State {
     pub(crate) pace: Pace,
     /// Starts programs.
     pub(crate) spawner: LocalSpawner,
+    /// What a world at wall-clock speed has beside the others.
+    pub(crate) door: Option<Door>,
 }
 
 /// What a world has done so far. The same with and without an observer.
@@ -83,6 +90,8 @@ pub(crate) enum Body {
     Host(Box<Host>),
     /// A gateway.
     Gateway(Box<Gateway>),
+    /// A way to a machine that is not simulated.
+    Outlet,
 }
 
 /// A host's sockets and dice.
@@ -100,9 +109,15 @@ struct Flight {
     id: PacketId,
     cause: Option<PacketId>,
     bytes: Vec<u8>,
+    offload: Offload,
 }
 
 impl Flight {
+    fn new(id: PacketId, cause: Option<PacketId>, packet: Packet) -> Flight {
+        let offload = packet.offload();
+        Flight { id, cause, bytes: packet.into_bytes(), offload }
+    }
+
     fn packet_ref(&self) -> PacketRef<'_> {
         PacketRef { id: self.id, cause: self.cause, bytes: &self.bytes }
     }
@@ -138,8 +153,8 @@ impl State {
         State {
             seed,
             now: Time::ZERO,
-            fabric: Fabric::default(),
-            nodes: Vec::new(),
+            fabric: Fabric::new(),
+            nodes: Vec::with_capacity(FIRST),
             queue: Queue::new(),
             observer: None,
             scratch: Vec::new(),
@@ -148,6 +163,7 @@ impl State {
             woken: false,
             pace: Pace::new(CALL_LIMIT),
             spawner,
+            door: None,
         }
     }
 
@@ -208,11 +224,14 @@ impl State {
     /// Lets events happen until a program has been woken, by the world or (as `woken` says) by an observer, or
     /// `deadline` is past. Says whether any did; takes from `budget` one for each.
     pub(crate) fn advance(&mut self, deadline: Time, budget: &mut u64, woken: &dyn Fn() -> bool) -> bool {
-        let before = self.statistics.events;
         self.woken = false;
+        if self.door.is_some() {
+            return self.live(deadline, woken);
+        }
+        let before = self.statistics.events;
         while *budget > 0 && !self.woken && !woken() && !self.queue.is_idle() && !self.is_overfull() {
-            let Some(at) = self.queue.next_time().filter(|at| *at <= deadline) else { break };
-            let happened = self.queue.pop().is_some_and(|(_, pending)| self.happen(at, pending));
+            let Some((at, pending)) = self.queue.pop_until(deadline) else { break };
+            let happened = self.happen(at, pending);
             *budget -= u64::from(happened);
             self.statistics.events += u64::from(happened);
         }
@@ -224,13 +243,12 @@ impl State {
 
     /// Whether more is pending than memory should be spent on.
     pub(crate) fn is_overfull(&self) -> bool {
-        self.queue.len() > self.pending_limit
+        self.queue.is_over(self.pending_limit)
     }
 
     /// Moves the clock to `deadline`; what only observers ask for happens on the way.
     pub(crate) fn rest_until(&mut self, deadline: Time) {
-        while self.queue.next_time().is_some_and(|at| at <= deadline) {
-            let Some((at, pending)) = self.queue.pop() else { break };
+        while let Some((at, pending)) = self.queue.pop_until(deadline) {
             self.happen(at, pending);
         }
         self.now = self.now.max(deadline);
@@ -243,12 +261,15 @@ impl State {
             Pending::Departure(node) => return self.departure(at, node),
             Pending::Machine(node) => return self.machine_timer(at, node),
             Pending::Wake(waker) => {
-                self.now = at;
+                self.now = self.now.max(at);
                 self.woken = true;
                 waker.wake();
             }
             Pending::Arrival(place, flight) => {
-                self.now = at;
+                self.now = self.now.max(at);
+                if let Some(door) = &mut self.door {
+                    door.flying_bytes = door.flying_bytes.saturating_sub(flight.bytes.len());
+                }
                 self.arrive(place, flight);
             }
         }
@@ -264,7 +285,7 @@ impl State {
         let due = match &self.node(node).body {
             Body::Host(host) => host.stack.poll_timeout(),
             Body::Gateway(gateway) => gateway.nat.poll_timeout(),
-            Body::Core => None,
+            Body::Core | Body::Outlet => None,
         };
         if due.is_none_or(|due| due > at) {
             self.set_timer(node);
@@ -273,7 +294,7 @@ impl State {
         match &mut self.node_mut(node).body {
             Body::Host(host) => {
                 host.stack.handle_timeout(at);
-                self.now = at;
+                self.now = self.now.max(at);
                 self.flush(node);
                 true
             }
@@ -291,16 +312,34 @@ impl State {
     /// Sets a node's timer for its next deadline, if that is earlier than what it is set for.
     ///
     /// A NAT ends its mappings when it next sees a packet; its timer is set only so that observers hear of it in time.
+    #[inline]
     fn set_timer(&mut self, node: NodeId) {
+        match &self.node(node).body {
+            Body::Core | Body::Outlet => {}
+            Body::Host(host) => match host.stack.poll_timeout() {
+                Some(due) => self.set_timer_for(node, due, false),
+                None => {}
+            },
+            Body::Gateway(_) => self.set_timers_of_gateway(node),
+        }
+    }
+
+    fn set_timers_of_gateway(&mut self, node: NodeId) {
         self.set_wake(node);
         self.set_machine_timer(node);
-        let known = self.node(node);
-        let (due, background) = match &known.body {
-            Body::Host(host) => (host.stack.poll_timeout(), false),
-            Body::Gateway(gateway) if self.observer.is_some() => (gateway.nat.poll_timeout(), true),
-            _ => (None, false),
-        };
-        let Some(due) = due.map(|due| due.max(self.now)).filter(|due| *due < known.timer) else { return };
+        if self.observer.is_some()
+            && let Body::Gateway(gateway) = &self.node(node).body
+            && let Some(due) = gateway.nat.poll_timeout()
+        {
+            self.set_timer_for(node, due, true);
+        }
+    }
+
+    fn set_timer_for(&mut self, node: NodeId, due: Time, background: bool) {
+        let due = due.max(self.now);
+        if due >= self.node(node).timer {
+            return;
+        }
         self.node_mut(node).timer = due;
         match background {
             true => self.queue.push_background(due, Pending::Timer(node)),

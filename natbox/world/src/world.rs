@@ -24,8 +24,9 @@ use crate::host::VirtualHost;
 use crate::host::control::VirtualGateway;
 use crate::network::Kind;
 use crate::note::{InterfaceId, NodeId, Observer, PacketId};
+use crate::outside::Outside;
 use crate::stack::{Stack, UplinkConfig};
-use crate::state::{Body, Calls, Host, State, Statistics};
+use crate::state::{Body, Calls, Door, Host, State, Statistics};
 use crate::stream::stream;
 
 /// Events that one call may let happen, unless [`World::limit_events`] says otherwise.
@@ -144,6 +145,23 @@ impl World {
         VirtualHost::new(self.state.clone(), node)
     }
 
+    /// A way to a machine that is not simulated, with an uplink for each attachment: what the world brings to it goes to
+    /// the world's [`Outside`], and what comes from there is sent as if this node had. In a world that has none it is a
+    /// host that is switched off.
+    pub fn outlet(&mut self, name: &str, uplinks: Vec<Attachment>) -> NodeId {
+        let state = &mut *self.state.borrow_mut();
+        let node = state.next_node();
+        let attach = |uplink| state.fabric.attach(node, uplink, state.seed);
+        let interfaces: Vec<InterfaceId> = uplinks.into_iter().map(attach).collect();
+        state.add_node(name, &interfaces, Body::Outlet)
+    }
+
+    /// From now on the world waits where it jumped before: see [`Outside`]. Runs are limited by nothing but the clock, and
+    /// packets that would be too many on the way are dropped. Programs are to be started after this call.
+    pub fn open(&mut self, outside: Box<dyn Outside>) {
+        self.state.borrow_mut().door = Some(Door::new(outside));
+    }
+
     /// The machine that a gateway is itself, at its inside addresses: programs on it are reached from inside alone, and may
     /// ask the NAT for mappings. A gateway whose machine nobody asks for has none, and costs nothing for it.
     ///
@@ -167,23 +185,23 @@ impl World {
         self.state.borrow_mut().map(node, request)
     }
 
-    /// Takes an uplink of a host to another network, where it has these addresses. What is under way to the old ones arrives
+    /// Takes an uplink of a host or an outlet to another network, where it has these addresses. What is under way to the old ones arrives
     /// and is for nobody; sockets on them stay, and cannot send any more. The link is the same.
     ///
     /// Nothing happens to the uplinks of other nodes.
     pub fn reattach(
         &mut self,
-        host: &VirtualHost,
+        host: impl Into<NodeId>,
         uplink: usize,
         network: NetworkId,
         addresses: Vec<InterfaceAddress>,
     ) {
-        self.state.borrow_mut().reattach(host.node(), uplink, network, addresses);
+        self.state.borrow_mut().reattach(host.into(), uplink, network, addresses);
     }
 
-    /// Has the default route of a host lead through this one of its uplinks.
-    pub fn prefer(&mut self, host: &VirtualHost, uplink: usize) {
-        self.state.borrow_mut().prefer(host.node(), uplink);
+    /// Has the default route of a host lead through this one of its uplinks. What is behind an outlet sees to its own.
+    pub fn prefer(&mut self, host: impl Into<NodeId>, uplink: usize) {
+        self.state.borrow_mut().prefer(host.into(), uplink);
     }
 
     /// Leads `prefix` to an interface of this network: what lies behind a gateway that does not translate.

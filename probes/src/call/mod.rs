@@ -28,13 +28,17 @@ pub use meter::Stream;
 pub use responder::Responder;
 
 use crate::ProbeError;
-use crate::connect::{Connection, Path};
+use crate::connect::{Replies, Service, SessionId};
+use crate::contact::Contact;
+use crate::path::Path;
 use frame::{Frame, Terms};
 use meter::Meter;
 
 /// How a request of the call is repeated: so often, so far apart.
 const ATTEMPTS: u32 = 10;
 const ATTEMPT: Duration = Duration::from_millis(250);
+/// How long an answering side rests when its contact cannot be used.
+const REST: Duration = Duration::from_secs(1);
 /// How long the caller waits for the last datagrams.
 const TAIL: Duration = Duration::from_secs(1);
 /// The smallest datagram: the header of a voice frame.
@@ -87,29 +91,48 @@ pub struct CallReport {
     pub ended: Time,
 }
 
-/// Calls over a connection whose other end runs [`Responder`].
+/// Calls over a contact whose other end runs [`respond`], or [`Responder`] where it answers many.
 ///
 /// # Errors
 /// The socket's errors; silence if the other end does not answer the start or the finish.
-pub async fn call<H: Host>(connection: &mut Connection<H>, config: &CallConfig) -> Result<CallReport, ProbeError> {
-    let host = connection.host().clone();
+pub async fn call<H: Host>(contact: &mut Contact<H>, config: &CallConfig) -> Result<CallReport, ProbeError> {
+    let host = contact.host().clone();
     let terms = config.terms();
     let id = host.random().next_u64();
     let mut call = Call { id, terms, meter: Meter::default(), sent: 0 };
     let started = |frame| matches!(frame, Frame::Started { .. }).then_some(());
-    call.request(&host, connection, Frame::Start { id, terms }, started).await?;
-    let path_before = connection.history().len().saturating_sub(1);
+    call.request(&host, contact, Frame::Start { id, terms }, started).await?;
+    let path_before = contact.history().len().saturating_sub(1);
     let began = host.now();
-    call.talk(&host, connection, began).await?;
+    call.talk(&host, contact, began).await?;
     let ended = host.now();
-    call.listen(&host, connection, ended + TAIL).await?;
+    call.listen(&host, contact, ended + TAIL).await?;
     let reported = |frame| match frame {
         Frame::Report { sent, heard, .. } => Some((sent, heard)),
         _ => None,
     };
-    let (sent, heard) = call.request(&host, connection, Frame::Finish { id }, reported).await?;
-    let paths = connection.history()[path_before..].iter().map(|(at, path)| ((*at).max(began), *path)).collect();
+    let (sent, heard) = call.request(&host, contact, Frame::Finish { id }, reported).await?;
+    let paths = contact.history()[path_before..].iter().map(|(at, path)| ((*at).max(began), *path)).collect();
     Ok(CallReport { outbound: heard.of(call.sent), inbound: call.meter.stream().of(sent), paths, began, ended })
+}
+
+/// Answers calls over one contact until then; whatever is no frame of a call is echoed.
+pub async fn respond<H: Host>(contact: &mut Contact<H>, until: Time) {
+    let (host, session) = (contact.host().clone(), SessionId(0));
+    let (mut responder, mut replies) = (Responder::default(), Replies::default());
+    while host.now() < until {
+        let due = responder.next_deadline().map_or(until, |due| due.min(until));
+        match contact.recv(due).await {
+            Ok(Some(message)) => responder.received(session, message.payload, message.at, &mut replies),
+            Ok(None) => responder.tick(&mut replies, host.now()),
+            // It may come back.
+            Err(_) => host.sleep(REST).await,
+        }
+        for payload in replies.drain() {
+            // What cannot be sent now is lost.
+            let _ = contact.send(&payload).await;
+        }
+    }
 }
 
 struct Call {
@@ -121,27 +144,22 @@ struct Call {
 
 impl Call {
     /// Sends the datagrams, each at its time, and listens in between.
-    async fn talk<H: Host>(&mut self, host: &H, connection: &mut Connection<H>, began: Time) -> Result<(), ProbeError> {
+    async fn talk<H: Host>(&mut self, host: &H, contact: &mut Contact<H>, began: Time) -> Result<(), ProbeError> {
         for sequence in 0..self.terms.count {
-            self.listen(host, connection, began + self.terms.interval * sequence).await?;
+            self.listen(host, contact, began + self.terms.interval * sequence).await?;
             let voice = Frame::Voice { id: self.id, sequence, at: host.now() };
             let datagram = voice.encode(usize::from(self.terms.size_bytes));
-            connection.send(&datagram).await.map_err(ProbeError::io("send a datagram of the call"))?;
+            contact.send(&datagram).await.map_err(ProbeError::io("send a datagram of the call"))?;
             self.sent += 1;
         }
         Ok(())
     }
 
     /// Listens until `deadline`, or until everything has come.
-    async fn listen<H: Host>(
-        &mut self,
-        host: &H,
-        connection: &mut Connection<H>,
-        until: Time,
-    ) -> Result<(), ProbeError> {
+    async fn listen<H: Host>(&mut self, host: &H, contact: &mut Contact<H>, until: Time) -> Result<(), ProbeError> {
         let talking = self.sent < self.terms.count;
         while host.now() < until && (talking || self.meter.received() < self.terms.count) {
-            match self.next(connection, until).await {
+            match self.next(contact, until).await {
                 Ok(Some(_)) => {}
                 Ok(None) => break,
                 Err(error) => return Err(ProbeError::io("receive a datagram of the call")(error)),
@@ -151,12 +169,8 @@ impl Call {
     }
 
     /// The next frame of this call; voice is metered on the way.
-    async fn next<H: Host>(
-        &mut self,
-        connection: &mut Connection<H>,
-        until: Time,
-    ) -> io::Result<Option<Option<Frame>>> {
-        let Some(datagram) = connection.recv(until).await? else { return Ok(None) };
+    async fn next<H: Host>(&mut self, contact: &mut Contact<H>, until: Time) -> io::Result<Option<Option<Frame>>> {
+        let Some(datagram) = contact.recv(until).await? else { return Ok(None) };
         let frame = Frame::decode(datagram.payload).filter(|frame| frame.id() == self.id);
         if let Some(Frame::Voice { sequence, at, .. }) = frame {
             self.meter.take(sequence, datagram.at.since(at));
@@ -168,24 +182,24 @@ impl Call {
     async fn request<H: Host, T>(
         &mut self,
         host: &H,
-        connection: &mut Connection<H>,
+        contact: &mut Contact<H>,
         request: Frame,
         fits: impl Fn(Frame) -> Option<T>,
     ) -> Result<T, ProbeError> {
         let began = host.now();
         for _ in 0..ATTEMPTS {
             let datagram = request.encode(0);
-            connection.send(&datagram).await.map_err(ProbeError::io("send a request of the call"))?;
+            contact.send(&datagram).await.map_err(ProbeError::io("send a request of the call"))?;
             let until = host.now() + ATTEMPT;
             while let Some(frame) =
-                self.next(connection, until).await.map_err(ProbeError::io("receive an answer of the call"))?
+                self.next(contact, until).await.map_err(ProbeError::io("receive an answer of the call"))?
             {
                 if let Some(answer) = frame.and_then(&fits) {
                     return Ok(answer);
                 }
             }
         }
-        let (from, waited) = (connection.remote(), host.now().since(began));
+        let (from, waited) = (contact.remote(), host.now().since(began));
         Err(ProbeError::Silence { expected: "an answer to a request of the call", from, waited, sent: ATTEMPTS })
     }
 }

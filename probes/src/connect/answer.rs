@@ -60,6 +60,11 @@ impl Replies {
         datagram.extend_from_slice(payload);
         self.0.push((session, datagram));
     }
+
+    /// What was sent, to whomever, taken out.
+    pub(crate) fn drain(&mut self) -> impl Iterator<Item = Vec<u8>> {
+        self.0.drain(..).map(|(_, mut datagram)| datagram.split_off(1))
+    }
 }
 
 /// Sends every datagram back.

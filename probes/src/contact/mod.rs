@@ -18,6 +18,10 @@ pub use setting::{OPTIONS, Options, Relay, Setting};
 
 use crate::path::{Path, Transport};
 
+/// The longest message of a contact, in bytes: what fits into a QUIC packet of 1,200 bytes, the least that every path carries
+/// (RFC 9000 section 14), as a datagram.
+pub const MOST_BYTES: usize = 1_150;
+
 /// A message that came over a contact.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Datagram<'a> {
@@ -53,7 +57,7 @@ pub trait Channel {
         Facts::new()
     }
 
-    /// Sends a message of 1,200 bytes at most to the peer.
+    /// Sends a message of [`MOST_BYTES`] at most to the peer.
     fn send<'a>(&'a mut self, payload: &'a [u8]) -> LocalBoxFuture<'a, io::Result<()>>;
 
     /// The next message from the peer, or `None` at `deadline`. May be dropped and called again without a loss.
@@ -123,7 +127,7 @@ impl<H> Contact<H> {
         facts
     }
 
-    /// Sends a message of 1,200 bytes at most to the peer.
+    /// Sends a message of [`MOST_BYTES`] at most to the peer.
     ///
     /// # Errors
     /// What the machine's socket or the relay says.

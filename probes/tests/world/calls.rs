@@ -26,8 +26,8 @@ fn run(a: Behavior, b: Behavior, link: LinkConfig, relay_first: bool, what: Call
     config.checks.relay_first = relay_first;
     lab.run(async {
         alice.sleep(SECOND).await;
-        let mut connection = connect(&alice, &config, "bob").await.unwrap_or_else(|failure| panic!("{failure}"));
-        call(&mut connection, &what).await.expect("a report")
+        let connection = connect(&alice, &config, "bob").await.unwrap_or_else(|failure| panic!("{failure}"));
+        call(&mut connection.into(), &what).await.expect("a report")
     })
 }
 

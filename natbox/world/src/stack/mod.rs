@@ -125,9 +125,22 @@ impl Stack {
         self.drops.pop_front()
     }
 
+    /// Whether there is anything to drain.
+    #[inline]
+    pub(crate) fn has_output(&self) -> bool {
+        !(self.outbox.is_empty() && self.drops.is_empty() && self.wakes.is_empty())
+    }
+
     /// The tasks to wake. The owner wakes them when it holds no borrow of the stack.
     pub(crate) fn take_wakes(&mut self) -> Vec<Waker> {
         std::mem::take(&mut self.wakes)
+    }
+
+    /// Gives the emptied list of tasks back, so that the next one need not be made anew.
+    pub(crate) fn keep_wakes(&mut self, wakes: Vec<Waker>) {
+        if self.wakes.is_empty() {
+            self.wakes = wakes;
+        }
     }
 
     /// When [`Stack::handle_timeout`] is due.

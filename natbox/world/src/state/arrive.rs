@@ -2,7 +2,7 @@
 //!
 //! The packet's bytes are copied for the note only where the node rewrites or keeps them, and only for an observer.
 
-use natbox_wire::{DropReason, Packet};
+use natbox_wire::{DropReason, Offload, Packet};
 
 use super::{Body, Flight, Place, State};
 use crate::gateway::Held;
@@ -31,7 +31,7 @@ impl State {
         };
         let arrival = Arrival { node, through, id: flight.id, cause: flight.cause };
         match Packet::parse(flight.bytes) {
-            Ok(packet) => self.receive(arrival, packet),
+            Ok(packet) => self.receive(arrival, packet.with_offload(flight.offload)),
             Err(malformed) => self.note_received(arrival, &malformed.bytes, Outcome::Dropped(malformed.reason)),
         }
     }
@@ -41,6 +41,7 @@ impl State {
             Body::Core => self.core_receives(arrival, packet),
             Body::Gateway(_) => self.gateway_receives(arrival, packet),
             Body::Host(_) => self.host_receives(arrival, packet),
+            Body::Outlet => self.outlet_receives(arrival, packet),
         }
     }
 
@@ -106,6 +107,9 @@ impl State {
 
     /// A packet for the sockets of a host or of a gateway's own machine.
     fn delivered_to(&mut self, arrival: Arrival, uplink: usize, packet: Packet) {
+        if packet.offload() != Offload::NONE {
+            return packet.into_wire().into_iter().for_each(|piece| self.delivered_to(arrival, uplink, piece));
+        }
         self.keep(&packet);
         let now = self.now;
         let outcome = self.host(arrival.node).stack.receive(uplink, packet, arrival.id, now);

@@ -11,6 +11,7 @@ use super::{Body, Node, State};
 use crate::attach::{InterfaceAddress, NetworkId};
 use crate::gateway::Gateway;
 use crate::note::{Event, InterfaceId, NodeId, Note, Observer};
+use crate::outside::Alarmed;
 use crate::world::NotAGateway;
 
 impl State {
@@ -42,7 +43,10 @@ impl State {
     /// Starts a program.
     pub(crate) fn spawn(&self, program: impl Future<Output = ()> + 'static) {
         // The only error is that the world is gone, and its programs with it.
-        let _ = self.spawner.spawn_local(program);
+        let _ = match &self.door {
+            None => self.spawner.spawn_local(program),
+            Some(door) => self.spawner.spawn_local(Alarmed::new(program, door.outside.alarm())),
+        };
     }
 
     pub(crate) fn reboot(&mut self, node: NodeId) -> Result<(), NotAGateway> {
@@ -59,7 +63,7 @@ impl State {
         let first = InterfaceId(self.node(node).first_interface);
         let addresses = match self.node(node).body {
             Body::Gateway(_) => replaced(&self.fabric.interface(first).addresses, external),
-            Body::Core | Body::Host(_) => Box::default(),
+            Body::Core | Body::Host(_) | Body::Outlet => Box::default(),
         };
         let external: Vec<IpAddr> = addresses.iter().map(|own| own.address).collect();
         self.change(node, |gateway, ended| gateway.nat.readdress(&external, ended))?;
@@ -99,7 +103,7 @@ impl State {
         self.expire(node, self.now);
         match &self.node(node).body {
             Body::Gateway(gateway) => gateway.nat.mappings(),
-            Body::Core | Body::Host(_) => Vec::new(),
+            Body::Core | Body::Host(_) | Body::Outlet => Vec::new(),
         }
     }
 
@@ -107,7 +111,7 @@ impl State {
         self.expire(node, self.now);
         match &self.node(node).body {
             Body::Gateway(gateway) => gateway.nat.sessions(),
-            Body::Core | Body::Host(_) => Vec::new(),
+            Body::Core | Body::Host(_) | Body::Outlet => Vec::new(),
         }
     }
 
@@ -115,7 +119,7 @@ impl State {
         self.expire(node, self.now);
         match &self.node(node).body {
             Body::Gateway(gateway) => gateway.nat.deadline(mapping),
-            Body::Core | Body::Host(_) => None,
+            Body::Core | Body::Host(_) | Body::Outlet => None,
         }
     }
 
@@ -131,8 +135,11 @@ impl State {
         };
         let interface = InterfaceId(self.node(node).first_interface + index);
         let gateways = [false, true].map(|ipv6| self.fabric.default_gateway(network, ipv6));
-        let Body::Host(host) = &mut self.nodes[node.0 as usize].body else { return };
-        host.stack.readdress(uplink, addresses.clone(), gateways);
+        match &mut self.nodes[node.0 as usize].body {
+            Body::Host(host) => host.stack.readdress(uplink, addresses.clone(), gateways),
+            Body::Outlet => {}
+            Body::Core | Body::Gateway(_) => return,
+        }
         self.fabric.reattach(interface, network, addresses.into_boxed_slice());
         self.note(node, Event::Moved(interface));
     }
@@ -142,8 +149,11 @@ impl State {
             return;
         };
         let interface = InterfaceId(self.node(node).first_interface + index);
-        let Body::Host(host) = &mut self.nodes[node.0 as usize].body else { return };
-        host.stack.prefer(uplink);
+        match &mut self.nodes[node.0 as usize].body {
+            Body::Host(host) => host.stack.prefer(uplink),
+            Body::Outlet => {}
+            Body::Core | Body::Gateway(_) => return,
+        }
         self.note(node, Event::Preferred(interface));
     }
 

@@ -33,7 +33,7 @@ impl State {
     pub(super) fn is_for_machine(&self, node: NodeId, through: InterfaceId, packet: &Packet) -> bool {
         match &self.nodes[node.0 as usize].body {
             Body::Gateway(gateway) => gateway.is_for_machine(&self.fabric, through, packet),
-            Body::Core | Body::Host(_) => false,
+            Body::Core | Body::Host(_) | Body::Outlet => false,
         }
     }
 
@@ -67,7 +67,7 @@ impl State {
         let due = machine.host.stack.poll_timeout().is_some_and(|due| due <= at);
         if due {
             machine.host.stack.handle_timeout(at);
-            self.now = at;
+            self.now = self.now.max(at);
             self.flush(node);
         }
         self.set_machine_timer(node);

@@ -66,7 +66,7 @@ impl State {
         self.node_mut(node).wake = Time::MAX;
         let due = self.gateway(node).and_then(|gateway| gateway.nat.poll_wake()).is_some_and(|due| due <= at);
         if due {
-            self.now = at;
+            self.now = self.now.max(at);
             self.expire(node, at);
         }
         self.set_timer(node);
@@ -80,7 +80,7 @@ impl State {
     pub(super) fn gateway(&mut self, node: NodeId) -> Option<&mut Gateway> {
         match &mut self.nodes[node.0 as usize].body {
             Body::Gateway(gateway) => Some(gateway),
-            Body::Core | Body::Host(_) => None,
+            Body::Core | Body::Host(_) | Body::Outlet => None,
         }
     }
 }

@@ -1,7 +1,9 @@
 //! Out of a node: number the packet, choose its hop, cut it to the MTU, note it as sent, let the link decide its
 //! fate, and queue its arrival.
 
-use natbox_wire::{DropReason, Packet, build};
+use std::task::Waker;
+
+use natbox_wire::{DropReason, Offload, Packet, build};
 
 use super::{Body, Flight, Pending, Place, State};
 use crate::network::Hop;
@@ -11,6 +13,13 @@ impl State {
     /// Sends what a host's sockets want sent, notes what they dropped, wakes who waits for them, and sets the host's
     /// timer.
     pub(super) fn flush(&mut self, node: NodeId) {
+        if self.host(node).stack.has_output() {
+            self.drain(node);
+        }
+        self.set_timer(node);
+    }
+
+    fn drain(&mut self, node: NodeId) {
         while let Some(outgoing) = self.host(node).stack.outbox() {
             let id = self.new_packet();
             let through = self.uplink_of(node, outgoing.uplink as u32);
@@ -21,11 +30,10 @@ impl State {
             self.note_dropped(node, PacketRef { id, cause: None, bytes: packet.bytes() }, reason);
         }
         // An executor's waker only marks its task as ready: no program runs here.
-        for waker in self.host(node).stack.take_wakes() {
-            self.woken = true;
-            waker.wake();
-        }
-        self.set_timer(node);
+        let mut wakes = self.host(node).stack.take_wakes();
+        self.woken |= !wakes.is_empty();
+        wakes.drain(..).for_each(Waker::wake);
+        self.host(node).stack.keep_wakes(wakes);
     }
 
     /// A packet of a node's own: a host's, or a gateway's answer.
@@ -59,8 +67,12 @@ impl State {
     /// Sends a packet on its next hop, in as many fragments as that takes.
     pub(super) fn send(&mut self, node: NodeId, hop: Hop, id: PacketId, cause: Option<PacketId>, packet: Packet) {
         let mtu_bytes = self.fabric.mtu_bytes(hop);
-        if packet.bytes().len() <= mtu_bytes {
-            return self.cross(node, hop, Flight { id, cause, bytes: packet.into_bytes() });
+        let whole = packet.offload().segment_bytes.is_none() || self.fabric.carries_whole(hop);
+        if whole && packet.largest_bytes() <= mtu_bytes {
+            return self.cross(node, hop, Flight::new(id, cause, packet));
+        }
+        if packet.offload() != Offload::NONE {
+            return packet.into_wire().into_iter().for_each(|piece| self.send(node, hop, id, cause, piece));
         }
         // IPv6 packets, which say so, and IPv4 packets that forbid it are not fragmented on the way (RFC 8200 4.5).
         let whole = self.observer.is_some().then(|| packet.bytes().to_vec());
@@ -70,14 +82,17 @@ impl State {
             return self.note_dropped(node, PacketRef { id, cause, bytes }, DropReason::TooBig);
         };
         for fragment in fragments {
-            self.cross(node, hop, Flight { id, cause, bytes: fragment.into_bytes() });
+            self.cross(node, hop, Flight::new(id, cause, fragment));
         }
     }
 
     /// Puts a packet on its first link.
     pub(super) fn cross(&mut self, node: NodeId, hop: Hop, flight: Flight) {
         let (link, length_bytes) = (hop.link(), flight.bytes.len());
-        let mut fate = self.fabric.carry(link, length_bytes, self.now);
+        let mut fate = match self.is_crowded(&flight) {
+            true => LinkFate::Dropped(DropReason::QueueFull),
+            false => self.fabric.carry(link, length_bytes, self.now),
+        };
         let mut place = match hop {
             Hop::ToCore(interface) => Place::Core(interface),
             Hop::FromCore(interface) => Place::Node(interface),
@@ -125,6 +140,14 @@ impl State {
 
     /// Queues what a link lets through.
     fn launch(&mut self, fate: LinkFate, place: Place, flight: Flight) {
+        if let Some(door) = &mut self.door {
+            let copies = match fate {
+                LinkFate::Carried { .. } => 1,
+                LinkFate::Duplicated { .. } => 2,
+                LinkFate::Dropped(_) => 0,
+            };
+            door.flying_bytes += flight.bytes.len() * copies;
+        }
         match fate {
             LinkFate::Carried { arrives } => drop(self.queue.push(arrives, Pending::Arrival(place, flight))),
             LinkFate::Duplicated { arrives, again } => {
@@ -139,7 +162,7 @@ impl State {
     pub(crate) fn inject(&mut self, through: InterfaceId, bytes: Vec<u8>) -> PacketId {
         let id = self.new_packet();
         let node = self.fabric.interface(through).node;
-        let flight = Flight { id, cause: None, bytes };
+        let flight = Flight { id, cause: None, bytes, offload: Offload::NONE };
         match self.fabric.raw_hop(through, &flight.bytes) {
             Ok(hop) if flight.bytes.len() > self.fabric.mtu_bytes(hop) => {
                 self.note_dropped(node, flight.packet_ref(), DropReason::TooBig);

@@ -1,0 +1,51 @@
+//! What a plan says about hosts that are real: their interfaces, and the names they know.
+
+use std::fmt::Write as _;
+use std::net::IpAddr;
+
+use natbox_live::{Files, Interface};
+
+use crate::plan::{Host, Network, Plan, Uplink};
+
+/// Whether programs can run on a host: it is real unless it has services, which need no process.
+pub fn is_real(host: &Host) -> bool {
+    host.services.is_empty()
+}
+
+/// A host's interfaces: `eth0` for its first uplink, and so on.
+pub(super) fn interfaces(plan: &Plan, host: &Host) -> Vec<Interface> {
+    host.uplinks.iter().enumerate().map(|(number, uplink)| interface(plan, number, uplink)).collect()
+}
+
+fn interface(plan: &Plan, number: usize, uplink: &Uplink) -> Interface {
+    let (v4, v6, routers) = match uplink.network {
+        // A link of the public network reaches its router and nobody else.
+        Network::Internet => (32, 128, &plan.internet.router),
+        Network::Behind(index) => {
+            let lan = &plan.nats[index].inside;
+            (lan.prefix.prefix_len(), lan.prefix6.map_or(64, |prefix| prefix.prefix_len()), &lan.gateway)
+        }
+    };
+    let length = |address: &IpAddr| if address.is_ipv4() { v4 } else { v6 };
+    let speaks = |router: &&IpAddr| uplink.addresses.iter().any(|own| own.is_ipv4() == router.is_ipv4());
+    Interface {
+        name: format!("eth{number}"),
+        addresses: uplink.addresses.iter().map(|address| (*address, length(address))).collect(),
+        mtu_bytes: u32::try_from(uplink.link.mtu_bytes).unwrap_or(u32::MAX),
+        gateways: routers.iter().filter(speaks).copied().collect(),
+    }
+}
+
+/// What hosts find in their `/etc`. A name stands for its machine's own addresses, a NAT's for its external ones; whether
+/// they can be reached is the network's affair.
+pub(super) fn files(plan: &Plan) -> Files {
+    let mut hosts = "127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n".to_owned();
+    let machines = plan.hosts.iter().map(|host| (&host.name, host.addresses().collect::<Vec<_>>()));
+    let gateways = plan.nats.iter().map(|nat| (&nat.name, nat.outside.addresses.clone()));
+    for (name, addresses) in machines.chain(gateways) {
+        for address in addresses {
+            let _ = writeln!(hosts, "{address} {name}");
+        }
+    }
+    Files { hosts, resolv: "# This lab has no name server: names are in /etc/hosts.\n".to_owned() }
+}

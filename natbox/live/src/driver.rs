@@ -1,0 +1,186 @@
+//! The clock on the wall and the machines behind it: a world's [`Outside`] made of TUN devices.
+//!
+//! One thread: it waits for its devices, for the next event's time (to the microsecond, not to a scheduler's tick) and
+//! for the alarm, all in one `epoll`. A device that fails is closed and its packets dropped from then on; the rest goes
+//! on. Knows no namespace and no program.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Wake, Waker};
+use std::time::Instant;
+
+use natbox_wire::{DropReason, Packet, Time};
+use natbox_world::{Arrived, InterfaceId, Outside};
+use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
+
+use crate::tun::Tun;
+
+/// So many packets are taken from a device before the world has its turn.
+const BATCH: usize = 64;
+/// How many threads close devices at the end.
+const CLOSERS: usize = 32;
+/// What the alarm has for a number among the devices.
+const ALARM: u64 = u64::MAX;
+
+/// Devices, a clock and an alarm.
+pub struct Driver {
+    epoll: OwnedFd,
+    alarm: Arc<Alarm>,
+    devices: Vec<Option<Device>>,
+    /// The place of an interface's device.
+    places: BTreeMap<InterfaceId, usize>,
+    ready: Vec<epoll::Event>,
+    origin: Instant,
+}
+
+struct Device {
+    interface: InterfaceId,
+    tun: Tun,
+}
+
+impl Driver {
+    /// A driver without devices, whose time begins now.
+    ///
+    /// # Errors
+    /// The system has no more file descriptors.
+    pub fn new() -> io::Result<Driver> {
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        let event = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        epoll::add(&epoll, &event, epoll::EventData::new_u64(ALARM), epoll::EventFlags::IN)?;
+        let alarm = Arc::new(Alarm { event, rung: AtomicBool::new(false), waiting: AtomicBool::new(false) });
+        let (devices, places, ready) = (Vec::new(), BTreeMap::new(), Vec::with_capacity(BATCH));
+        Ok(Driver { epoll, alarm, devices, places, ready, origin: now() })
+    }
+
+    /// Attaches the device behind an outlet's interface.
+    ///
+    /// # Errors
+    /// The system cannot watch it.
+    pub fn attach(&mut self, interface: InterfaceId, tun: Tun) -> io::Result<()> {
+        let place = self.devices.len();
+        epoll::add(&self.epoll, &tun, epoll::EventData::new_u64(place as u64), epoll::EventFlags::IN)?;
+        self.devices.push(Some(Device { interface, tun }));
+        self.places.insert(interface, place);
+        Ok(())
+    }
+
+    fn time(&self) -> Time {
+        Time::ZERO + now().duration_since(self.origin)
+    }
+
+    /// Takes what devices have, until none of those that are ready has more or each has given a batch.
+    fn read(&mut self, place: usize, arrived: &mut Vec<Arrived>) {
+        for _ in 0..BATCH {
+            let Some(device) = self.devices.get_mut(place).and_then(Option::as_mut) else { return };
+            match device.tun.read() {
+                Ok(Some((bytes, offload))) => arrived.push(Arrived { interface: device.interface, bytes, offload }),
+                Ok(None) => return,
+                Err(_) => return self.close(place),
+            }
+        }
+    }
+
+    fn close(&mut self, place: usize) {
+        if let Some(device) = self.devices.get_mut(place).and_then(Option::take) {
+            let _ = epoll::delete(&self.epoll, &device.tun);
+        }
+    }
+
+    /// Waits for devices, the alarm or the time, and says which devices are ready.
+    fn poll(&mut self, deadline: Time) {
+        self.ready.clear();
+        let timeout = match deadline {
+            Time::MAX => None,
+            deadline => Some(timespec(deadline.since(self.time()))),
+        };
+        self.alarm.waiting.store(true, Ordering::SeqCst);
+        let timeout = if self.alarm.rung.load(Ordering::SeqCst) { Some(timespec(Default::default())) } else { timeout };
+        // Interrupted or not: the world is told the time, and waits again.
+        let _ = epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut self.ready), timeout.as_ref());
+        self.alarm.waiting.store(false, Ordering::SeqCst);
+    }
+}
+
+/// The kernel takes its time (some 20 ms) to close a device, but closes many at once.
+impl Drop for Driver {
+    fn drop(&mut self) {
+        let mut devices: Vec<Device> = self.devices.drain(..).flatten().collect();
+        let share = devices.len().div_ceil(CLOSERS).max(1);
+        let mut closers = Vec::new();
+        while devices.len() > share {
+            let some = devices.split_off(devices.len() - share);
+            closers.extend(std::thread::Builder::new().stack_size(64 << 10).spawn(move || drop(some)));
+        }
+        drop(devices);
+        closers.into_iter().for_each(|closer| drop(closer.join()));
+    }
+}
+
+impl Outside for Driver {
+    fn deliver(&mut self, interface: InterfaceId, packet: &Packet) -> Result<(), DropReason> {
+        let device = self.places.get(&interface).and_then(|place| self.devices[*place].as_ref());
+        let device = device.ok_or(DropReason::NoNeighbour)?;
+        device.tun.write(packet).map_err(|_| DropReason::QueueFull)
+    }
+
+    fn reuse(&mut self, bytes: Vec<u8>) {
+        if let Some(device) = self.devices.iter_mut().flatten().next() {
+            device.tun.reuse(bytes);
+        }
+    }
+
+    fn wait(&mut self, deadline: Time, arrived: &mut Vec<Arrived>) -> Time {
+        self.poll(deadline);
+        self.alarm.rung.store(false, Ordering::SeqCst);
+        for at in 0..self.ready.len() {
+            match self.ready[at].data.u64() {
+                ALARM => self.alarm.quiet(),
+                place => self.read(place as usize, arrived),
+            }
+        }
+        self.time()
+    }
+
+    fn alarm(&self) -> Waker {
+        Waker::from(self.alarm.clone())
+    }
+}
+
+fn timespec(duration: std::time::Duration) -> Timespec {
+    Timespec { tv_sec: duration.as_secs() as i64, tv_nsec: duration.subsec_nanos().into() }
+}
+
+#[allow(clippy::disallowed_methods, reason = "this is where wall-clock time comes from")]
+fn now() -> Instant {
+    Instant::now()
+}
+
+/// Ends a wait, from any thread.
+struct Alarm {
+    event: OwnedFd,
+    rung: AtomicBool,
+    waiting: AtomicBool,
+}
+
+impl Alarm {
+    fn quiet(&self) {
+        let _ = rustix::io::read(&self.event, &mut [0; 8]);
+    }
+}
+
+impl Wake for Alarm {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.rung.store(true, Ordering::SeqCst);
+        // Whoever is not waiting will look before it waits.
+        if self.waiting.load(Ordering::SeqCst) {
+            let _ = rustix::io::write(&self.event, &1_u64.to_ne_bytes());
+        }
+    }
+}

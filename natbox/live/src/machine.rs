@@ -1,0 +1,109 @@
+//! A host: namespaces, with a TUN device for each of its interfaces.
+
+use std::ffi::OsStr;
+use std::future::Future;
+use std::io;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use crate::error::LiveError;
+use crate::namespace::{Doors, Files, Household, Namespace};
+use crate::netlink::{Interface, set_up};
+use crate::program::Command;
+use crate::tun::Tun;
+
+/// A host that programs run on.
+#[derive(Clone)]
+pub struct Machine {
+    name: Arc<str>,
+    namespace: Arc<Namespace>,
+}
+
+impl Machine {
+    /// A host of this name with these interfaces, and the devices behind them in the same order.
+    ///
+    /// # Errors
+    /// What the system refused. Nothing is left behind.
+    pub fn new(
+        name: &str,
+        files: &Files,
+        interfaces: Vec<Interface>,
+        household: &Household,
+    ) -> Result<(Machine, Vec<Tun>), LiveError> {
+        let namespace = Namespace::new(name, files, household).map_err(LiveError::namespaces)?;
+        let host = name.to_owned();
+        let furnish = move || -> Result<Vec<Tun>, LiveError> {
+            let tuns = interfaces.iter().map(|interface| Tun::open(&interface.name)).collect::<io::Result<_>>();
+            let tuns = tuns.map_err(|error| LiveError::Tun { host: host.clone(), error })?;
+            set_up(&interfaces).map_err(|error| LiveError::Interface { host, error })?;
+            Ok(tuns)
+        };
+        let tuns = namespace.enter(furnish).map_err(LiveError::system(format!("enter `{name}`")))??;
+        Ok((Machine { name: name.into(), namespace: Arc::new(namespace) }, tuns))
+    }
+
+    /// The host's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// A program to be started on the host.
+    pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
+        Command::new(self.clone(), program.as_ref())
+    }
+
+    /// Does something on the host, on a thread of its own there: sockets that it opens are the host's. Others may do
+    /// something there meanwhile. Programs are better started by [`Machine::command`]: those end with the lab.
+    ///
+    /// # Panics
+    /// If `job` does, or if no thread can be started.
+    pub fn enter<R: Send + 'static>(&self, job: impl FnOnce() -> R + Send + 'static) -> R {
+        Task(self.start(job)).join()
+    }
+
+    /// Runs a future on the host, on a tokio runtime of its own there (current thread; I/O and time).
+    ///
+    /// # Panics
+    /// If no thread can be started.
+    pub fn spawn<F>(&self, future: F) -> Task<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        Task(self.start(|| {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            runtime.expect("a tokio runtime on a fresh thread").block_on(future)
+        }))
+    }
+
+    /// The ways in, for another process.
+    pub fn doors(&self) -> &Doors {
+        self.namespace.doors()
+    }
+
+    fn start<R: Send + 'static>(&self, job: impl FnOnce() -> R + Send + 'static) -> JoinHandle<R> {
+        self.namespace.beside(job).expect("a thread on the host")
+    }
+
+    pub(crate) fn namespace(&self) -> &Namespace {
+        &self.namespace
+    }
+}
+
+/// Something under way on a host.
+pub struct Task<R>(JoinHandle<R>);
+
+impl<R> Task<R> {
+    /// Waits for its end.
+    ///
+    /// # Panics
+    /// If it did.
+    pub fn join(self) -> R {
+        self.0.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    }
+
+    /// Whether it has ended.
+    pub fn is_finished(&self) -> bool {
+        self.0.is_finished()
+    }
+}
