@@ -46,7 +46,7 @@ fn each_bad_file_is_a_clear_error_with_line_and_column() {
             "did you mean `symmetric`?",
         ),
         ("nats: { symmetric: 1 }\npublished: { counts: { group: All, udp: 5/4 } }\n", "2:41", "more than there are"),
-        ("nats: { symmetric: 1\n", "2:1", "not YAML"),
+        ("nats: { symmetric: 1\n", "1:7", "not YAML"),
         ("nats: { symmetric: 1, symmetric: 2 }\n", "1:23", "`symmetric` stands here a second time"),
     ] {
         lab.write("p.yaml", text);
