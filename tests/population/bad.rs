@@ -30,7 +30,7 @@ fn each_bad_file_is_a_clear_error_with_line_and_column() {
         ("nats:\n  a: { type: symmetric }\n", "2:3", "the population is empty"),
         ("nats:\n  symmetric: 100%\n  b: { type: cgn }\n", "3:3", "`b` has no share, and no other NAT is behind it"),
         ("nats:\n  a: { share: 100%, behind: nobody }\n", "2:29", "nobody"),
-        ("nats:\n  a: { share: 100%, behind: a }\n", "2:3", "behind"),
+        ("nats:\n  a: { share: 100%, behind: a }\n", "2:29", "`a` is behind itself"),
         ("nats:\n  a: { share: 100%, link: { loss: 5 } }\n", "2:35", "a number without a unit"),
         ("technique: telepathy\nnats: { symmetric: 1 }\n", "1:12", "unknown technique `telepathy`"),
         ("technique: punch\nprocedure: nat-check\nnats: { symmetric: 1 }\n", "2:12", "`procedure` beside `technique`"),
@@ -46,7 +46,7 @@ fn each_bad_file_is_a_clear_error_with_line_and_column() {
             "did you mean `symmetric`?",
         ),
         ("nats: { symmetric: 1 }\npublished: { counts: { group: All, udp: 5/4 } }\n", "2:41", "more than there are"),
-        ("nats: { symmetric: 1\n", "2:1", "not YAML"),
+        ("nats: { symmetric: 1\n", "1:7", "not YAML"),
         ("nats: { symmetric: 1, symmetric: 2 }\n", "1:23", "`symmetric` stands here a second time"),
     ] {
         lab.write("p.yaml", text);

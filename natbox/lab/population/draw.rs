@@ -74,7 +74,7 @@ impl Dice {
 
     /// Below `end`: the high half of a product, which is off by less than `end` in 2^64.
     fn below(&mut self, end: u64) -> u64 {
-        (u128::from(self.next()) * u128::from(end) >> 64) as u64
+        ((u128::from(self.next()) * u128::from(end)) >> 64) as u64
     }
 }
 

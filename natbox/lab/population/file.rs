@@ -158,7 +158,7 @@ fn weights(nats: &Node, entries: &[Entry<'_>], mistakes: &mut Collector<'_>) -> 
     }
     let sum: u64 = weights().map(|(_, weight)| amount(weight)).sum();
     if !counted && sum != WHOLE {
-        let place = weights().last().map_or(nats.place, |(entry, _)| entry.weight_place);
+        let place = weights().next_back().map_or(nats.place, |(entry, _)| entry.weight_place);
         mistakes
             .at(place, format!("the shares are {} together", shown(sum)))
             .expected("`100%`")
