@@ -72,7 +72,7 @@ pub struct StepResult {
     /// * `ping`: `sent`, `received`, `loss` (0 to 1), `rtt_min_ns`, `rtt_max_ns`, `rtt_mean_ns`.
     /// * `discover`: `mapping`, `filtering`, `hairpin`, `classic`, `mapped`, `port_preserved`, `lifetime_ns`.
     /// * `measure`: `axes` (by name: a word, or `alive_after_ns` and `expired_after_ns`), `unknown` (by name: why),
-    ///   `ports_seen`, `addresses_seen`, `payload_rewritten`.
+    ///   `fits` (presets), `ports_seen`, `addresses_seen`, `payload_rewritten`.
     /// * `punch`, `connect`: `path`; `elapsed_ns` and `endpoint` (the peer's) if there is one, and of `connect` `paths`
     ///   (every path that was in use, each with `at_ns`); else `attempts` and `remarks`, in words.
     /// * `call`: `path` (at its end), `paths`, `sent`, `received`, `loss`, `delay_min_ns`, `delay_max_ns`.

@@ -17,6 +17,7 @@
 //! | [`ice`] | how do two hosts find the best of all pairs of their endpoints |
 //! | [`observe`], [`predict`], [`birthday`] | which port is next; how is it hit, or one of many |
 //! | [`quic`] | how does a connection outlive its NAT's memory |
+//! | [`tls`] | which certificates do two programs know each other by |
 //! | [`sans_io`], [`wait`] | how does a protocol without I/O of its own run here; how does one wait no longer than this |
 //! | [`direct`], [`reversal`], [`local`], [`hairpin`], [`low_ttl`], [`relayed`], [`relay_first`] | one way alone |
 //! | [`call`], [`ping`], [`echo`] | how good is the way |
@@ -56,6 +57,7 @@ pub mod stun;
 mod talk;
 pub mod tcp_punch;
 pub mod technique;
+pub mod tls;
 pub mod turn;
 pub mod wait;
 

@@ -5,6 +5,7 @@ mod golden;
 #[cfg(target_os = "linux")]
 mod live;
 mod presets;
+mod servers;
 #[cfg(target_os = "linux")]
 #[path = "../common/skipped.rs"]
 mod skipped;

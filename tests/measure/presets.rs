@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use natbox::Lab;
 use natbox::host::Host;
-use natbox::measure::{Found, Measurement, Options, axes, checked_fragment, search};
+use natbox::measure::{Found, Measurement, Options, axes, checked_fragment, fits, search};
 use natbox::nat::{Behavior, preset};
 use natbox::probes::measure::measure;
 
@@ -73,7 +73,9 @@ fn wrong(axis: &str, found: &Found, configured: &str) -> Option<String> {
 fn of_every_preset_each_axis_that_can_be_seen_comes_back_equal() {
     let (mut seen, mut wrongs) = (String::new(), Vec::new());
     for preset in preset::all() {
-        let axes = axes(&measured(preset.name));
+        let measured = measured(preset.name);
+        assert!(fits(&measured).contains(&preset.name), "{} fits {:?}", preset.name, fits(&measured));
+        let axes = axes(&measured);
         let known = axes.iter().filter(|axis| !matches!(axis.found, Found::Unknown(_)));
         let names: Vec<&str> = known.map(|axis| axis.name).collect();
         assert!(names.contains(&"filtering.udp"), "{}: {names:?}", preset.name);

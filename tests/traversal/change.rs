@@ -227,8 +227,9 @@ scenario:
 }
 
 #[test]
-fn where_udp_is_blocked_connect_says_so_in_bounded_time() {
-    let outcome = run("{ outbound: { udp: off } }", CONE, "  - connect: { from: alice, to: bob }\n    expect: none\n");
+fn where_udp_is_blocked_and_no_relay_is_allowed_connect_says_so_in_bounded_time() {
+    let scenario = "  - connect: { from: alice, to: bob, allow: [direct, punched] }\n    expect: none\n";
+    let outcome = run("{ outbound: { udp: off } }", CONE, scenario);
     assert!(outcome.ok, "{outcome:#?}");
     let step = &outcome.steps[0];
     assert!(step.got.contains("198.18.0.5:3490, nothing came in 5.5s"), "{}", step.got);
@@ -255,4 +256,37 @@ scenario:
     let error = Lab::from_yaml(text).map(drop).unwrap_err().to_string();
     assert!(error.contains("`low_ttl` means nothing to the technique `direct`"), "{error}");
     assert!(error.contains("did you mean `punch`"), "{error}");
+}
+
+const NO_UDP: &str = "{ type: port-restricted-cone, outbound: { udp: off } }";
+
+#[test]
+fn where_udp_is_blocked_on_either_side_connect_goes_through_a_relay_over_tcp() {
+    for (a, b) in [(NO_UDP, CONE), (CONE, NO_UDP), (NO_UDP, NO_UDP), (NO_UDP, SYMMETRIC)] {
+        let steps = steps(
+            a,
+            b,
+            "  - connect: { from: alice, to: bob, as: link }
+    expect: { path: relayed, within: 12s }
+  - talk: { on: link, for: 30s }
+    expect: { path: relayed, loss: 0% }
+",
+        );
+        let transport = if a == NO_UDP { "tcp" } else { "udp" };
+        assert_eq!(steps[0].fact("transport"), Some(transport), "{a} {b} {:#?}", steps[0]);
+    }
+}
+
+#[test]
+fn where_https_alone_leaves_connect_goes_through_a_relay_over_tls_and_says_what_it_tried_where_that_is_shut_too() {
+    let https = "{ type: symmetric, outbound: { udp: off, tcp: [443, 3490] } }";
+    let call = |expect: &str| format!("  - connect: {{ from: alice, to: bob }}\n    expect: {expect}\n");
+    for (a, b) in [(https, CONE), (CONE, https), (https, https)] {
+        steps(a, b, &call("{ path: relayed, within: 25s }"));
+    }
+    let shut = "{ type: symmetric, outbound: { udp: off, tcp: [3490] } }";
+    let steps = steps(shut, CONE, &call("none"));
+    for tried in ["relayed over tcp: 198.18.0.4:3478", "relayed over tls: 198.18.0.4:5349", "198.18.0.4:443"] {
+        assert!(steps[0].got.contains(tried), "{tried}: {}", steps[0].got);
+    }
 }

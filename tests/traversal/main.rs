@@ -12,6 +12,7 @@ mod options;
 mod predict;
 mod predict_ports;
 mod quic;
+mod relay;
 mod tcp;
 mod techniques;
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use natbox_probes::measure::{Measurement, Options};
 
-use super::{Axis, EXPECTED, Found, axes, lines, unknown};
+use super::{Axis, EXPECTED, Found, axes, fits, lines, unknown};
 use crate::topology::units::show_duration;
 
 /// Documentation addresses (RFC 5737, RFC 3849) for what was seen.
@@ -20,6 +20,11 @@ const EXTERNAL: [&str; 2] = ["203.0.113.1", "[2001:db8:1::1]"];
 pub fn fragment(measurement: &Measurement, options: &Options) -> String {
     let axes = axes(measurement);
     let mut text = head(measurement);
+    let fits = fits(measurement);
+    if !fits.is_empty() {
+        text.push_str("# Presets that do what was seen:\n");
+        lines(&fits, 110).iter().for_each(|line| writeln!(text, "#   {line}").unwrap_or_default());
+    }
     text.push_str("name: a measured NAT\n\nnats:\n  measured:\n    type: rfc4787\n");
     nat(&mut text, measurement, &axes);
     text.push_str("    # Not known, and as rfc4787 has it:\n");

@@ -4,12 +4,14 @@
 //! seen. [`real`] measures on this machine's own network.
 
 mod axes;
+mod fits;
 mod fragment;
 #[cfg(target_os = "linux")]
 mod real;
 
 pub use axes::{Axis, Found, axes};
 pub(crate) use axes::{lines, unknown};
+pub use fits::fits;
 pub use fragment::fragment;
 pub use natbox_probes::measure::{Measurement, Options};
 #[cfg(target_os = "linux")]

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use serde_json::{Map, Value, json};
 
-use crate::measure::{Found, Measurement, axes, lines, unknown};
+use crate::measure::{Found, Measurement, axes, fits, lines, unknown};
 use crate::paint::Paint;
 
 /// A line for each axis that is known, then those that are not; `known` alone: no more than the first.
@@ -29,6 +29,10 @@ pub fn text(measurement: &Measurement, known: bool, paint: Paint) -> String {
         };
         writeln!(text, "  {:<width$}  {}", axis.name, paint.good(value)).ok();
     }
+    writeln!(text, "{}", paint.strong("presets that do all of this")).ok();
+    let fits = fits(measurement);
+    let fits = if fits.is_empty() { vec!["none"] } else { fits };
+    lines(&fits, 100).iter().for_each(|line| writeln!(text, "  {line}").unwrap_or_default());
     if known {
         return text;
     }
@@ -40,7 +44,8 @@ pub fn text(measurement: &Measurement, known: bool, paint: Paint) -> String {
     text
 }
 
-/// The facts: `axes` by name, a lifetime as `alive_after_ns` and `expired_after_ns`; `unknown` by name, with the reason.
+/// The facts: `axes` by name, a lifetime as `alive_after_ns` and `expired_after_ns`; `unknown` by name, with the reason;
+/// `fits`, the presets that contradict nothing of it.
 pub fn facts(measurement: &Measurement) -> Map<String, Value> {
     let (mut known, mut unknown) = (Map::new(), Map::new());
     for axis in axes(measurement) {
@@ -62,6 +67,7 @@ pub fn facts(measurement: &Measurement) -> Map<String, Value> {
     Map::from_iter([
         ("axes".to_owned(), known.into()),
         ("unknown".to_owned(), unknown.into()),
+        ("fits".to_owned(), fits(measurement).into()),
         ("ports_seen".to_owned(), seen),
         ("addresses_seen".to_owned(), measurement.addresses().len().into()),
         ("payload_rewritten".to_owned(), measurement.payload_rewritten.into()),

@@ -4,6 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use natbox_host::Host as _;
+use natbox_probes::technique::{Relay, RelayTls};
+use natbox_probes::tls::Identity;
 use natbox_probes::{bep55, echo, rendezvous, stun, turn};
 use natbox_world::VirtualHost;
 
@@ -13,6 +15,8 @@ use crate::words::{ECHO_PORT, Service};
 
 /// An echo connection that is silent for so long is closed.
 const ECHO_IDLE: Duration = Duration::from_secs(300);
+/// HTTPS, which passes where nothing else does.
+const HTTPS_PORT: u16 = 443;
 /// The name and password of everybody at every relay: who may use it is no question of this lab.
 const RELAY_USER: (&str, &str) = ("natbox", "natbox");
 
@@ -116,6 +120,7 @@ fn serve(machine: &VirtualHost, host: &Host, service: Service, address: IpAddr, 
 fn relaying(host: &Host, address: IpAddr) -> turn::server::ServerConfig {
     let user = (RELAY_USER.0.to_owned(), RELAY_USER.1.to_owned());
     turn::server::ServerConfig {
+        tls: Some(turn::server::TlsConfig { listen: over_tls(address), seed: identity(address) }),
         additional_relay_address: addresses(host, !address.is_ipv6()).next(),
         ..turn::server::ServerConfig::new(relay(address), address, vec![user])
     }
@@ -136,7 +141,28 @@ pub(super) fn relay(address: IpAddr) -> SocketAddr {
     SocketAddr::new(address, stun::PORT)
 }
 
-/// What relays know everybody by.
-pub(super) fn credentials() -> turn::Credentials {
-    turn::Credentials::new(RELAY_USER.0, RELAY_USER.1)
+/// How anybody uses the relay that listens there.
+pub(super) fn access(server: SocketAddr) -> Relay {
+    let credentials = turn::Credentials::new(RELAY_USER.0, RELAY_USER.1);
+    // An identity that cannot be made is one that the server has not either.
+    let identity = Identity::from_seed(identity(server.ip())).ok();
+    let tls =
+        identity.map(|identity| RelayTls { endpoints: over_tls(server.ip()), certificate: identity.certificate() });
+    Relay { tls, ..Relay::new(server, credentials) }
+}
+
+/// Where the relay of a host listens for TLS: the protocol's own port, and that of HTTPS.
+fn over_tls(address: IpAddr) -> Vec<SocketAddr> {
+    [turn::TLS_PORT, HTTPS_PORT].map(|port| SocketAddr::new(address, port)).to_vec()
+}
+
+/// The seed of a relay's identity, another one at each address: it keeps no secret in a laboratory.
+fn identity(address: IpAddr) -> [u8; 32] {
+    let mut seed = *b"relay of natbox \0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
+    let address = match address {
+        IpAddr::V4(address) => address.to_ipv6_mapped(),
+        IpAddr::V6(address) => address,
+    };
+    seed[16..].copy_from_slice(&address.octets());
+    seed
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use natbox_host::Host as _;
 use natbox_probes::call::{CallConfig, CallReport, Responder, call};
-use natbox_probes::connect::{self, CheckPlan, Config, Connection, Relay};
+use natbox_probes::connect::{self, CheckPlan, Config, Connection};
 use natbox_probes::contact::Failure;
 use natbox_probes::portmap::Method;
 use natbox_probes::punch::{self, PunchConfig};
@@ -105,6 +105,8 @@ impl Runner<'_> {
                 self.keep(step.label.as_deref(), connection.into());
                 report
             }
+            // Whoever has no UDP meets by TCP, and under a name of this step's own: the one that answers all steps has UDP.
+            Err(Problem::Failed(failed)) if failed.is_silence() && may_relay(step) => return self.by_technique(step),
             Err(Problem::Failed(failed)) => told_failure(&failed, step.expect.as_ref()),
             Err(Problem::Impossible(report)) => report,
         })
@@ -209,7 +211,7 @@ impl Runner<'_> {
 impl Meeting {
     /// What a host called `me` knows before it meets the other.
     pub(super) fn setting(&self, me: &str, options: &Options) -> Setting {
-        let relay = self.relay.map(|server| Relay { server, credentials: servers::credentials() });
+        let relay = self.relay.map(servers::access);
         let (stun, options) = (self.stun.clone(), options.clone());
         let asks = self.asks.get(me.split('@').next().unwrap_or(me)).cloned().unwrap_or_default();
         Setting { stun, asks, relay, options, ..Setting::new(self.directory, me) }
@@ -222,6 +224,22 @@ pub(super) enum Failed {
     Lookup(ProbeError),
     /// It found it, and came no further.
     Checks(Failure),
+}
+
+impl Failed {
+    /// Whether a side was not heard at all, as one whose UDP is blocked: the caller by the directory or its STUN server, or
+    /// the callee, which is not registered then.
+    fn is_silence(&self) -> bool {
+        match self {
+            Failed::Lookup(error) => matches!(error, ProbeError::Silence { .. } | ProbeError::Refused { .. }),
+            Failed::Checks(failure) => matches!(failure.error.as_deref(), Some(ProbeError::Silence { .. })),
+        }
+    }
+}
+
+/// Whether a relay may be what joins the hosts, and there is one.
+fn may_relay(step: &Connect) -> bool {
+    step.via.turn.is_some() && step.options.allow.contains(Path::Relayed)
 }
 
 /// Why there is no connection to go on with.
@@ -267,7 +285,10 @@ pub(super) fn told_failure(failed: &Failed, expect: Option<&ExpectPath>) -> Repo
 fn no_path(failed: &Failed) -> Report {
     let mut report = match failed {
         Failed::Lookup(error) => Report::new(format!("none: the callee cannot be looked up: {error}")),
-        Failed::Checks(Failure { error: Some(error), .. }) => Report::new(format!("none: {error}")),
+        Failed::Checks(Failure { error: Some(error), remarks, .. }) => {
+            let remarks = remarks.iter().map(|remark| format!("; {remark}"));
+            Report::new(format!("none: {error}{}", remarks.collect::<String>()))
+        }
         Failed::Checks(failure) => Report::new(format!("none: {}", unmet(failure))),
     };
     if let Failed::Checks(failure) = failed {

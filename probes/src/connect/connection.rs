@@ -26,7 +26,7 @@ use natbox_wire::Time;
 
 use super::{Config, Failure, establish};
 use crate::contact::{Channel, Contact, Datagram, Fact, Facts};
-use crate::path::Path;
+use crate::path::{Path, Transport};
 use crate::punch::session::Status;
 use crate::punch::{Attempt, Link, Step};
 
@@ -274,6 +274,10 @@ async fn attempt<H: Host>(host: H, config: Config, peer: String, mut sender: one
 impl<H: Host> Channel for Connection<H> {
     fn path(&self) -> Path {
         Connection::path(self)
+    }
+
+    fn transport(&self) -> Transport {
+        self.link.transport()
     }
 
     fn remote(&self) -> SocketAddr {

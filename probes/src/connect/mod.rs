@@ -14,7 +14,7 @@
 //! | `reversed` | the callee checks the caller's own addresses |
 //! | `mapped` | each checks what the other has asked its gateway for, where it asks ([`Config::asks`]) |
 //! | `hairpinned`, `punched` | both check each other's reflexive endpoints |
-//! | `relayed` | the callee checks the caller's relayed address (RFC 8656) |
+//! | `relayed` | the callee checks the caller's relayed address (RFC 8656); where UDP is blocked, see `blocked` |
 //!
 //! One relay is enough, the caller's: its permissions know no ports, so that it serves any NAT on the callee's side. It
 //! is used when everything else has failed, or with `relay_first` before all else, and left as soon as a better path works:
@@ -22,6 +22,7 @@
 //! the relay if it has kept it, or begins anew: see `connection`.
 
 mod answer;
+mod blocked;
 mod callee;
 mod connection;
 pub(crate) mod technique;
@@ -39,12 +40,15 @@ pub use crate::contact::Relay;
 pub use crate::path::{Path, Paths};
 pub use crate::punch::{Attempt, CheckPlan, Failure, Outcome, PairKind, Via};
 
+use blocked::Begun;
+
 use crate::ProbeError;
 use crate::portmap::{Method, candidate};
 use crate::punch::session::consent::HEARTBEAT;
 use crate::punch::session::{Introduced, Session, Status};
 use crate::punch::{Link, Role, host_candidates, local_endpoints, mapped_of, neighbours, open, random_u128, relay};
 use crate::rendezvous::{self, Candidate, CandidateKind, Introduction};
+use crate::signal::{self, Signal};
 use crate::stun::client::{BindingRequest, Client, Retransmission};
 use crate::turn;
 
@@ -107,6 +111,22 @@ pub async fn connect<H: Host>(host: &H, config: &Config, peer: &str) -> Result<C
 /// A link on which a path is in use.
 async fn establish<H: Host>(host: &H, config: &Config, peer: &str) -> Result<Link<H>, Failure> {
     let began = host.now();
+    begin(host, config, peer).await?.link(host.now().since(began))
+}
+
+/// The same, or a channel to a callee that has no UDP.
+async fn begin<H: Host>(host: &H, config: &Config, peer: &str) -> Result<Begun<H>, Failure> {
+    let began = host.now();
+    match over_udp(host, config, peer).await {
+        Err(failure) if blocked::is_blocked(failure.error.as_deref()) => {
+            blocked::begin(host, config, peer, failure, began).await
+        }
+        begun => begun,
+    }
+}
+
+async fn over_udp<H: Host>(host: &H, config: &Config, peer: &str) -> Result<Begun<H>, Failure> {
+    let began = host.now();
     let early = |error| Failure::early(error, host.now().since(began));
     let socket = open(host, config.directory, config.port).await.map_err(early)?;
     let (mut candidates, mut remarks) = (host_candidates(host, &socket), Vec::new());
@@ -123,18 +143,26 @@ async fn establish<H: Host>(host: &H, config: &Config, peer: &str) -> Result<Lin
         Introduction { own: config.me.clone(), wanted: peer.to_owned(), paths: config.allow, candidates };
     let introduced = rendezvous::introduce(host, &socket, config.directory, introduction, &config.retransmission);
     let rendezvous::Introduced { token, seen, peer } = introduced.await.map_err(early)?;
+    if peer.candidates.is_empty() {
+        let introduced = rendezvous::Introduced { token, seen, peer };
+        return Ok(Begun::Signal(Signal::go_on(host, signal::over_udp(socket, config.directory), introduced), relay));
+    }
     if let Some(relay) = &relay {
         relay::permit(host, relay, &peer);
     }
     let (role, neighbours, paths) = (Role::Caller, neighbours(host, &peer), config.allow);
     let introduced = Introduced { role, token, local, neighbours, reflexive: seen, mapped, peer, paths, tries: paths };
-    let relay_first = config.checks.relay_first && relay.is_some();
-    let keep_relay = config.checks.keep_relay && relay.is_some();
-    let consent = if keep_relay { config.keep_alive.min(HEARTBEAT) } else { config.keep_alive };
-    let checks = CheckPlan { relay_first, keep_relay, consent: Some(consent), ..config.checks };
-    let session = Session::new(introduced, checks, random_u128(host), host.now());
+    let session = Session::new(introduced, keeping(config, relay.is_some()), random_u128(host), host.now());
     let link = Link::new(host, socket, relay, session, config.keep_alive);
-    settle(host, link, began, remarks).await
+    settle(host, link, began, remarks).await.map(Begun::Link)
+}
+
+/// How pairs are checked, and the one in use is watched.
+fn keeping(config: &Config, has_relay: bool) -> CheckPlan {
+    let relay_first = config.checks.relay_first && has_relay;
+    let keep_relay = config.checks.keep_relay && has_relay;
+    let consent = if keep_relay { config.keep_alive.min(HEARTBEAT) } else { config.keep_alive };
+    CheckPlan { relay_first, keep_relay, consent: Some(consent), ..config.checks }
 }
 
 /// Runs the checks until a pair is in use, or none can be.

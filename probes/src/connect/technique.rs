@@ -2,18 +2,27 @@
 
 use natbox_host::Host;
 
-use super::{Config, callee, connect};
+use super::blocked::{self, Begun};
+use super::{Config, Connection, begin, callee};
 use crate::contact::{Contact, Failure, Setting};
 use crate::punch::{self, CheckPlan};
 
 pub(crate) async fn call<H: Host>(host: &H, setting: &Setting, peer: &str) -> Result<Contact<H>, Failure> {
-    Ok(connect(host, &setting.into(), peer).await?.into())
+    let (config, began) = (Config::from(setting), host.now());
+    match begin(host, &config, peer).await? {
+        Begun::Link(link) => Ok(Connection::new(link, config, host.now().since(began)).into()),
+        Begun::Signal(signal, relay) => blocked::call(host, setting, (signal, relay), began).await,
+    }
 }
 
 pub(crate) async fn answer<H: Host>(host: &H, setting: &Setting) -> Result<Contact<H>, Failure> {
     // The caller brings the relay, and says which paths may be tried.
     let deadline = setting.options.deadline(host.now());
-    Ok(callee::answer(host, &setting.into(), deadline).await?)
+    match callee::answer(host, &setting.into(), deadline).await {
+        Ok(contact) => Ok(contact),
+        Err(failure) if host.now() >= deadline => Err(failure.into()),
+        Err(failure) => blocked::answer(host, setting, failure.into()).await,
+    }
 }
 
 impl From<&Setting> for Config {

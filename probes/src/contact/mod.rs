@@ -14,7 +14,7 @@ use natbox_wire::Time;
 
 pub use facts::{Fact, Facts};
 pub use failure::Failure;
-pub use setting::{OPTIONS, Options, Relay, Setting};
+pub use setting::{OPTIONS, Options, Relay, RelayTls, Setting};
 
 use crate::path::{Path, Transport};
 

@@ -8,6 +8,7 @@ use natbox_wire::Time;
 
 use crate::path::Paths;
 use crate::portmap::Method;
+use crate::tls::Certificate;
 use crate::turn;
 
 /// A TURN server that this host may use.
@@ -17,6 +18,24 @@ pub struct Relay {
     pub server: SocketAddr,
     /// What it knows this host by.
     pub credentials: turn::Credentials,
+    /// How it is reached over TLS, if it is.
+    pub tls: Option<RelayTls>,
+}
+
+/// A TURN server over TLS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RelayTls {
+    /// Its endpoints, in the order in which they are tried.
+    pub endpoints: Vec<SocketAddr>,
+    /// What it is known by.
+    pub certificate: Certificate,
+}
+
+impl Relay {
+    /// A server that is reached at one endpoint, over UDP and TCP.
+    pub fn new(server: SocketAddr, credentials: turn::Credentials) -> Relay {
+        Relay { server, credentials, tls: None }
+    }
 }
 
 /// What a side knows before it meets the other.

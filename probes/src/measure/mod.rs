@@ -232,7 +232,7 @@ pub async fn measure<H: Host>(host: &H, servers: &[SocketAddr], options: &Option
         false => Err(Unknown("TCP was not asked for")),
     };
     let timers = match options.timers {
-        Some(search) => timers::search(host, server, options, search).await?,
+        Some(search) => timers::search(host, server, options, search, ports.allocation).await?,
         None => Timers::unasked(),
     };
     Ok(Measurement {

@@ -18,7 +18,9 @@
 //! of the check, and what was not from the first request to when the check's answer was due, so that the lifetime lies in
 //! between however long the ways are, unless a packet is lost.
 //!
-//! Needs a server that answers to another port (RESPONSE-PORT, RFC 5780 section 7.5).
+//! Needs a server that answers to another port (RESPONSE-PORT, RFC 5780 section 7.5). With others, a mapping is checked by
+//! X asking again: seen elsewhere, the mapping had expired. That tells nothing of unreplied sessions and of what refreshes,
+//! and nothing at all where ports are preserved: a new mapping looks like the old one.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -27,7 +29,7 @@ use futures::join;
 use natbox_host::{Host, UdpSocket};
 use natbox_wire::Time;
 
-use super::ports::answers_elsewhere;
+use super::ports::{Allocation, answers_elsewhere};
 use super::{Measured, Options, Refresh, SILENT, Unknown};
 use crate::ProbeError;
 use crate::discovery::{Lifetime, LifetimeSearch, Probe, answered};
@@ -44,6 +46,9 @@ const STREAM_AGE: Duration = Duration::from_secs(3);
 const TRIES: usize = 3;
 
 const NO_RESPONSE_PORT: Unknown = Unknown("the server does not answer to another port (RESPONSE-PORT, RFC 5780)");
+const NO_CHECK: Unknown = Unknown(
+    "the server does not answer to another port (RESPONSE-PORT, RFC 5780), and a new mapping would look like the old one",
+);
 const NOT_ASKED: Unknown = Unknown("timers were not asked for");
 
 /// How long idle mappings live, each between what was survived and what was not.
@@ -83,9 +88,13 @@ pub(super) async fn search<H: Host>(
     server: SocketAddr,
     options: &Options,
     search: LifetimeSearch,
+    allocation: Measured<Allocation>,
 ) -> Result<Timers, ProbeError> {
     let Some(mut unreplied) = Bench::new(host, server, options).await? else {
-        return Ok(Timers::unknown(NO_RESPONSE_PORT));
+        return match allocation {
+            Ok(Allocation::Random | Allocation::Sequential) => by_mapping(host, server, options, search).await,
+            _ => Ok(Timers::unknown(NO_CHECK)),
+        };
     };
     let (Some(mut replied), Some(mut stream)) =
         (Bench::new(host, server, options).await?, Bench::new(host, server, options).await?)
@@ -102,10 +111,32 @@ pub(super) async fn search<H: Host>(
     Ok(Timers { unreplied: unreplied?, replied: replied?, stream: streamed, refresh })
 }
 
+/// As [`search`], with a server that answers to nobody else.
+async fn by_mapping<H: Host>(
+    host: &H,
+    server: SocketAddr,
+    options: &Options,
+    search: LifetimeSearch,
+) -> Result<Timers, ProbeError> {
+    let mut benches = Vec::new();
+    for _ in 0..2 {
+        let mut probe = super::probe(host, server, options).await?;
+        let asking = probe.socket().await?;
+        let Some(seen) = answered(probe.ask(&asking, server, BindingRequest::default()).await)? else {
+            return Ok(Timers::unknown(SILENT));
+        };
+        let asking_port = seen.mapped.port();
+        benches.push(Bench { probe, asking, asking_port, round_trip: seen.elapsed, elsewhere: false });
+    }
+    let [replied, stream] = &mut benches[..] else { return Ok(Timers::unknown(SILENT)) };
+    let (replied, stream) = join!(replied.lifetime(Stage::Replied, search), stream.lifetime(Stage::Stream, search));
+    Ok(Timers { replied: replied?, stream: stream?, ..Timers::unknown(NO_RESPONSE_PORT) })
+}
+
 /// A mapping whose idle time has begun.
 struct Primed<H: Host> {
     socket: H::Udp,
-    port: u16,
+    mapped: SocketAddr,
     /// The last packet passed the NAT between the two.
     from: Time,
     until: Time,
@@ -117,6 +148,8 @@ struct Bench<'a, H: Host> {
     asking: H::Udp,
     asking_port: u16,
     round_trip: Duration,
+    /// Whether the server answers to other ports than the one that asks.
+    elsewhere: bool,
 }
 
 impl<'a, H: Host> Bench<'a, H> {
@@ -128,7 +161,8 @@ impl<'a, H: Host> Bench<'a, H> {
             return Ok(None);
         };
         let able = answers_elsewhere(&mut probe, &asking, &listening).await?;
-        let bench = Bench { probe, asking, asking_port: seen.mapped.port(), round_trip: seen.elapsed };
+        let asking_port = seen.mapped.port();
+        let bench = Bench { probe, asking, asking_port, round_trip: seen.elapsed, elsewhere: true };
         Ok(able.then_some(bench))
     }
 
@@ -205,7 +239,7 @@ impl<'a, H: Host> Bench<'a, H> {
         let from = self.probe.host.now();
         let seen = answered(self.probe.client.binding(&socket, self.probe.server, BindingRequest::default()).await)?;
         let prompt = seen.filter(|seen| seen.elapsed < self.probe.client.retransmission.first_wait);
-        Ok(prompt.map(|seen| Primed { socket, port: seen.mapped.port(), from, until: self.probe.host.now() }))
+        Ok(prompt.map(|seen| Primed { socket, mapped: seen.mapped, from, until: self.probe.host.now() }))
     }
 
     /// A request whose answer goes to the socket that asks otherwise. That one asks first: its own mapping may be gone.
@@ -229,7 +263,7 @@ impl<'a, H: Host> Bench<'a, H> {
                 let datagram = buffer.get(..received.length).unwrap_or_default().to_vec();
                 let answer = Answer { datagram, received, sent: 1, elapsed: received.at.since(from) };
                 let seen = read_binding(&answer).ok();
-                return Ok(seen.map(|seen| Primed { socket, port: seen.mapped.port(), from, until: host.now() }));
+                return Ok(seen.map(|seen| Primed { socket, mapped: seen.mapped, from, until: host.now() }));
             }
         }
     }
@@ -247,9 +281,13 @@ impl<'a, H: Host> Bench<'a, H> {
         Ok((alive, lasted))
     }
 
-    /// Whether what the server sends to a mapping comes in.
+    /// Whether what the server sends to a mapping comes in; or whether a packet from inside still has this mapping.
     async fn arrives(&mut self, mapping: &Primed<H>) -> Result<bool, ProbeError> {
-        match self.probe.answer_elsewhere(&self.asking, &mapping.socket, mapping.port).await {
+        if !self.elsewhere {
+            let seen = self.probe.client.binding(&mapping.socket, self.probe.server, BindingRequest::default()).await;
+            return Ok(answered(seen)?.is_some_and(|seen| seen.mapped == mapping.mapped));
+        }
+        match self.probe.answer_elsewhere(&self.asking, &mapping.socket, mapping.mapped.port()).await {
             Ok(arrived) => Ok(arrived.is_some()),
             Err(ProbeError::Refused { .. }) => Ok(false),
             Err(error) => Err(error),

@@ -19,7 +19,7 @@ pub(crate) async fn allocate<H: Host>(
     timeout: Duration,
     remarks: &mut Vec<String>,
 ) -> Option<turn::Client<H>> {
-    let Some(Relay { server, credentials }) = relay else {
+    let Some(Relay { server, credentials, .. }) = relay else {
         remarks.push("relayed: this host has no relay".to_owned());
         return None;
     };
@@ -53,7 +53,7 @@ pub(crate) fn permit<H: Host>(host: &H, relay: &turn::Client<H>, peer: &Peer) {
 }
 
 /// What `future` gives, unless it takes longer than this.
-async fn within<H: Host, T>(host: &H, limit: Duration, future: impl Future<Output = T>) -> Option<T> {
+pub(crate) async fn within<H: Host, T>(host: &H, limit: Duration, future: impl Future<Output = T>) -> Option<T> {
     let mut future = pin!(future.fuse());
     let mut end = pin!(host.sleep(limit).fuse());
     select_biased! {

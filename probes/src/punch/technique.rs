@@ -9,9 +9,10 @@ use natbox_host::Host;
 use natbox_wire::Time;
 
 use super::session::CheckPlan;
-use super::{Link, PunchConfig, Punched, Step, answer as wait, punch};
+use super::{Link, PunchConfig, Punched, Step, Via, answer as wait, punch};
 use crate::contact::{Channel, Contact, Datagram, Facts, Failure, Options, Setting};
-use crate::path::Path;
+use crate::path::{Path, Transport};
+use crate::turn;
 
 pub(crate) async fn call<H: Host>(host: &H, setting: &Setting, peer: &str) -> Result<Contact<H>, Failure> {
     call_as(host, &setting.into(), peer).await
@@ -78,6 +79,14 @@ impl From<super::Failure> for Failure {
 impl<H: Host> Channel for Link<H> {
     fn path(&self) -> Path {
         self.history.last().map_or(Path::None, |(_, path)| *path)
+    }
+
+    fn transport(&self) -> Transport {
+        let by_relay = self.selected().is_some_and(|(via, _)| via == Via::Relay);
+        match &self.relay {
+            Some(relay) if by_relay && relay.carrier() != turn::Carrier::Udp => Transport::Tcp,
+            _ => Transport::Udp,
+        }
     }
 
     fn remote(&self) -> SocketAddr {

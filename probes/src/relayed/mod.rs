@@ -12,7 +12,9 @@
 //!
 //! One relay is enough, the caller's: it knows permissions for addresses, not for ports, so that any NAT in front of the
 //! callee is served. Where the caller has none, the callee's does the same the other way round. Works with every NAT
-//! that lets UDP out. Fails where a side's UDP is blocked, or where neither is granted a relay.
+//! that lets UDP out. Fails where a side's UDP is blocked (see [`streams`]), or where neither is granted a relay.
+
+pub mod streams;
 
 use natbox_host::Host;
 

@@ -40,7 +40,8 @@ use crate::path::{Paths, Transport};
 use crate::punch::Role;
 use crate::rendezvous::{self, Body, ErrorKind, Message, RequestId, Token};
 use driver::{Command, Driver};
-use wire::Wire;
+pub(crate) use wire::Wire;
+pub(crate) use wire::over_tcp;
 
 pub use crate::rendezvous::MOST_SIGNAL_BYTES;
 
@@ -119,6 +120,12 @@ impl<H: Host> Signal<H> {
                 }
             }
         }
+    }
+
+    /// Goes on as the caller with an introduction that this host has asked for over `wire`.
+    pub(crate) fn go_on(host: &H, wire: Wire<H>, introduced: rendezvous::Introduced) -> Signal<H> {
+        let rendezvous::Introduced { token, seen, peer } = introduced;
+        Signal::start(host, wire, Role::Caller, token, seen, peer.name)
     }
 
     fn start(host: &H, wire: Wire<H>, role: Role, token: Token, seen: SocketAddr, peer: String) -> Signal<H> {
@@ -231,8 +238,13 @@ pub async fn look_up<H: Host>(
     }
 }
 
+/// The way to the directory from a socket that has asked it already.
+pub(crate) fn over_udp<H: Host>(socket: H::Udp, directory: SocketAddr) -> Wire<H> {
+    Wire::Udp { socket, directory }
+}
+
 /// The error that an answer is which does not fit the request.
-fn unfit(expected: &'static str, directory: SocketAddr, came: Body) -> ProbeError {
+pub(crate) fn unfit(expected: &'static str, directory: SocketAddr, came: Body) -> ProbeError {
     match came {
         Body::Error { code } => rendezvous::refused(code, directory),
         other => rendezvous::unexpected(expected, directory, other),

@@ -21,7 +21,7 @@ const TCP: Retransmission = Retransmission { first_wait: Duration::from_secs(20)
 /// How long a connection to the directory may take to be opened, and a message to be written.
 const TCP_PATIENCE: Duration = Duration::from_secs(5);
 
-pub(super) enum Wire<H: Host> {
+pub(crate) enum Wire<H: Host> {
     Udp { socket: H::Udp, directory: SocketAddr },
     Tcp { stream: Framed<H::Tcp>, directory: SocketAddr },
 }
@@ -44,6 +44,17 @@ pub(super) async fn open<H: Host>(
     // What UDP met with explains more than that there is no TCP either.
     let mut wire = Wire::tcp(host, directory, deadline).await.map_err(|_| silence)?;
     let answer = wire.ask_as(host, &request, &TCP, deadline).await?;
+    Ok((wire, answer))
+}
+
+/// A way to the directory over TCP, and its answer to the first request.
+pub(crate) async fn over_tcp<H: Host>(
+    host: &H,
+    directory: SocketAddr,
+    body: Body,
+) -> Result<(Wire<H>, Body), ProbeError> {
+    let mut wire = Wire::tcp(host, directory, Time::MAX).await?;
+    let answer = wire.ask(host, body, Time::MAX).await?;
     Ok((wire, answer))
 }
 

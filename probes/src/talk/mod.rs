@@ -31,6 +31,11 @@ pub(crate) trait Pipe {
     /// Over what it goes.
     const TRANSPORT: Transport;
 
+    /// The same, where it is known only later.
+    fn transport(&self) -> Transport {
+        Self::TRANSPORT
+    }
+
     /// How often a request is sent again where messages may be lost and strangers may send some; else `None`.
     fn again(&self) -> Option<Duration>;
 
@@ -244,7 +249,7 @@ impl<H: Host, P: Pipe> Channel for Talk<H, P> {
     }
 
     fn transport(&self) -> Transport {
-        P::TRANSPORT
+        self.pipe.transport()
     }
 
     fn remote(&self) -> SocketAddr {

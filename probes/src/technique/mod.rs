@@ -15,9 +15,12 @@ use futures::{FutureExt, select_biased};
 use natbox_host::Host;
 use natbox_wire::words;
 
-pub use crate::contact::{Channel, Contact, Datagram, Fact, Facts, Failure, OPTIONS, Options, Relay, Setting};
+pub use crate::contact::{
+    Channel, Contact, Datagram, Fact, Facts, Failure, OPTIONS, Options, Relay, RelayTls, Setting,
+};
 use crate::portmap::Method;
 use crate::tcp_punch::Manner;
+use crate::turn::Carrier;
 use crate::{
     ProbeError, bep55, birthday, connect, dcutr, direct, hairpin, ice, local, low_ttl, mapped, predict, punch, quic,
     relay_first, relayed, reversal, tcp_punch,
@@ -41,6 +44,8 @@ words! {
         Dcutr = "dcutr", "libp2p's upgrade of a relayed connection, over TCP and QUIC";
         Bep55 = "bep55", "BitTorrent's holepunch extension, over uTP";
         Turn = "turn", "through a relay, over UDP";
+        TurnTcp = "turn-tcp", "through relays that both reach over TCP";
+        TurnTls = "turn-tls", "through relays that both reach over TLS";
         RelayFirst = "relay-first", "a relay at once, then the best path, and back when that dies";
         Quic = "quic", "a QUIC connection whose handshake punches, and which outlives rebinding";
         NatPmp = "nat-pmp", "through a mapping that either asks its gateway for by NAT-PMP";
@@ -62,6 +67,8 @@ impl Technique {
             | Technique::Local
             | Technique::Hairpin
             | Technique::Turn
+            | Technique::TurnTcp
+            | Technique::TurnTls
             | Technique::RelayFirst
             | Technique::Quic
             | Technique::TcpPunch
@@ -80,7 +87,7 @@ impl Technique {
 
     /// Whether the caller cannot do without a relay.
     pub fn needs_relay(self) -> bool {
-        matches!(self, Technique::Turn | Technique::RelayFirst)
+        matches!(self, Technique::Turn | Technique::TurnTcp | Technique::TurnTls | Technique::RelayFirst)
     }
 }
 
@@ -110,6 +117,8 @@ pub async fn call<H: Host>(
         Technique::Dcutr => Box::pin(dcutr::call(host, setting, peer)),
         Technique::Bep55 => Box::pin(bep55::call(host, setting, peer)),
         Technique::Turn => Box::pin(relayed::call(host, setting, peer)),
+        Technique::TurnTcp => Box::pin(relayed::streams::call(host, &[Carrier::Tcp], setting, peer)),
+        Technique::TurnTls => Box::pin(relayed::streams::call(host, &[Carrier::Tls], setting, peer)),
         Technique::RelayFirst => Box::pin(relay_first::call(host, setting, peer)),
         Technique::Quic => Box::pin(quic::technique::call(host, setting, peer)),
         Technique::NatPmp => Box::pin(mapped::call(host, Method::NatPmp, setting, peer)),
@@ -141,6 +150,8 @@ pub async fn answer<H: Host>(host: &H, technique: Technique, setting: &Setting) 
         Technique::Dcutr => Box::pin(dcutr::answer(host, setting)),
         Technique::Bep55 => Box::pin(bep55::answer(host, setting)),
         Technique::Turn => Box::pin(relayed::answer(host, setting)),
+        Technique::TurnTcp => Box::pin(relayed::streams::answer(host, &[Carrier::Tcp], setting)),
+        Technique::TurnTls => Box::pin(relayed::streams::answer(host, &[Carrier::Tls], setting)),
         Technique::RelayFirst => Box::pin(relay_first::answer(host, setting)),
         Technique::Quic => Box::pin(quic::technique::answer(host, setting)),
         Technique::NatPmp => Box::pin(mapped::answer(host, Method::NatPmp, setting)),

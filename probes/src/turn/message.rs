@@ -21,7 +21,7 @@ use turn_types::attribute::Icmp;
 pub(crate) const CHANNEL_NUMBERS: std::ops::RangeInclusive<u16> = 0x4000..=0x4FFF;
 /// Channel number and length.
 pub(crate) const CHANNEL_HEADER_BYTES: usize = 4;
-const STUN_HEADER_BYTES: usize = 20;
+pub(crate) const STUN_HEADER_BYTES: usize = 20;
 const INTEGRITY_BYTES: usize = 24;
 
 /// What the first byte says a datagram is (RFC 7983 section 7).

@@ -1,4 +1,4 @@
-//! TURN over UDP (RFC 8656): a relay that lends a client an address, and the client that borrows it.
+//! TURN (RFC 8656) over UDP, TCP and TLS: a relay that lends a client an address, and the client that borrows it.
 //!
 //! [`server`] is the relay: a state machine without sockets ([`server::Server`]), and the programs that run it on a
 //! host: [`server::serve`], [`server::serve_with_stun`] where a STUN server has the same port, and [`server::Service`]
@@ -7,9 +7,10 @@
 //! Supported: Allocate with long-term credentials (MD5 key, MESSAGE-INTEGRITY with SHA-1) and nonces that expire,
 //! Refresh, CreatePermission, ChannelBind, Send and Data indications, ChannelData, EVEN-PORT, RESERVATION-TOKEN,
 //! DONT-FRAGMENT, both address families (REQUESTED- and ADDITIONAL-ADDRESS-FAMILY), ICMP errors from the peers' side
-//! (ICMP attribute), quotas, and STUN Binding on the same port.
+//! (ICMP attribute), quotas, and STUN Binding on the same port. Over a stream ([`Carrier`]) messages follow each other without
+//! a frame, ChannelData is padded to four bytes, and the allocation ends with the connection.
 //!
-//! **Not** supported: TURN over TCP, TLS or DTLS; TCP allocations (RFC 6062); mobility (RFC 8016); SHA-256 passwords,
+//! **Not** supported: TURN over DTLS; TCP allocations (RFC 6062); mobility (RFC 8016); SHA-256 passwords,
 //! USERHASH and third-party authorization; 300 Try Alternate (a client reports it as a refusal); copying of DSCP, ECN
 //! and TTL between the two sides; SASLprep and OpaqueString (usernames, realms and passwords are taken as they are).
 
@@ -18,6 +19,9 @@ mod error;
 mod message;
 pub(crate) mod notify;
 pub mod server;
+mod stream;
+
+pub use stream::Carrier;
 
 pub use client::{Client, Credentials, Options, PeerError};
 
@@ -25,6 +29,8 @@ pub use error::Error;
 
 use std::time::Duration;
 
+/// The port of TURN over TLS.
+pub const TLS_PORT: u16 = 5349;
 /// How long a permission lasts, always (RFC 8656 section 9).
 pub const PERMISSION_LIFETIME: Duration = Duration::from_secs(300);
 /// How long a channel binding lasts (RFC 8656 section 12).

@@ -156,7 +156,7 @@ impl Lab {
         let users = vec![(credentials.username.clone(), credentials.password.clone())];
         let config = turn::server::ServerConfig::new(endpoint(RELAY), endpoint(RELAY).ip(), users);
         host.spawn(serving(turn::server::serve(host.clone(), config)));
-        connect::Relay { server: endpoint(RELAY), credentials }
+        connect::Relay::new(endpoint(RELAY), credentials)
     }
 
     /// A STUN server with two IPv6 addresses, and a directory beside it.

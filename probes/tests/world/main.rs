@@ -7,4 +7,5 @@ mod lab;
 mod punching;
 mod reaching;
 mod signalling;
+mod stun_over_tcp;
 mod techniques;

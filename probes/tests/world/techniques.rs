@@ -121,10 +121,8 @@ fn every_technique_keeps_to_its_timeout_on_both_sides_where_nobody_answers() {
         let home = lab.home("home", "198.18.0.2", preset("symmetric"));
         let alice = lab.inside(home, "alice", "10.0.0.2");
         let options = Options { timeout: 4 * SECOND, ..Options::default() };
-        let relay = technique::Relay {
-            server: endpoint(crate::lab::RELAY),
-            credentials: natbox_probes::turn::Credentials::new("user", "pass"),
-        };
+        let credentials = natbox_probes::turn::Credentials::new("user", "pass");
+        let relay = technique::Relay::new(endpoint(crate::lab::RELAY), credentials);
         let setting = Setting {
             options,
             relay: Some(relay),

@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use natbox::probes::stun::codec::{self, AttributeType, MessageClass, Method, TransactionId, Writer, attribute};
+use natbox::probes::turn::Carrier;
 use natbox::probes::turn::server::{FiveTuple, Output, Quotas, Server, ServerConfig, handles};
 use natbox::wire::{IcmpError, Time};
 use rand_pcg::Pcg64Mcg;
@@ -91,7 +92,7 @@ impl Table {
     fn step(&mut self, input: &mut Input<'_>) {
         let kind = input.byte();
         let client = SocketAddr::new([192, 0, 2, kind >> 6].into(), 5000 + u16::from(kind >> 5 & 1));
-        let five_tuple = FiveTuple { client, server: server_endpoint() };
+        let five_tuple = FiveTuple { client, server: server_endpoint(), carrier: Carrier::Udp };
         match kind & 15 {
             0..=6 => self.last = self.request(input),
             7 => self.last = input.bytes().to_vec(),

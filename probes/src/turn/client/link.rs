@@ -13,8 +13,9 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
-use futures::channel::oneshot;
+use futures::channel::{mpsc, oneshot};
 use futures::future::{Either, select};
+use futures::{FutureExt, SinkExt, StreamExt, select_biased};
 use natbox_host::{Host, UdpSocket};
 use natbox_wire::Time;
 use rand_core::Rng;
@@ -25,9 +26,10 @@ use turn_types::message::DATA;
 use super::inbox::Inbox;
 use super::lease::Lease;
 use super::{Credentials, Options, PeerError};
-use crate::turn::Error;
 use crate::turn::message::{Kind, Writer, is_intact, kind, long_term_key, parse, parse_channel_data};
 use crate::turn::notify::Notify;
+use crate::turn::stream::{self, Messages};
+use crate::turn::{Carrier, Error};
 
 /// RFC 8489 section 6.2.1: RTO 500 ms, doubled each time; Rc = 7 sends; the last waits Rm = 16 RTOs.
 const RTO: Duration = Duration::from_millis(500);
@@ -35,6 +37,12 @@ pub(in crate::turn) const SENDS: u32 = 7;
 const LAST_WAIT: Duration = Duration::from_secs(8);
 /// A nonce that goes stale again and again is the server's fault.
 const MAX_STALE: u32 = 3;
+/// RFC 8489 section 6.2.2: Ti, as long as over UDP.
+const STREAM_WAIT: Duration = Duration::from_millis(39_500);
+/// How long a connection and its TLS handshake may take.
+const CONNECTS: Duration = Duration::from_secs(20);
+/// How many messages wait to be written to a connection.
+const QUEUE: usize = 16;
 const BUFFER_BYTES: usize = 65_535;
 /// Errors in a row after which the socket counts as broken.
 const MAX_ERRORS: u32 = 16;
@@ -42,7 +50,7 @@ const MAX_ERRORS: u32 = 16;
 pub(super) struct Link<H: Host> {
     host: H,
     server: SocketAddr,
-    socket: Rc<H::Udp>,
+    road: Road<H>,
     random: RefCell<H::Random>,
     credentials: Credentials,
     lifetime: Option<Duration>,
@@ -55,6 +63,60 @@ pub(super) struct Link<H: Host> {
     let_go: Cell<bool>,
     stopped: Cell<bool>,
     changed: Notify,
+}
+
+/// How messages come to the server.
+enum Road<H: Host> {
+    Udp(Rc<H::Udp>),
+    /// A program of its own has the connection.
+    Stream {
+        carrier: Carrier,
+        local: SocketAddr,
+        outgoing: mpsc::Sender<Vec<u8>>,
+    },
+}
+
+/// A connection for the program that is to have it.
+type Connection = (Messages, mpsc::Receiver<Vec<u8>>);
+
+/// What a connection carried.
+enum Carried {
+    In(io::Result<Vec<u8>>),
+    Out(Option<Vec<u8>>),
+}
+
+impl<H: Host> Road<H> {
+    async fn open(host: &H, server: SocketAddr, options: &Options) -> Result<(Road<H>, Option<Connection>), Error> {
+        if options.carrier == Carrier::Udp {
+            let local = options.local.unwrap_or_else(|| any_address(server));
+            let socket = host.udp_bind(local).await.map_err(|error| Error::io("bind a UDP socket", &error))?;
+            // ICMP errors end a transaction early where the host tells of them.
+            let _ = socket.set_receive_errors(true);
+            return Ok((Road::Udp(Rc::new(socket)), None));
+        }
+        let certificate = match (options.carrier, &options.certificate) {
+            (Carrier::Tls, None) => {
+                let missing = io::Error::new(io::ErrorKind::InvalidInput, "its certificate is not known");
+                return Err(Error::io("trust the TURN server", &missing));
+            }
+            (Carrier::Tls, certificate) => certificate.as_ref(),
+            _ => None,
+        };
+        let deadline = host.now() + CONNECTS;
+        let connected = stream::connect(host, server, certificate, deadline).await;
+        let (stream, local) = connected.map_err(|error| Error::io("connect to the TURN server", &error))?;
+        let (outgoing, receiver) = mpsc::channel(QUEUE);
+        Ok((Road::Stream { carrier: options.carrier, local, outgoing }, Some((Messages::new(stream), receiver))))
+    }
+
+    /// How long to wait after each send; a stream loses nothing, so that there is one (RFC 8489 section 6.2.2).
+    fn waits(&self) -> impl Iterator<Item = Duration> + use<H> {
+        let once = match self {
+            Road::Udp(_) => None,
+            Road::Stream { .. } => Some(STREAM_WAIT),
+        };
+        retransmissions().filter(move |_| once.is_none()).chain(once)
+    }
 }
 
 /// What the server's challenge told.
@@ -82,14 +144,11 @@ impl<H: Host> Link<H> {
             let error = io::Error::new(io::ErrorKind::InvalidInput, error);
             return Err(Error::io("use this username (at most 508 bytes)", &error));
         }
-        let local = options.local.unwrap_or_else(|| any_address(server));
-        let socket = host.udp_bind(local).await.map_err(|error| Error::io("bind a UDP socket", &error))?;
-        // ICMP errors end a transaction early where the host tells of them.
-        let _ = socket.set_receive_errors(true);
+        let (road, connection) = Road::open(host, server, options).await?;
         let link = Rc::new(Link {
             host: host.clone(),
             server,
-            socket: Rc::new(socket),
+            road,
             random: RefCell::new(host.random()),
             credentials: credentials.clone(),
             lifetime: options.lifetime,
@@ -103,7 +162,13 @@ impl<H: Host> Link<H> {
             stopped: Cell::new(false),
             changed: Notify::default(),
         });
-        host.spawn(Link::read(link.clone()));
+        match (&link.road, connection) {
+            (Road::Stream { .. }, Some((messages, outgoing))) => {
+                host.spawn(Link::carry(link.clone(), messages, outgoing));
+            }
+            (Road::Udp(socket), _) => host.spawn(Link::read(link.clone(), socket.clone())),
+            (Road::Stream { .. }, None) => link.lose("there is no connection".to_owned()),
+        }
         Ok(link)
     }
 
@@ -116,7 +181,17 @@ impl<H: Host> Link<H> {
     }
 
     pub(super) fn local_addr(&self) -> SocketAddr {
-        self.socket.local_addr()
+        match &self.road {
+            Road::Udp(socket) => socket.local_addr(),
+            Road::Stream { local, .. } => *local,
+        }
+    }
+
+    pub(super) fn carrier(&self) -> Carrier {
+        match &self.road {
+            Road::Udp(_) => Carrier::Udp,
+            Road::Stream { carrier, .. } => *carrier,
+        }
     }
 
     pub(super) fn forbids_fragments(&self) -> bool {
@@ -193,12 +268,18 @@ impl<H: Host> Link<H> {
     }
 
     pub(super) async fn send(&self, datagram: &[u8]) -> Result<(), Error> {
-        let mut sent = self.socket.send_to(datagram, self.server).await;
-        if sent.is_err() {
-            // A send may report the ICMP error of an earlier one instead.
-            sent = self.socket.send_to(datagram, self.server).await;
-        }
-        sent.map(drop).map_err(|error| Error::io("send to the TURN server", &error))
+        let sent = match &self.road {
+            Road::Udp(socket) => match socket.send_to(datagram, self.server).await {
+                Ok(_) => Ok(()),
+                // A send may report the ICMP error of an earlier one instead.
+                Err(_) => socket.send_to(datagram, self.server).await.map(drop),
+            },
+            Road::Stream { outgoing, .. } => {
+                let mut outgoing = outgoing.clone();
+                outgoing.send(datagram.to_vec()).await.map_err(|_| io::ErrorKind::BrokenPipe.into())
+            }
+        };
+        sent.map_err(|error| Error::io("send to the TURN server", &error))
     }
 
     pub(super) async fn next_datagram(&self) -> Result<(Vec<u8>, SocketAddr), Error> {
@@ -217,12 +298,12 @@ impl<H: Host> Link<H> {
     }
 
     /// Reads the socket until the link is stopped.
-    async fn read(link: Rc<Link<H>>) {
+    async fn read(link: Rc<Link<H>>, socket: Rc<H::Udp>) {
         let mut buffer = vec![0; BUFFER_BYTES];
         let mut errors = 0;
         while !link.stopped.get() && errors < MAX_ERRORS {
             let changed = link.changed.changed();
-            let received = match select(pin!(link.socket.recv_from(&mut buffer)), pin!(changed)).await {
+            let received = match select(pin!(socket.recv_from(&mut buffer)), pin!(changed)).await {
                 Either::Left((received, _)) => received,
                 Either::Right(_) => continue,
             };
@@ -235,13 +316,50 @@ impl<H: Host> Link<H> {
                 }
                 Err(error) => {
                     errors += 1;
-                    while link.socket.take_icmp_report().is_some() {}
+                    while socket.take_icmp_report().is_some() {}
                     link.fail_waiting(&error);
                 }
             }
         }
         if !link.stopped.get() {
             link.lose("the socket to the TURN server broke".to_owned());
+        }
+    }
+
+    /// Carries messages over a connection until the link is stopped or the connection ends.
+    async fn carry(link: Rc<Link<H>>, mut messages: Messages, mut outgoing: mpsc::Receiver<Vec<u8>>) {
+        while !link.stopped.get() {
+            let carried = {
+                let mut came = pin!(messages.recv().fuse());
+                let mut changed = pin!(link.changed.changed().fuse());
+                select_biased! {
+                    came = came => Carried::In(came),
+                    going = outgoing.next() => Carried::Out(going),
+                    () = changed => continue,
+                }
+            };
+            let done = match carried {
+                Carried::In(Ok(message)) => {
+                    link.take(&message);
+                    Ok(())
+                }
+                Carried::Out(Some(message)) => messages.send(&message).await,
+                Carried::In(Err(error)) => Err(error),
+                Carried::Out(None) => return,
+            };
+            if let Err(error) = done {
+                return link.disconnected(&error);
+            }
+        }
+    }
+
+    /// The connection has ended, and the allocation with it (RFC 8656 section 3.1).
+    fn disconnected(&self, error: &io::Error) {
+        for (_, waiting) in self.waiting.take() {
+            let _ = waiting.answer.send(Err(Error::io("talk to the TURN server", error)));
+        }
+        if !self.stopped.get() {
+            self.lose(format!("the connection to the TURN server has ended: {error}"));
         }
     }
 
@@ -331,7 +449,7 @@ impl<H: Host> Link<H> {
         self.waiting.borrow_mut().insert(id.into(), Waiting { key, answer: sender });
         let _entry = Entry { waiting: &self.waiting, id: id.into() };
         let began = self.host.now();
-        for wait in waits() {
+        for wait in self.road.waits() {
             self.send(request).await?;
             let due: Time = self.host.now() + wait;
             if let Either::Left((answered, _)) = select(&mut answer, pin!(self.host.sleep_until(due))).await {
@@ -381,8 +499,8 @@ impl Drop for Entry<'_> {
     }
 }
 
-/// How long to wait after each send: 0.5, 1, 2, 4, 8, 16 and 8 s, 39.5 s in all.
-fn waits() -> impl Iterator<Item = Duration> {
+/// Over UDP, how long to wait after each send: 0.5, 1, 2, 4, 8, 16 and 8 s, 39.5 s in all.
+fn retransmissions() -> impl Iterator<Item = Duration> {
     (0..SENDS - 1).map(|send| RTO * 2u32.pow(send)).chain(std::iter::once(LAST_WAIT))
 }
 

@@ -28,7 +28,8 @@ use self::lease::{Lease, Term};
 use self::link::Link;
 pub(super) use self::link::SENDS;
 use super::message::{Writer, channel_data, parse};
-use super::{CHANNEL_LIFETIME, Error, MAX_DATAGRAM_BYTES, PERMISSION_LIFETIME};
+use super::{CHANNEL_LIFETIME, Carrier, Error, MAX_DATAGRAM_BYTES, PERMISSION_LIFETIME};
+use crate::tls::Certificate;
 
 /// STUN header, XOR-PEER-ADDRESS for IPv6, DATA's header and padding, DONT-FRAGMENT.
 const SEND_OVERHEAD_BYTES: usize = 20 + 24 + 4 + 3 + 4;
@@ -52,7 +53,11 @@ impl Credentials {
 /// What to ask of the server, beyond an address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
-    /// The local endpoint to talk to the server from; any free port of any address if none.
+    /// Over what to talk to the server.
+    pub carrier: Carrier,
+    /// By what the server is known over TLS, which needs it.
+    pub certificate: Option<Certificate>,
+    /// The local endpoint to talk to the server from, over UDP; any free port of any address if none.
     pub local: Option<SocketAddr>,
     /// The lifetime to ask for; the server's default (600 s) if none.
     pub lifetime: Option<Duration>,
@@ -66,7 +71,15 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Options {
-        Options { local: None, lifetime: None, ipv6: None, dont_fragment: false, renew: true }
+        Options {
+            carrier: Carrier::Udp,
+            certificate: None,
+            local: None,
+            lifetime: None,
+            ipv6: None,
+            dont_fragment: false,
+            renew: true,
+        }
     }
 }
 
@@ -160,6 +173,11 @@ impl<H: Host> Client<H> {
     /// The TURN server.
     pub fn server(&self) -> SocketAddr {
         self.link().server()
+    }
+
+    /// Over what the client talks to the server.
+    pub fn carrier(&self) -> Carrier {
+        self.link().carrier()
     }
 
     /// The lifetime that the server granted last.

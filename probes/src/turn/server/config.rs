@@ -12,6 +12,8 @@ use crate::turn::message::is_valid_realm;
 pub struct ServerConfig {
     /// Where clients come to.
     pub listen: SocketAddr,
+    /// Where clients come to over TLS; nowhere if absent. Over TCP they come to `listen`.
+    pub tls: Option<TlsConfig>,
     /// The address that is lent to clients.
     pub relay_address: IpAddr,
     /// An address of the other family, for clients that ask for that family or for both.
@@ -30,6 +32,15 @@ pub struct ServerConfig {
     pub dont_fragment: bool,
     /// How much a client, and all clients together, may take.
     pub quotas: Quotas,
+}
+
+/// How a TURN server speaks TLS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsConfig {
+    /// Its endpoints: RFC 8656 has port 5349; 443 passes where nothing else does.
+    pub listen: Vec<SocketAddr>,
+    /// The seed of its [`Identity`](crate::tls::Identity), by which clients know it.
+    pub seed: [u8; 32],
 }
 
 /// Limits of a TURN server: what it keeps is bounded by them.
@@ -56,6 +67,7 @@ impl ServerConfig {
     pub fn new(listen: SocketAddr, relay_address: IpAddr, users: Vec<(String, String)>) -> ServerConfig {
         ServerConfig {
             listen,
+            tls: None,
             relay_address,
             additional_relay_address: None,
             relay_ports: 49152..=65535,

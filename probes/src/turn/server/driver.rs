@@ -8,12 +8,13 @@ use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
 
-use futures::channel::oneshot;
+use futures::channel::{mpsc, oneshot};
 use futures::future::{Either, select};
 use natbox_host::{Host, Received, UdpSocket};
 
 use super::{Discard, FiveTuple, Output, Server, ServerConfig};
 use crate::ProbeError;
+use crate::turn::Carrier;
 use crate::turn::notify::Notify;
 
 /// The longest datagram that a socket can hand over, in bytes.
@@ -26,7 +27,7 @@ const MAX_ERRORS: u32 = 16;
 /// The owner hands over what [`handles`](super::handles) accepts. Relayed addresses and timers are served by programs
 /// of the service's own, for as long as the host runs.
 pub struct Service<H: Host> {
-    shared: Rc<Shared<H>>,
+    pub(super) shared: Rc<Shared<H>>,
 }
 
 impl<H: Host> Clone for Service<H> {
@@ -35,12 +36,14 @@ impl<H: Host> Clone for Service<H> {
     }
 }
 
-struct Shared<H: Host> {
-    host: H,
+pub(super) struct Shared<H: Host> {
+    pub(super) host: H,
     listening: Rc<H::Udp>,
-    server: RefCell<Server>,
+    pub(super) server: RefCell<Server>,
+    /// What waits to be written to the clients that have come over streams.
+    pub(super) streams: RefCell<BTreeMap<FiveTuple, mpsc::Sender<Vec<u8>>>>,
     sockets: RefCell<BTreeMap<SocketAddr, RelaySocket<H::Udp>>>,
-    deadline_moved: Notify,
+    pub(super) deadline_moved: Notify,
 }
 
 struct RelaySocket<U> {
@@ -63,6 +66,7 @@ impl<H: Host> Service<H> {
             host: host.clone(),
             listening,
             server: RefCell::new(server),
+            streams: RefCell::default(),
             sockets: RefCell::new(BTreeMap::new()),
             deadline_moved: Notify::default(),
         });
@@ -72,15 +76,8 @@ impl<H: Host> Service<H> {
 
     /// Takes a datagram that came to the listening socket; says why if it had no consequence.
     pub async fn receive(&self, datagram: &[u8], received: &Received) -> Result<(), Discard> {
-        let shared = &self.shared;
-        let five_tuple = FiveTuple { client: received.source, server: received.destination };
-        let before = shared.next_deadline();
-        let outcome = shared.server.borrow_mut().receive(datagram, five_tuple, shared.host.now());
-        Shared::flush(shared).await;
-        if shared.next_deadline() != before {
-            shared.deadline_moved.notify();
-        }
-        outcome
+        let (client, server) = (received.source, received.destination);
+        Shared::take(&self.shared, datagram, FiveTuple { client, server, carrier: Carrier::Udp }).await
     }
 
     /// How many allocations there are.
@@ -90,6 +87,17 @@ impl<H: Host> Service<H> {
 }
 
 impl<H: Host> Shared<H> {
+    /// Takes a message of a client.
+    pub(super) async fn take(shared: &Rc<Shared<H>>, message: &[u8], five_tuple: FiveTuple) -> Result<(), Discard> {
+        let before = shared.next_deadline();
+        let outcome = shared.server.borrow_mut().receive(message, five_tuple, shared.host.now());
+        Shared::flush(shared).await;
+        if shared.next_deadline() != before {
+            shared.deadline_moved.notify();
+        }
+        outcome
+    }
+
     fn next_deadline(&self) -> Option<natbox_wire::Time> {
         self.server.borrow().next_deadline()
     }
@@ -111,10 +119,15 @@ impl<H: Host> Shared<H> {
     }
 
     /// Does what the server wants done.
-    async fn flush(shared: &Rc<Shared<H>>) {
+    pub(super) async fn flush(shared: &Rc<Shared<H>>) {
         loop {
             let Some(output) = shared.server.borrow_mut().poll_output() else { return };
             match output {
+                Output::Reply { five_tuple, payload } if five_tuple.carrier != Carrier::Udp => {
+                    // What a slow client has no room for is lost, as a datagram is.
+                    let mut streams = shared.streams.borrow_mut();
+                    let _ = streams.get_mut(&five_tuple).map(|stream| stream.try_send(payload));
+                }
                 Output::Reply { five_tuple, payload } => {
                     // A datagram that cannot be sent is a datagram lost: the client retransmits.
                     let _ = shared.listening.send_to(&payload, five_tuple.client).await;

@@ -26,10 +26,11 @@ mod driver;
 mod requests;
 mod serve;
 mod state;
+mod streams;
 #[cfg(test)]
 mod tests;
 
-pub use config::{InvalidConfig, Quotas, ServerConfig};
+pub use config::{InvalidConfig, Quotas, ServerConfig, TlsConfig};
 pub use driver::Service;
 pub use serve::{serve, serve_with_stun};
 pub use state::{Discard, FiveTuple, Output, Server};

@@ -1,4 +1,4 @@
-//! TURN servers as programs on a host: alone, or with a STUN server on the same ports.
+//! TURN servers as programs on a host, over UDP, TCP and TLS: alone, or with a STUN server on the same ports.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -21,7 +21,8 @@ use crate::{ProbeError, stun};
 pub async fn serve<H: Host>(host: H, config: ServerConfig) -> Result<Infallible, ProbeError> {
     let listening = host.udp_bind(config.listen).await.map_err(ProbeError::io("bind the TURN server's socket"))?;
     let listening = Rc::new(listening);
-    let service = Service::new(host.clone(), listening.clone(), config)?;
+    let service = Service::new(host.clone(), listening.clone(), config.clone())?;
+    service.listen(&config).await?;
     let mut buffer = vec![0; BUFFER_BYTES];
     loop {
         let received = serve_next(&host, &listening, &mut buffer).await;
@@ -53,7 +54,8 @@ pub async fn serve_with_stun<H: Host>(
     let listening =
         listening.ok_or_else(|| ProbeError::io("find the TURN endpoint")(io::ErrorKind::NotFound.into()))?;
     let at = turn.listen;
-    let service = Service::new(host.clone(), listening, turn)?;
+    let service = Service::new(host.clone(), listening, turn.clone())?;
+    service.listen(&turn).await?;
     let both = Both { host, service, at, stun, sockets };
     join_all(both.sockets.keys().map(|local| both.listen(*local))).await;
     Ok(std::future::pending().await)

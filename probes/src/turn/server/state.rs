@@ -17,20 +17,23 @@ use stun_types::message::TransactionId;
 use super::allocation::Allocation;
 use super::auth::Gate;
 use super::{InvalidConfig, ServerConfig};
+use crate::turn::Carrier;
 
-/// What tells one client's allocation from another's; the transport is UDP always.
+/// What tells one client's allocation from another's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FiveTuple {
     /// The client's transport address, as the server sees it.
     pub client: SocketAddr,
     /// The server's transport address that the client talks to.
     pub server: SocketAddr,
+    /// What carries the messages between the two.
+    pub carrier: Carrier,
 }
 
 /// What the server wants done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Output {
-    /// Send `payload` from the listening socket to the client.
+    /// Send `payload` to the client: from the listening socket, or over its connection.
     Reply {
         /// From where to where.
         five_tuple: FiveTuple,
@@ -177,6 +180,16 @@ impl Server {
                 }
             }
         }
+    }
+
+    /// Whether this client has an allocation.
+    pub fn holds(&self, five_tuple: FiveTuple) -> bool {
+        self.allocations.contains_key(&five_tuple)
+    }
+
+    /// Takes the news that a client's connection has ended: its allocation ends with it.
+    pub fn disconnected(&mut self, five_tuple: FiveTuple) {
+        self.end_allocation(five_tuple);
     }
 
     /// How many allocations there are, those being made included.

@@ -142,7 +142,7 @@ impl Table {
     }
 
     pub(super) fn five_tuple(&self) -> FiveTuple {
-        FiveTuple { client: self.client, server: addr(SERVER) }
+        FiveTuple { client: self.client, server: addr(SERVER), carrier: crate::turn::Carrier::Udp }
     }
 
     /// The host: opens what is to be opened, keeps the rest.

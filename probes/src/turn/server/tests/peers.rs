@@ -237,6 +237,6 @@ fn two_clients_of_one_relay_talk_through_it() {
     let [Output::Relay { relay, peer, payload, .. }] = relayed.as_slice() else { panic!("{relayed:?}") };
     let (payload, relay, peer) = (payload.clone(), *relay, *peer);
     assert!(table.arrive(&payload, relay, peer).is_ok());
-    let five_tuple = FiveTuple { client: addr(OTHER_CLIENT), server: addr(SERVER) };
+    let five_tuple = FiveTuple { client: addr(OTHER_CLIENT), server: addr(SERVER), carrier: crate::turn::Carrier::Udp };
     assert!(matches!(&table.outputs[0], Output::Reply { five_tuple: to, .. } if *to == five_tuple));
 }

@@ -1,11 +1,9 @@
-//! Arguments of the commands that run many labs: matrices, populations, and their reports.
+//! Arguments of matrices and populations.
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-
-use super::at_least_one;
 
 /// Run traversal techniques between NATs, each against each
 #[derive(Debug, Args)]
@@ -182,6 +180,10 @@ pub(crate) struct Report {
     pub(crate) parts: Vec<PathBuf>,
     #[command(flatten)]
     pub(crate) outputs: Outputs,
+}
+
+fn at_least_one(text: &str) -> Result<NonZeroUsize, String> {
+    text.parse().map_err(|_| "expected a whole number, 1 at least".to_owned())
 }
 
 /// How to print what may become part of a document.

@@ -1,0 +1,142 @@
+//! Clients that come over TCP, or TLS on it (RFC 8656 section 3.1): each connection is a 5-tuple of its own, and its
+//! allocation ends with it.
+
+use std::cell::Cell;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::rc::Rc;
+use std::time::Duration;
+
+use futures::channel::mpsc;
+use futures::{FutureExt, StreamExt, select_biased};
+use natbox_host::{Host, TcpListener, TcpOptions, TcpStream};
+use tokio_rustls::TlsAcceptor;
+
+use super::driver::{Service, Shared};
+use super::{FiveTuple, ServerConfig};
+use crate::ProbeError;
+use crate::stream::before;
+use crate::tls::Identity;
+use crate::turn::Carrier;
+use crate::turn::stream::{Bytes, Messages, acceptor};
+
+/// Connections at a time; more are closed at once.
+const MOST_CONNECTIONS: usize = 4096;
+/// A connection without an allocation is closed when nothing has come for so long.
+const IDLE: Duration = Duration::from_secs(60);
+/// How long a TLS handshake, and a client that takes nothing, may hold a connection.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How many messages wait for a connection; what comes beyond is lost, as a datagram is.
+const QUEUE: usize = 64;
+
+impl<H: Host> Service<H> {
+    /// Serves clients over TCP on `config.listen`, and over TLS where the configuration says. A host without TCP serves
+    /// none.
+    ///
+    /// # Errors
+    /// [`ProbeError::Io`] when an endpoint cannot be bound, or the identity cannot be used.
+    pub async fn listen(&self, config: &ServerConfig) -> Result<(), ProbeError> {
+        let failed = ProbeError::io("listen for TURN over TCP");
+        let mut listens = vec![(config.listen, None)];
+        if let Some(tls) = &config.tls {
+            let unusable = |error| io::Error::new(io::ErrorKind::InvalidInput, error);
+            let identity = Identity::from_seed(tls.seed).map_err(unusable);
+            let acceptor = identity.and_then(|identity| acceptor(&identity)).map_err(failed)?;
+            listens.extend(tls.listen.iter().map(|at| (*at, Some(acceptor.clone()))));
+        }
+        for (at, tls) in listens {
+            self.listen_at(at, tls).await.map_err(ProbeError::io("listen for TURN over TCP"))?;
+        }
+        Ok(())
+    }
+
+    async fn listen_at(&self, at: SocketAddr, tls: Option<TlsAcceptor>) -> io::Result<()> {
+        let host = &self.shared.host;
+        match host.tcp_listen(at, TcpOptions::default()).await {
+            Ok(listener) => host.spawn(accept(self.shared.clone(), listener, tls)),
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => {}
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+}
+
+/// Accepts connections, each served by a program of its own.
+async fn accept<H: Host>(shared: Rc<Shared<H>>, listener: H::Listener, tls: Option<TlsAcceptor>) {
+    let open = Rc::new(Cell::new(0));
+    loop {
+        let Ok(stream) = listener.accept().await else {
+            shared.host.sleep(Duration::from_millis(10)).await;
+            continue;
+        };
+        if open.get() >= MOST_CONNECTIONS {
+            continue;
+        }
+        open.set(open.get() + 1);
+        let (shared, tls, open) = (shared.clone(), tls.clone(), open.clone());
+        let host = shared.host.clone();
+        host.spawn(async move {
+            connection(shared, stream, tls).await;
+            open.set(open.get() - 1);
+        });
+    }
+}
+
+async fn connection<H: Host>(shared: Rc<Shared<H>>, stream: H::Tcp, tls: Option<TlsAcceptor>) {
+    let carrier = if tls.is_some() { Carrier::Tls } else { Carrier::Tcp };
+    let five_tuple = FiveTuple { client: stream.peer_addr(), server: stream.local_addr(), carrier };
+    let stream: Box<dyn Bytes> = match tls {
+        None => Box::new(stream),
+        Some(tls) => match before(&shared.host, shared.host.now() + PATIENCE, tls.accept(stream)).await {
+            Ok(stream) => Box::new(stream),
+            // It does not speak TLS, or does not want this server.
+            Err(_) => return,
+        },
+    };
+    let (sender, outgoing) = mpsc::channel(QUEUE);
+    shared.streams.borrow_mut().insert(five_tuple, sender);
+    converse(&shared, Messages::new(stream), outgoing, five_tuple).await;
+    shared.streams.borrow_mut().remove(&five_tuple);
+    shared.server.borrow_mut().disconnected(five_tuple);
+    Shared::flush(&shared).await;
+    shared.deadline_moved.notify();
+}
+
+enum Event {
+    Came(io::Result<Vec<u8>>),
+    Going(Option<Vec<u8>>),
+    Idle,
+}
+
+/// Carries messages both ways until the client has gone, or holds nothing and says nothing.
+async fn converse<H: Host, S: Bytes>(
+    shared: &Rc<Shared<H>>,
+    mut messages: Messages<S>,
+    mut outgoing: mpsc::Receiver<Vec<u8>>,
+    five_tuple: FiveTuple,
+) {
+    let host = &shared.host;
+    loop {
+        let event = {
+            let mut came = pin!(messages.recv().fuse());
+            let mut idle = pin!(host.sleep(IDLE).fuse());
+            select_biased! {
+                message = came => Event::Came(message),
+                message = outgoing.next() => Event::Going(message),
+                () = idle => Event::Idle,
+            }
+        };
+        match event {
+            // What is discarded is discarded silently, as the RFC wants it.
+            Event::Came(Ok(message)) => drop(Shared::take(shared, &message, five_tuple).await),
+            Event::Going(Some(message)) => {
+                if before(host, host.now() + PATIENCE, messages.send(&message)).await.is_err() {
+                    return;
+                }
+            }
+            Event::Idle if shared.server.borrow().holds(five_tuple) => {}
+            Event::Came(Err(_)) | Event::Going(None) | Event::Idle => return,
+        }
+    }
+}
