@@ -7,7 +7,6 @@
 mod attach;
 mod executor;
 mod gateway;
-mod heap;
 mod host;
 pub mod link;
 mod network;

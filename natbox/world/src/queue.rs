@@ -1,14 +1,15 @@
 //! What will happen: events in the order of (time, order of asking).
 //!
-//! A heap of one `u128` an event, the events themselves in slots. The `u128` says when the event's turn is and where it
+//! A binary heap of one `u128` an event, the events themselves in slots. The `u128` says when the event's turn is and where it
 //! lies: time above, then the order of asking, then the slot. So an entry of the heap has 16 bytes and is compared
 //! with one instruction or two, which counts where many are pending. Background events (those that only observers ask for) do
 //! not keep a world going.
 
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
 use natbox_wire::Time;
 use slab::Slab;
-
-use crate::heap::Heap;
 
 /// Room for so many events is made at first: as many as a world of a few hosts needs.
 const FIRST: usize = 16;
@@ -22,7 +23,8 @@ const MOST: usize = 1 << (SLOT_BITS - 1);
 
 /// The pending events.
 pub(crate) struct Queue<E> {
-    heap: Heap,
+    /// Keys, smallest first.
+    heap: BinaryHeap<Reverse<u128>>,
     slots: Slab<Slot<E>>,
     sequence: u64,
     /// Pending events that are neither cancelled nor in the background.
@@ -48,7 +50,7 @@ fn slot_of(key: u128) -> usize {
 
 impl<E> Queue<E> {
     pub(crate) fn new() -> Queue<E> {
-        let (heap, slots) = (Heap::with_capacity(FIRST), Slab::with_capacity(FIRST));
+        let (heap, slots) = (BinaryHeap::with_capacity(FIRST), Slab::with_capacity(FIRST));
         Queue { heap, slots, sequence: 0, foreground: 0 }
     }
 
@@ -74,7 +76,7 @@ impl<E> Queue<E> {
         let key = u128::from(at.as_nanos()) << 64 | u128::from(self.sequence << SLOT_BITS | slot as u64);
         entry.insert(Slot { key, event: Some(event), background });
         self.foreground += usize::from(!background);
-        self.heap.push(key);
+        self.heap.push(Reverse(key));
         Ticket { key }
     }
 
@@ -91,7 +93,7 @@ impl<E> Queue<E> {
     /// The next event that was not cancelled and when it happens, if that is no later than `deadline`.
     pub(crate) fn pop_until(&mut self, deadline: Time) -> Option<(Time, E)> {
         loop {
-            let key = self.heap.peek()?;
+            let &Reverse(key) = self.heap.peek()?;
             let at = Time::from_nanos((key >> 64) as u64);
             if at > deadline && self.slots[slot_of(key)].event.is_some() {
                 return None;
@@ -107,7 +109,7 @@ impl<E> Queue<E> {
 
     /// When the next event's turn is, if not cancelled by then: what waits for it may wait too short, but never too long.
     pub(crate) fn next_time(&self) -> Option<Time> {
-        self.heap.peek().map(|key| Time::from_nanos((key >> 64) as u64))
+        self.heap.peek().map(|&Reverse(key)| Time::from_nanos((key >> 64) as u64))
     }
 
     /// A pending event; `None` if it has happened.

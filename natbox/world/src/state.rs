@@ -316,10 +316,11 @@ impl State {
     fn set_timer(&mut self, node: NodeId) {
         match &self.node(node).body {
             Body::Core | Body::Outlet => {}
-            Body::Host(host) => match host.stack.poll_timeout() {
-                Some(due) => self.set_timer_for(node, due, false),
-                None => {}
-            },
+            Body::Host(host) => {
+                if let Some(due) = host.stack.poll_timeout() {
+                    self.set_timer_for(node, due, false);
+                }
+            }
             Body::Gateway(_) => self.set_timers_of_gateway(node),
         }
     }
