@@ -8,6 +8,7 @@
 //! to nothing of a node is in a near cache when its turn comes.
 
 #![allow(missing_docs, reason = "a program, not a library")]
+#![allow(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
 
 use std::cell::Cell;
 use std::net::{IpAddr, SocketAddr};

@@ -30,6 +30,7 @@ use crate::turn::{self, Carrier};
 pub(super) const CARRIERS: [Carrier; 2] = [Carrier::Tcp, Carrier::Tls];
 
 /// What the beginning of a connection came to.
+#[allow(clippy::large_enum_variant, reason = "one at a time, and at once taken apart")]
 pub(super) enum Begun<H: Host> {
     /// A path is in use.
     Link(Link<H>),
