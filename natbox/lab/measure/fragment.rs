@@ -153,7 +153,8 @@ mod tests {
         assert_eq!(of(29_300, 30_200), Duration::from_secs(30));
         assert_eq!(of(119_100, 120_900), Duration::from_secs(120));
         assert_eq!(of(64_200, 65_100), Duration::from_secs(65));
-        assert_eq!(of(12_310, 12_390), Duration::from_millis(12_380));
+        assert_eq!(of(12_310, 12_389), Duration::from_millis(12_380));
+        assert_eq!(of(12_310, 12_390), Duration::from_millis(12_390));
         assert_eq!(roundest(Duration::from_micros(10), Duration::from_micros(20)), Duration::from_micros(15));
     }
 }
