@@ -129,7 +129,11 @@ impl Runner<'_> {
         let config = CallConfig { interval: step.interval, size_bytes, duration: step.length };
         let mut report = match self.built.world.run_until(call(&mut contact, &config))? {
             Ok(called) => told_call(&called, &contact.history(), step.expect.as_ref()),
-            Err(error) => return Ok(Report::impossible(error.to_string())),
+            // They met, but the call itself was not heard.
+            Err(error) => {
+                let silence = Failed::Checks(Failure::early(error, contact.elapsed()));
+                return Ok(unconnected(&silence, step.expect.as_ref()));
+            }
         };
         report.fact("technique", step.connect.technique.as_str());
         Ok(report)
