@@ -8,4 +8,5 @@ mod api;
 mod commands;
 mod common;
 mod programs;
+mod scenario;
 mod trouble;
