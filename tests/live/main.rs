@@ -9,4 +9,5 @@ mod bench;
 mod commands;
 mod common;
 mod programs;
+mod scenario;
 mod trouble;

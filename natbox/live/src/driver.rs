@@ -16,6 +16,7 @@ use natbox_wire::{DropReason, Packet, Time};
 use natbox_world::{Arrived, InterfaceId, Outside};
 use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
 
+use crate::sockets::Clock;
 use crate::tun::Tun;
 
 /// So many packets are taken from a device before the world has its turn.
@@ -65,6 +66,11 @@ impl Driver {
         self.devices.push(Some(Device { interface, tun }));
         self.places.insert(interface, place);
         Ok(())
+    }
+
+    /// The clock of the world that this drives.
+    pub fn clock(&self) -> Clock {
+        Clock::since(self.origin)
     }
 
     fn time(&self) -> Time {
