@@ -10,7 +10,7 @@ use crate::capture::{self, CaptureError};
 use crate::outcome::Outcome;
 use crate::plan::Plan;
 use crate::record::{Limits, Log, Names, Recorder};
-use crate::scenario::{self, Stuck};
+use crate::scenario::{self, Finished, Stuck};
 use crate::topology::Mistakes;
 use crate::topology::tree::TEXT_LIMIT_BYTES;
 
@@ -136,6 +136,31 @@ impl Lab {
         let limits = if self.capture.is_some() { Limits::CAPTURE } else { self.limits };
         let recorder = Recorder::new(limits);
         let finished = scenario::run(&self.plan, self.seed.unwrap_or(self.plan.seed), &recorder)?;
+        self.record(finished, &recorder)
+    }
+
+    /// Runs the scenario at wall-clock speed, with real hosts: [`Outcome::live`] says which. Needs what [`Lab::live`] needs.
+    ///
+    /// # Errors
+    /// As [`Lab::run`]; [`LabError::Live`] if the system refuses what is needed. Nothing is left behind.
+    #[cfg(target_os = "linux")]
+    pub fn run_live(&self) -> Result<Outcome, LabError> {
+        self.run_live_recorded().map(|recording| recording.outcome)
+    }
+
+    /// As [`Lab::run_live`], and gives the record too.
+    ///
+    /// # Errors
+    /// As [`Lab::run_live`].
+    #[cfg(target_os = "linux")]
+    pub fn run_live_recorded(&self) -> Result<Recording, LabError> {
+        let limits = if self.capture.is_some() { Limits::CAPTURE } else { self.limits };
+        let recorder = Recorder::new(limits);
+        let finished = crate::live::run(&self.plan, self.seed.unwrap_or(self.plan.seed), &recorder)?;
+        self.record(finished, &recorder)
+    }
+
+    fn record(&self, finished: Finished, recorder: &Recorder) -> Result<Recording, LabError> {
         let (log, names) = (recorder.take(), finished.names);
         if let Some(path) = &self.capture {
             capture::save(path, &log, &names).map_err(|error| LabError::Capture { path: path.clone(), error })?;
@@ -175,6 +200,9 @@ pub enum LabError {
     Topology(Mistakes),
     /// The world did not go on.
     Stuck(Stuck),
+    /// The system refuses what a live lab needs.
+    #[cfg(target_os = "linux")]
+    Live(crate::live::LiveError),
     /// The capture cannot be written.
     Capture {
         /// The file.
@@ -190,6 +218,8 @@ impl fmt::Display for LabError {
             LabError::Read { path, error } => write!(f, "cannot read {}: {error}", path.display()),
             LabError::Topology(mistakes) => mistakes.fmt(f),
             LabError::Stuck(stuck) => stuck.fmt(f),
+            #[cfg(target_os = "linux")]
+            LabError::Live(error) => error.fmt(f),
             LabError::Capture { path, error } => write!(f, "cannot write {}: {error}", path.display()),
         }
     }
@@ -200,5 +230,12 @@ impl std::error::Error for LabError {}
 impl From<Stuck> for LabError {
     fn from(stuck: Stuck) -> LabError {
         LabError::Stuck(stuck)
+    }
+}
+
+#[cfg(target_os = "linux")]
+impl From<crate::live::LiveError> for LabError {
+    fn from(error: crate::live::LiveError) -> LabError {
+        LabError::Live(error)
     }
 }

@@ -1,7 +1,7 @@
 //! What came of a run: the JSON of `natbox run --format json`, and what Rust tests assert on.
 //!
-//! Field names are stable; `natbox` counts up when one must change. Times are nanoseconds of virtual time since the lab
-//! began.
+//! Field names are stable; `natbox` counts up when one must change. Times are nanoseconds since the lab began: of
+//! virtual time, or of the wall's where the run was live.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -22,7 +22,10 @@ pub struct Outcome {
     pub seed: u64,
     /// Whether every expectation holds.
     pub ok: bool,
-    /// Virtual time from the beginning to the end of the last step.
+    /// What was real, in a run at wall-clock speed; absent in virtual time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub live: Option<Live>,
+    /// Time from the beginning to the end of the last step.
     pub elapsed_ns: u64,
     /// The steps, in order.
     pub steps: Vec<StepResult>,
@@ -34,6 +37,13 @@ pub struct Outcome {
     pub mappings: Vec<Mapping>,
     /// Under which of the choices that RFC 4787 leaves open each NAT ran.
     pub nats: BTreeMap<String, BTreeMap<&'static str, String>>,
+}
+
+/// What was real about a run at wall-clock speed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Live {
+    /// The hosts that were: namespaces with sockets of the operating system, in alphabetical order. All else was simulated.
+    pub real_hosts: Vec<String>,
 }
 
 /// What came of one step.

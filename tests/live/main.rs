@@ -5,7 +5,9 @@
 #![cfg(target_os = "linux")]
 
 mod api;
+mod bench;
 mod commands;
 mod common;
 mod programs;
+mod scenario;
 mod trouble;

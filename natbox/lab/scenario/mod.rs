@@ -25,9 +25,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use natbox_wire::{Protocol, Word};
-use natbox_world::{Stalled, VirtualHost};
+use natbox_world::Stalled;
 use serde_json::{Map, Value};
 
+use crate::anyhost::AnyHost;
 use crate::build::Built;
 use crate::outcome::{Mapping, Outcome, StepResult};
 use crate::plan::step::Place;
@@ -35,6 +36,7 @@ use crate::plan::{Action, Plan, Step};
 use crate::record::{Limits, Names, Recorder};
 use crate::words::Family;
 use sockets::Sockets;
+pub(crate) use sockets::by_hand;
 use tap::Tap;
 
 /// Why a scenario stopped before its end.
@@ -85,7 +87,7 @@ pub fn run_within(plan: &Plan, seed: u64, recorder: &Recorder, events: u64) -> R
     run_built(plan, built, seed, recorder)
 }
 
-fn run_built(plan: &Plan, built: Built, seed: u64, recorder: &Recorder) -> Result<Finished, Stuck> {
+pub(crate) fn run_built(plan: &Plan, built: Built, seed: u64, recorder: &Recorder) -> Result<Finished, Stuck> {
     let tap = Tap::new(recorder.clone());
     let mut runner = Runner::new(plan, built, tap, recorder, true)?;
     let steps = runner.steps()?;
@@ -266,8 +268,8 @@ impl Runner<'_> {
     }
 
     /// The host of this name; plans name no others.
-    fn host(&self, name: &str) -> Result<VirtualHost, Report> {
-        self.built.host(name).ok_or_else(|| Report::impossible(format!("no host `{name}`")))
+    fn host(&self, name: &str) -> Result<AnyHost, Report> {
+        self.built.any_host(name).ok_or_else(|| Report::impossible(format!("no host `{name}`")))
     }
 
     /// The first address of a machine, of this family.
@@ -315,6 +317,7 @@ impl Runner<'_> {
             file: self.plan.file.clone(),
             seed,
             ok: steps.iter().all(|step| step.ok),
+            live: None,
             elapsed_ns: world.now().as_nanos(),
             steps,
             packets: world.statistics().packets,
