@@ -5,6 +5,7 @@
 #![cfg(target_os = "linux")]
 
 mod api;
+mod bench;
 mod commands;
 mod common;
 mod programs;

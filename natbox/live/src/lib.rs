@@ -9,6 +9,7 @@
 
 #![cfg(target_os = "linux")]
 
+mod device;
 mod driver;
 mod error;
 mod join;
