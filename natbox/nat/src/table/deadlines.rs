@@ -95,8 +95,8 @@ impl<A: Address> Table<A> {
             let ends = entries.iter().filter_map(|entry| records.get(entry.session));
             // One whose deadline has moved will only be armed again.
             for record in ends.filter(|record| record.deadline == record.armed) {
-                by_rule.prefetch(hash.two(record.protocol, record.internal, record.towards()));
-                by_endpoint.prefetch(hash.one(record.protocol, record.external));
+                by_rule.prefetch_change(hash.two(record.protocol, record.internal, record.towards()));
+                by_endpoint.prefetch_change(hash.one(record.protocol, record.external));
             }
         })
     }
