@@ -9,3 +9,4 @@ mod commands;
 mod common;
 mod programs;
 mod trouble;
+mod turn;
