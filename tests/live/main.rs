@@ -5,8 +5,10 @@
 #![cfg(target_os = "linux")]
 
 mod api;
+mod bench;
 mod commands;
 mod common;
 mod programs;
+mod scenario;
 mod trouble;
 mod turn;

@@ -86,8 +86,8 @@ impl Drop for WorldThread {
     }
 }
 
-fn open(plan: Plan, seed: u64, devices: Vec<(String, Vec<Tun>)>) -> Result<Lively, LiveError> {
-    let mut built = plan.build_with(seed, &is_real);
+/// What waits for the devices of real hosts.
+pub(super) fn driver(built: &Built, devices: Vec<(String, Vec<Tun>)>) -> Result<Driver, LiveError> {
     let mut driver = Driver::new().map_err(LiveError::system("wait for devices"))?;
     for (host, tuns) in devices {
         let uplinks = built.machine(&host).map(|machine| machine.uplinks.clone()).unwrap_or_default();
@@ -95,6 +95,12 @@ fn open(plan: Plan, seed: u64, devices: Vec<(String, Vec<Tun>)>) -> Result<Livel
             driver.attach(interface, tun).map_err(LiveError::system("wait for a device"))?;
         }
     }
+    Ok(driver)
+}
+
+fn open(plan: Plan, seed: u64, devices: Vec<(String, Vec<Tun>)>) -> Result<Lively, LiveError> {
+    let mut built = plan.build_with(seed, &is_real);
+    let driver = driver(&built, devices)?;
     built.world.open(Box::new(driver));
     servers::start(&plan, &built);
     built.world.run_for(Duration::ZERO).map_err(|why| LiveError::Stopped(why.to_string()))?;

@@ -16,10 +16,12 @@ use natbox_wire::{DropReason, Packet, Time};
 use natbox_world::{Arrived, InterfaceId, Outside};
 use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
 
+use crate::device::{Device, Pool};
+use crate::sockets::Clock;
 use crate::tun::Tun;
 
-/// So many packets are taken from a device before the world has its turn.
-const BATCH: usize = 64;
+/// So many devices are seen to in one turn.
+const TURN: usize = 64;
 /// How many threads close devices at the end.
 const CLOSERS: usize = 32;
 /// What the alarm has for a number among the devices.
@@ -33,12 +35,10 @@ pub struct Driver {
     /// The place of an interface's device.
     places: BTreeMap<InterfaceId, usize>,
     ready: Vec<epoll::Event>,
+    /// The places of devices that something has been gathered for.
+    gathering: Vec<usize>,
+    pool: Pool,
     origin: Instant,
-}
-
-struct Device {
-    interface: InterfaceId,
-    tun: Tun,
 }
 
 impl Driver {
@@ -51,8 +51,9 @@ impl Driver {
         let event = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         epoll::add(&epoll, &event, epoll::EventData::new_u64(ALARM), epoll::EventFlags::IN)?;
         let alarm = Arc::new(Alarm { event, rung: AtomicBool::new(false), waiting: AtomicBool::new(false) });
-        let (devices, places, ready) = (Vec::new(), BTreeMap::new(), Vec::with_capacity(BATCH));
-        Ok(Driver { epoll, alarm, devices, places, ready, origin: now() })
+        let (devices, places, ready) = (Vec::new(), BTreeMap::new(), Vec::with_capacity(TURN));
+        let (gathering, pool) = (Vec::new(), Pool::default());
+        Ok(Driver { epoll, alarm, devices, places, ready, gathering, pool, origin: now() })
     }
 
     /// Attaches the device behind an outlet's interface.
@@ -62,30 +63,30 @@ impl Driver {
     pub fn attach(&mut self, interface: InterfaceId, tun: Tun) -> io::Result<()> {
         let place = self.devices.len();
         epoll::add(&self.epoll, &tun, epoll::EventData::new_u64(place as u64), epoll::EventFlags::IN)?;
-        self.devices.push(Some(Device { interface, tun }));
+        self.devices.push(Some(Device::new(interface, tun)));
         self.places.insert(interface, place);
         Ok(())
+    }
+
+    /// The clock of the world that this drives.
+    pub fn clock(&self) -> Clock {
+        Clock::since(self.origin)
     }
 
     fn time(&self) -> Time {
         Time::ZERO + now().duration_since(self.origin)
     }
 
-    /// Takes what devices have, until none of those that are ready has more or each has given a batch.
     fn read(&mut self, place: usize, arrived: &mut Vec<Arrived>) {
-        for _ in 0..BATCH {
-            let Some(device) = self.devices.get_mut(place).and_then(Option::as_mut) else { return };
-            match device.tun.read() {
-                Ok(Some((bytes, offload))) => arrived.push(Arrived { interface: device.interface, bytes, offload }),
-                Ok(None) => return,
-                Err(_) => return self.close(place),
-            }
+        let device = self.devices.get_mut(place).and_then(Option::as_mut);
+        if device.is_some_and(|device| device.read(&mut self.pool, arrived).is_err()) {
+            self.close(place);
         }
     }
 
     fn close(&mut self, place: usize) {
         if let Some(device) = self.devices.get_mut(place).and_then(Option::take) {
-            let _ = epoll::delete(&self.epoll, &device.tun);
+            let _ = epoll::delete(&self.epoll, device.tun());
         }
     }
 
@@ -121,15 +122,24 @@ impl Drop for Driver {
 
 impl Outside for Driver {
     fn deliver(&mut self, interface: InterfaceId, packet: &Packet) -> Result<(), DropReason> {
-        let device = self.places.get(&interface).and_then(|place| self.devices[*place].as_ref());
-        let device = device.ok_or(DropReason::NoNeighbour)?;
-        device.tun.write(packet).map_err(|_| DropReason::QueueFull)
+        let place = self.places.get(&interface).copied().ok_or(DropReason::NoNeighbour)?;
+        let device = self.devices[place].as_mut().ok_or(DropReason::NoNeighbour)?;
+        if device.write(packet, &mut self.pool).map_err(|_| DropReason::QueueFull)? {
+            self.gathering.push(place);
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) {
+        for place in self.gathering.drain(..) {
+            if let Some(device) = self.devices[place].as_mut() {
+                device.flush(&mut self.pool);
+            }
+        }
     }
 
     fn reuse(&mut self, bytes: Vec<u8>) {
-        if let Some(device) = self.devices.iter_mut().flatten().next() {
-            device.tun.reuse(bytes);
-        }
+        self.pool.put(bytes);
     }
 
     fn wait(&mut self, deadline: Time, arrived: &mut Vec<Arrived>) -> Time {

@@ -9,9 +9,11 @@
 
 #![cfg(target_os = "linux")]
 
+mod device;
 mod driver;
 mod error;
 mod join;
+mod listening;
 mod machine;
 mod namespace;
 mod netlink;
@@ -21,6 +23,7 @@ pub mod signals;
 mod socket;
 pub mod sockets;
 mod tun;
+mod watched;
 
 pub use driver::Driver;
 pub use error::LiveError;
@@ -31,3 +34,4 @@ pub use netlink::{Interface, set_up};
 pub use program::Command;
 pub use socket::{Listener, Peer};
 pub use tun::Tun;
+pub use watched::{Seen, Watched};

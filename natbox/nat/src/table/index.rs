@@ -119,9 +119,14 @@ impl Index {
     /// Brings the place near that the entry added last will get, without waiting for it.
     #[inline(always)]
     pub(crate) fn prefetch_last(&self) {
-        let home = self.home(hash_of(self.last));
+        self.prefetch_change(u64::from(hash_of(self.last)) << 33);
+    }
+
+    /// Brings the place of a hash near for a change, which may move others over the end of a cache line.
+    #[inline(always)]
+    pub(crate) fn prefetch_change(&self, hash: u64) {
+        let home = self.home(upper(hash));
         prefetch_index(&self.slots, home);
-        // It may push others over the end of a cache line.
         prefetch_index(&self.slots, home + LINE);
     }
 

@@ -47,6 +47,9 @@ impl State {
     pub(super) fn live(&mut self, deadline: Time, woken: &dyn Fn() -> bool) -> bool {
         self.pace.event();
         self.happen_until(self.now.min(deadline), woken);
+        if let Some(door) = &mut self.door {
+            door.outside.flush();
+        }
         if self.woken || woken() {
             return true;
         }
