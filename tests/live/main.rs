@@ -11,3 +11,4 @@ mod common;
 mod programs;
 mod scenario;
 mod trouble;
+mod turn;
