@@ -15,6 +15,7 @@ mod error;
 mod join;
 mod machine;
 mod namespace;
+mod nap;
 mod netlink;
 pub mod privilege;
 mod program;
