@@ -104,7 +104,7 @@ pub(crate) enum Format {
     Json,
 }
 
-/// Run the scenarios of topology files in virtual time
+/// Run the scenarios of topology files, in virtual time or live
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -113,8 +113,9 @@ Examples:
   natbox run -v lab.yaml                                 every packet, every mapping
   natbox run topologies/*.yaml --capture captures/       a capture for each
   natbox run lab.yaml --format json -o result.json
+  natbox run --live lab.yaml                             with real hosts, at wall-clock speed
 
-Exit codes: 0 all expectations hold, 1 some do not, 2 a file is bad or an output cannot be written.")]
+Exit codes: 0 all expectations hold, 1 some do not, 2 a file is bad, an output cannot be written, or no live lab can be made.")]
 pub(crate) struct Run {
     /// Topology files
     #[arg(required = true, value_name = "FILE")]
@@ -122,6 +123,10 @@ pub(crate) struct Run {
     /// Begin all chance here, instead of at the file's own seed
     #[arg(long, value_name = "N")]
     pub(crate) seed: Option<u64>,
+    /// Run at wall-clock speed, with hosts in network namespaces; several files one after another
+    #[cfg(target_os = "linux")]
+    #[arg(long)]
+    pub(crate) live: bool,
     /// Write a capture (pcapng); with several files, or to a folder: one for each, named after it
     #[arg(long, value_name = "FILE")]
     pub(crate) capture: Option<PathBuf>,

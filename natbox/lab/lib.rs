@@ -19,6 +19,7 @@
 #[doc = include_str!("../../README.md")]
 struct Readme;
 
+mod anyhost;
 pub mod build;
 pub mod capture;
 pub mod conform;

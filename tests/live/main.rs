@@ -9,4 +9,6 @@ mod bench;
 mod commands;
 mod common;
 mod programs;
+mod scenario;
 mod trouble;
+mod turn;

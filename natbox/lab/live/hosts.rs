@@ -1,9 +1,10 @@
 //! What a plan says about hosts that are real: their interfaces, and the names they know.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
-use natbox_live::{Files, Interface};
+use natbox_live::{Files, Household, Interface, LiveError, Machine, Tun};
 
 use crate::plan::{Host, Network, Plan, Uplink};
 
@@ -12,8 +13,23 @@ pub fn is_real(host: &Host) -> bool {
     host.services.is_empty()
 }
 
+/// Hosts by name, and the devices of each.
+type Made = (BTreeMap<String, Machine>, Vec<(String, Vec<Tun>)>);
+
+/// Makes the real hosts of a plan.
+pub(super) fn make(plan: &Plan, is_real: &dyn Fn(&Host) -> bool, household: &Household) -> Result<Made, LiveError> {
+    let files = files(plan);
+    let (mut machines, mut devices) = (BTreeMap::new(), Vec::new());
+    for host in plan.hosts.iter().filter(|host| is_real(host)) {
+        let (machine, tuns) = Machine::new(&host.name, &files, interfaces(plan, host), household)?;
+        machines.insert(host.name.clone(), machine);
+        devices.push((host.name.clone(), tuns));
+    }
+    Ok((machines, devices))
+}
+
 /// A host's interfaces: `eth0` for its first uplink, and so on.
-pub(super) fn interfaces(plan: &Plan, host: &Host) -> Vec<Interface> {
+fn interfaces(plan: &Plan, host: &Host) -> Vec<Interface> {
     host.uplinks.iter().enumerate().map(|(number, uplink)| interface(plan, number, uplink)).collect()
 }
 
@@ -38,7 +54,7 @@ fn interface(plan: &Plan, number: usize, uplink: &Uplink) -> Interface {
 
 /// What hosts find in their `/etc`. A name stands for its machine's own addresses, a NAT's for its external ones; whether
 /// they can be reached is the network's affair.
-pub(super) fn files(plan: &Plan) -> Files {
+fn files(plan: &Plan) -> Files {
     let mut hosts = "127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n".to_owned();
     let machines = plan.hosts.iter().map(|host| (&host.name, host.addresses().collect::<Vec<_>>()));
     let gateways = plan.nats.iter().map(|nat| (&nat.name, nat.outside.addresses.clone()));

@@ -7,6 +7,8 @@
 mod change;
 mod control;
 mod hosts;
+mod resident;
+mod run;
 mod world;
 
 use std::collections::BTreeMap;
@@ -19,6 +21,8 @@ pub use natbox_live::{Command, LiveError, Machine as LiveHost, Task, privilege, 
 pub use self::control::{Change, Control, End, Shared, change, exec, take_down};
 
 pub use self::hosts::is_real;
+pub(crate) use self::resident::Resident;
+pub(crate) use self::run::run;
 use self::world::WorldThread;
 use crate::plan::Plan;
 
@@ -52,13 +56,7 @@ pub struct LiveLab {
 impl LiveLab {
     pub(crate) fn start(plan: &Plan, seed: u64, capture: Option<PathBuf>) -> Result<LiveLab, LiveError> {
         let household = Household::new().map_err(LiveError::namespaces)?;
-        let files = hosts::files(plan);
-        let (mut machines, mut devices) = (BTreeMap::new(), Vec::new());
-        for host in plan.hosts.iter().filter(|host| is_real(host)) {
-            let (machine, tuns) = LiveHost::new(&host.name, &files, hosts::interfaces(plan, host), &household)?;
-            machines.insert(host.name.clone(), machine);
-            devices.push((host.name.clone(), tuns));
-        }
+        let (machines, devices) = hosts::make(plan, &is_real, &household)?;
         let world = WorldThread::start(plan, seed, devices, capture)?;
         Ok(LiveLab { world, _household: household, hosts: machines })
     }

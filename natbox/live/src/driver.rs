@@ -19,6 +19,7 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, epoll, eventfd, p
 
 use crate::device::{Device, Guess, Pool};
 use crate::nap::Nap;
+use crate::sockets::Clock;
 use crate::tun::Tun;
 
 /// So many devices are seen to in one turn.
@@ -88,6 +89,11 @@ impl Driver {
         self.devices.push(Some(Device::new(interface, tun)));
         self.places.insert(interface, place);
         Ok(())
+    }
+
+    /// The clock of the world that this drives.
+    pub fn clock(&self) -> Clock {
+        Clock::since(self.origin)
     }
 
     fn time(&self) -> Time {

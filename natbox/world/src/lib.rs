@@ -12,6 +12,7 @@ pub mod link;
 mod network;
 pub mod note;
 pub mod outside;
+mod programs;
 mod queue;
 mod route;
 mod router;
@@ -27,5 +28,6 @@ pub use host::{VirtualEcho, VirtualHost, VirtualListener, VirtualStream, Virtual
 pub use link::LinkConfig;
 pub use note::{InterfaceId, NodeId, Note, Observer, PacketId};
 pub use outside::{Arrived, Outside};
+pub use programs::Programs;
 pub use state::Statistics;
 pub use world::{NotAGateway, World};

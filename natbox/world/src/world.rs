@@ -25,6 +25,7 @@ use crate::host::control::VirtualGateway;
 use crate::network::Kind;
 use crate::note::{InterfaceId, NodeId, Observer, PacketId};
 use crate::outside::Outside;
+use crate::programs::Programs;
 use crate::stack::{Stack, UplinkConfig};
 use crate::state::{Body, Calls, Door, Host, State, Statistics};
 use crate::stream::stream;
@@ -154,6 +155,11 @@ impl World {
         let attach = |uplink| state.fabric.attach(node, uplink, state.seed);
         let interfaces: Vec<InterfaceId> = uplinks.into_iter().map(attach).collect();
         state.add_node(name, &interfaces, Body::Outlet)
+    }
+
+    /// What programs of this node that bring sockets of their own share with the world.
+    pub fn programs(&self, node: NodeId) -> Programs {
+        Programs::new(self.state.clone(), node)
     }
 
     /// From now on the world waits where it jumped before: see [`Outside`]. Runs are limited by nothing but the clock, and

@@ -46,6 +46,7 @@ words! {
         Turn = "turn", "through a relay, over UDP";
         TurnTcp = "turn-tcp", "through relays that both reach over TCP";
         TurnTls = "turn-tls", "through relays that both reach over TLS";
+        TurnTcpAllocation = "turn-tcp-allocation", "through a relay that one side connects to by TCP, the other over TCP or TLS";
         RelayFirst = "relay-first", "a relay at once, then the best path, and back when that dies";
         Quic = "quic", "a QUIC connection whose handshake punches, and which outlives rebinding";
         NatPmp = "nat-pmp", "through a mapping that either asks its gateway for by NAT-PMP";
@@ -69,6 +70,7 @@ impl Technique {
             | Technique::Turn
             | Technique::TurnTcp
             | Technique::TurnTls
+            | Technique::TurnTcpAllocation
             | Technique::RelayFirst
             | Technique::Quic
             | Technique::TcpPunch
@@ -87,7 +89,8 @@ impl Technique {
 
     /// Whether the caller cannot do without a relay.
     pub fn needs_relay(self) -> bool {
-        matches!(self, Technique::Turn | Technique::TurnTcp | Technique::TurnTls | Technique::RelayFirst)
+        use Technique::{RelayFirst, Turn, TurnTcp, TurnTcpAllocation, TurnTls};
+        matches!(self, Turn | TurnTcp | TurnTls | TurnTcpAllocation | RelayFirst)
     }
 }
 
@@ -119,6 +122,7 @@ pub async fn call<H: Host>(
         Technique::Turn => Box::pin(relayed::call(host, setting, peer)),
         Technique::TurnTcp => Box::pin(relayed::streams::call(host, &[Carrier::Tcp], setting, peer)),
         Technique::TurnTls => Box::pin(relayed::streams::call(host, &[Carrier::Tls], setting, peer)),
+        Technique::TurnTcpAllocation => Box::pin(relayed::tcp::call(host, setting, peer)),
         Technique::RelayFirst => Box::pin(relay_first::call(host, setting, peer)),
         Technique::Quic => Box::pin(quic::technique::call(host, setting, peer)),
         Technique::NatPmp => Box::pin(mapped::call(host, Method::NatPmp, setting, peer)),
@@ -152,6 +156,7 @@ pub async fn answer<H: Host>(host: &H, technique: Technique, setting: &Setting) 
         Technique::Turn => Box::pin(relayed::answer(host, setting)),
         Technique::TurnTcp => Box::pin(relayed::streams::answer(host, &[Carrier::Tcp], setting)),
         Technique::TurnTls => Box::pin(relayed::streams::answer(host, &[Carrier::Tls], setting)),
+        Technique::TurnTcpAllocation => Box::pin(relayed::tcp::answer(host, setting)),
         Technique::RelayFirst => Box::pin(relay_first::answer(host, setting)),
         Technique::Quic => Box::pin(quic::technique::answer(host, setting)),
         Technique::NatPmp => Box::pin(mapped::answer(host, Method::NatPmp, setting)),

@@ -54,11 +54,23 @@ pub struct Quotas {
     pub permissions: usize,
     /// Channels of one allocation, resting ones included; beyond it 508.
     pub channels: usize,
+    /// Connections of one allocation with peers (RFC 6062), those being made included; beyond it 508, and what peers
+    /// open is closed at once.
+    pub peer_connections: usize,
+    /// Connections that clients have open at one endpoint, over TCP or TLS; more are closed at once.
+    pub client_connections: usize,
 }
 
 impl Default for Quotas {
     fn default() -> Quotas {
-        Quotas { allocations: 4096, allocations_per_user: 1024, permissions: 256, channels: 256 }
+        Quotas {
+            allocations: 4096,
+            allocations_per_user: 1024,
+            permissions: 256,
+            channels: 256,
+            peer_connections: 256,
+            client_connections: 4096,
+        }
     }
 }
 

@@ -164,7 +164,7 @@ fn an_ended_binding_may_be_made_again_at_once() {
 #[test]
 fn methods_that_are_not_turn_are_ignored() {
     let mut table = Table::new();
-    for method in [SEND, turn_types::message::DATA, turn_types::message::CONNECT, Method::new(0x7F)] {
+    for method in [SEND, turn_types::message::DATA, turn_types::message::CONNECTION_ATTEMPT, Method::new(0x7F)] {
         let request = table.request(method, &[]);
         assert_eq!(table.send(&request), Err(Discard::UnknownMethod), "{method}");
     }
