@@ -16,8 +16,8 @@ use natbox_wire::{DropReason, Packet, Time};
 use natbox_world::{Arrived, InterfaceId, Outside};
 use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
 
-use crate::sockets::Clock;
 use crate::device::{Device, Pool};
+use crate::sockets::Clock;
 use crate::tun::Tun;
 
 /// So many devices are seen to in one turn.
