@@ -6,6 +6,7 @@
 
 mod api;
 mod bench;
+mod changes;
 mod commands;
 mod common;
 mod parity;

@@ -30,4 +30,4 @@ pub use note::{InterfaceId, NodeId, Note, Observer, PacketId};
 pub use outside::{Arrived, Outside};
 pub use programs::Programs;
 pub use state::Statistics;
-pub use world::{NotAGateway, World};
+pub use world::{NotAGateway, NotReconfigured, World};
