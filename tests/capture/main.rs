@@ -6,6 +6,7 @@ mod comments;
 mod foreign;
 #[path = "../common/golden.rs"]
 mod golden;
+mod growing;
 mod inspect;
 mod malformed;
 mod record;

@@ -12,3 +12,4 @@ mod common;
 mod programs;
 mod scenario;
 mod trouble;
+mod turn;
