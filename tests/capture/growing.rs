@@ -46,6 +46,8 @@ fn renote(record: &Record, take: &mut dyn FnMut(&Note<'_>)) {
         What::Rebooted => Event::Rebooted,
         What::Readdressed => Event::Readdressed,
         What::Cut(interface) => Event::Cut(*interface),
+        What::Reconfigured(before, after) => Event::Reconfigured { before, after },
+        What::Relinked(interface) => Event::Relinked(*interface),
         What::Moved(interface) => Event::Moved(*interface),
         What::Preferred(interface) => Event::Preferred(*interface),
         What::Mended(interface) => Event::Mended(*interface),
