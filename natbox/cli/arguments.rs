@@ -164,6 +164,7 @@ Examples:
   natbox inspect lab.pcapng --reason filtered               what filters refused
   natbox inspect lab.pcapng --flow alice-relay --ladder     a diagram of one flow
   natbox inspect other.pcapng --flow 192.0.2.1:5000-198.51.100.7
+  natbox inspect lab.pcapng --follow --reason filtered      of a live lab (up --capture), as it happens
   natbox inspect lab.pcapng --format json | jq '.packets[] | select(.dropped)'
 
 Any pcapng file of raw IP or Ethernet can be listed; only natbox's own say what happened.")]
@@ -183,6 +184,9 @@ pub(crate) struct Inspect {
     /// Only packets between two endpoints, either way, through all NATs (names, addresses, or with a port)
     #[arg(long, value_name = "A-B")]
     pub(crate) flow: Option<String>,
+    /// Go on with what comes, until the capture's lab ends it (or Ctrl-C); JSON is one packet a line
+    #[arg(short, long)]
+    pub(crate) follow: bool,
     /// Draw a ladder diagram: columns are nodes, arrows are packets
     #[arg(long, conflicts_with = "format")]
     pub(crate) ladder: bool,

@@ -3,6 +3,7 @@
 #![allow(missing_docs, reason = "tests")]
 
 mod comments;
+mod follow;
 mod foreign;
 #[path = "../common/golden.rs"]
 mod golden;
