@@ -12,6 +12,7 @@ mod inspect;
 mod malformed;
 mod record;
 mod reference;
+mod replay;
 mod round_trip;
 mod scene;
 #[path = "../common/skipped.rs"]
