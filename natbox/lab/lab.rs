@@ -128,7 +128,8 @@ impl Lab {
     /// Runs the scenario. That an expectation does not hold is no error: see [`Outcome::ok`].
     ///
     /// # Errors
-    /// [`LabError::Stuck`] if the world did not go on, [`LabError::Capture`] if the capture cannot be written.
+    /// [`LabError::Stuck`] if the world did not go on, [`LabError::Capture`] if the capture cannot be written,
+    /// [`LabError::NeedsLive`] if the scenario starts real programs.
     pub fn run(&self) -> Result<Outcome, LabError> {
         self.run_recorded().map(|recording| recording.outcome)
     }
@@ -138,6 +139,9 @@ impl Lab {
     /// # Errors
     /// As [`Lab::run`].
     pub fn run_recorded(&self) -> Result<Recording, LabError> {
+        if let Some(step) = self.plan.needs_live() {
+            return Err(LabError::NeedsLive { file: self.plan.file.clone(), line: step.line });
+        }
         let limits = if self.capture.is_some() { Limits::CAPTURE } else { self.limits };
         let recorder = Recorder::new(limits);
         let finished = scenario::run(&self.plan, self.seed.unwrap_or(self.plan.seed), &recorder)?;
@@ -203,6 +207,13 @@ pub enum LabError {
     },
     /// The topology is wrong.
     Topology(Mistakes),
+    /// The scenario starts real programs, which have no part in virtual time.
+    NeedsLive {
+        /// The topology file.
+        file: String,
+        /// The line of the first step that does.
+        line: u32,
+    },
     /// The world did not go on.
     Stuck(Stuck),
     /// The system refuses what a live lab needs.
@@ -222,6 +233,10 @@ impl fmt::Display for LabError {
         match self {
             LabError::Read { path, error } => write!(f, "cannot read {}: {error}", path.display()),
             LabError::Topology(mistakes) => mistakes.fmt(f),
+            LabError::NeedsLive { file, line } => write!(
+                f,
+                "{file}:{line}: `run` starts a real program, which has no part in virtual time: run the file live (natbox run --live)"
+            ),
             LabError::Stuck(stuck) => stuck.fmt(f),
             #[cfg(target_os = "linux")]
             LabError::Live(error) => error.fmt(f),

@@ -86,6 +86,7 @@ pub struct StepResult {
     /// * `punch`, `connect`: `path`; `elapsed_ns` and `endpoint` (the peer's) if there is one, and of `connect` `paths`
     ///   (every path that was in use, each with `at_ns`); else `attempts` and `remarks`, in words.
     /// * `call`: `path` (at its end), `paths`, `sent`, `received`, `loss`, `delay_min_ns`, `delay_max_ns`.
+    /// * `run`, `await`: `exit` (null while it runs), `stdout`, `stderr`, `truncated` (beyond 1 MiB each), `elapsed_ns`.
     /// * any that could not be done: `error`.
     pub facts: Map<String, Value>,
     /// Where a packet died or hosts could not talk: which packets died, where, when and why, each once.

@@ -8,6 +8,8 @@ mod api;
 mod bench;
 mod commands;
 mod common;
+mod parity;
 mod programs;
 mod scenario;
 mod trouble;
+mod turn;

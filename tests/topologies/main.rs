@@ -5,6 +5,7 @@ mod crafted;
 mod every_axis;
 mod facade;
 mod family;
+mod program;
 mod random;
 mod shipped;
 mod steps;

@@ -6,6 +6,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 
 use natbox_host::{Host, TcpOptions};
+use natbox_live::Machine as LiveHost;
 use natbox_live::sockets::{OsEcho, OsHost, OsListener, OsStream, OsUdp};
 use natbox_wire::Time;
 use natbox_world::{Programs, VirtualHost};
@@ -15,11 +16,17 @@ use natbox_world::{Programs, VirtualHost};
 pub(crate) struct Resident {
     sockets: OsHost,
     programs: Programs,
+    machine: LiveHost,
 }
 
 impl Resident {
-    pub(super) fn new(sockets: OsHost, programs: Programs) -> Resident {
-        Resident { sockets, programs }
+    pub(super) fn new(sockets: OsHost, programs: Programs, machine: LiveHost) -> Resident {
+        Resident { sockets, programs, machine }
+    }
+
+    /// The machine itself.
+    pub(crate) fn machine(&self) -> &LiveHost {
+        &self.machine
     }
 }
 

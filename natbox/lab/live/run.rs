@@ -19,8 +19,8 @@ use crate::scenario::{self, Finished};
 /// # Errors
 /// What the system refused, or where the world did not go on. Nothing is left behind.
 pub(crate) fn run(plan: &Plan, seed: u64, recorder: &Recorder) -> Result<Finished, LabError> {
-    let by_hand = scenario::by_hand(plan);
-    let is_real = |host: &Host| super::is_real(host) && !by_hand.contains(&host.name);
+    let real = plan.real_hosts();
+    let is_real = |host: &Host| real.contains(&host.name);
     // Dropped in the opposite order: the world, its sockets' reactor, the hosts, their programs.
     let household = Household::new().map_err(LiveError::namespaces)?;
     let (machines, devices) = hosts::make(plan, &is_real, &household)?;
@@ -30,7 +30,7 @@ pub(crate) fn run(plan: &Plan, seed: u64, recorder: &Recorder) -> Result<Finishe
     let driver = world::driver(&built, devices)?;
     for (name, machine) in &machines {
         let sockets = OsHost::on(machine, driver.clock(), &reactor);
-        built.settle(name, |world, node| Resident::new(sockets, world.programs(node)));
+        built.settle(name, |world, node| Resident::new(sockets, world.programs(node), machine.clone()));
     }
     built.world.open(Box::new(driver));
     let mut finished = scenario::run_built(plan, built, seed, recorder)?;

@@ -36,12 +36,15 @@ pub(super) fn resolve(root: &Node, names: &Names<'_>, layout: &mut Layout, mista
         servers,
         labels: BTreeSet::new(),
         connections: BTreeSet::new(),
+        programs: BTreeSet::new(),
         packets: BTreeMap::new(),
         given: BTreeSet::new(),
         mistakes,
     };
     let steps = root.get("scenario").map(Node::items).unwrap_or_default();
-    steps.iter().filter_map(|step| reader.step(step)).collect()
+    let read: Vec<Step> = steps.iter().filter_map(|step| reader.step(step)).collect();
+    reader.simulated(steps, &read);
+    read
 }
 
 pub(super) struct Reader<'a, 'f> {
@@ -52,6 +55,8 @@ pub(super) struct Reader<'a, 'f> {
     pub(super) labels: BTreeSet<String>,
     /// The names of connections that are kept.
     pub(super) connections: BTreeSet<String>,
+    /// The names of programs that go on.
+    pub(super) programs: BTreeSet<String>,
     /// What is known of labelled packets before anything runs.
     pub(super) packets: BTreeMap<String, Known>,
     /// The addresses that `readdress` has given to a NAT before, by its index: it may come back to them.
@@ -76,6 +81,8 @@ impl Reader<'_, '_> {
             "call" => Action::Call(self.call(node, expect)?),
             "map" => Action::Map(self.map(node, expect)?),
             "talk" => Action::Talk(self.talk(node, expect)?),
+            "run" => Action::Run(self.run(node, expect)?),
+            "await" => Action::Await(self.awaited(node, expect)?),
             "wait" => Action::Wait(node.text().and_then(|text| units::duration(text).ok())?),
             "reboot" => Action::Reboot(self.nat(node)?.name.clone()),
             "readdress" => self.readdress(node)?,

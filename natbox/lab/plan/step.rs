@@ -13,6 +13,7 @@ use natbox_wire::DropReason;
 use super::Network;
 use super::control::Map;
 use super::measure::Measure;
+use super::program::{Await, Run};
 use crate::topology::Allowed;
 use crate::words::{Family, Switch};
 
@@ -53,6 +54,10 @@ pub enum Action {
     Map(Map),
     /// Talks over a connection that was kept.
     Talk(Talk),
+    /// Starts a real program.
+    Run(Run),
+    /// Waits for a real program.
+    Await(Await),
     /// Lets time pass.
     Wait(Duration),
     /// Makes the NAT of this name lose its state.
@@ -89,6 +94,8 @@ impl Action {
             Action::Call(_) => "call",
             Action::Map(_) => "map",
             Action::Talk(_) => "talk",
+            Action::Run(_) => "run",
+            Action::Await(_) => "await",
             Action::Wait(_) => "wait",
             Action::Reboot(_) => "reboot",
             Action::Readdress { .. } => "readdress",

@@ -10,6 +10,8 @@ mod held;
 mod knobs;
 mod look;
 mod measure;
+#[cfg(target_os = "linux")]
+mod program;
 mod reasons;
 mod send;
 pub(crate) mod servers;
@@ -36,7 +38,6 @@ use crate::plan::{Action, Plan, Step};
 use crate::record::{Limits, Names, Recorder};
 use crate::words::Family;
 use sockets::Sockets;
-pub(crate) use sockets::by_hand;
 use tap::Tap;
 
 /// Why a scenario stopped before its end.
@@ -131,6 +132,8 @@ struct Runner<'a> {
     answering: talk::Answering,
     nonces: control::Nonces,
     held: held::Connections,
+    #[cfg(target_os = "linux")]
+    programs: program::Programs,
 }
 
 /// What came of a step, before it is held against the record.
@@ -197,6 +200,8 @@ impl<'a> Runner<'a> {
             answering,
             nonces: Default::default(),
             held,
+            #[cfg(target_os = "linux")]
+            programs: Default::default(),
         })
     }
 
@@ -253,6 +258,12 @@ impl Runner<'_> {
             Action::Call(call) => self.call(call),
             Action::Map(map) => self.map(map),
             Action::Talk(talk) => self.talk_over(talk),
+            #[cfg(target_os = "linux")]
+            Action::Run(step) => self.run_program(step),
+            #[cfg(target_os = "linux")]
+            Action::Await(step) => self.await_program(step),
+            #[cfg(not(target_os = "linux"))]
+            Action::Run(_) | Action::Await(_) => Ok(Report::impossible("real programs need Linux")),
             Action::Wait(duration) => {
                 self.built.world.run_for(*duration)?;
                 Ok(Report::new("waited"))

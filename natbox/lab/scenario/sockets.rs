@@ -3,21 +3,20 @@
 //!
 //! A port that is forwarded, or that a host asks its gateway for, is open as well. An endpoint that only steps expecting `port-unreachable` or `rst` name stays closed: that is what they are about.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 
 use natbox_host::{Host as _, UdpSocket as _};
-use natbox_wire::{DropReason, Protocol};
+use natbox_wire::Protocol;
 use natbox_world::Stalled;
 
 use crate::anyhost::{Any, AnyHost};
 use crate::build::Built;
 use crate::plan::control::transport;
 use crate::plan::message::Message;
-use crate::plan::step::{Goal, Place, Send};
-use crate::plan::{Action, Plan, Step};
-use crate::words::Rejection;
+use crate::plan::step::{Goal, Place};
+use crate::plan::{Action, Plan, expects_closed};
 
 /// Errors in a row after which nobody reads a socket any more.
 const MAX_ERRORS: u32 = 16;
@@ -75,44 +74,6 @@ async fn drain(socket: Rc<Socket>) {
     }
 }
 
-/// The hosts that stay simulated while all others are real: those that send what is made by hand, and those that it reaches,
-/// whose kernels would answer in their own way; and those that a packet is to find closed, as no note tells what a kernel
-/// does with it.
-pub(crate) fn by_hand(plan: &Plan) -> BTreeSet<String> {
-    let sends = plan.steps.iter().filter_map(sent).filter(|send| !send.is_plain() || expects_closed(send));
-    sends
-        .flat_map(|send| reached(plan, send).into_iter().chain((!send.is_plain()).then(|| send.host.clone())))
-        .collect()
-}
-
-fn sent(step: &Step) -> Option<&Send> {
-    if let Action::Send(send) = &step.action { Some(send) } else { None }
-}
-
-/// The hosts that a packet may come to.
-fn reached(plan: &Plan, send: &Send) -> Vec<String> {
-    let named = match &send.to {
-        Goal::Endpoint(Place::Name(name), _) => plan.host(name),
-        Goal::Endpoint(Place::Address(address), _) => {
-            plan.hosts.iter().find(|host| host.addresses().any(|own| own == *address))
-        }
-        Goal::Mapped(label) | Goal::Offender(label) => {
-            let first = plan.steps.iter().filter_map(sent).find(|send| send.label.as_ref() == Some(label));
-            first.and_then(|send| plan.host(&send.host))
-        }
-    };
-    if let Some(host) = named {
-        return vec![host.name.clone()];
-    }
-    // A NAT's address: whoever has something forwarded.
-    let forwards = plan.nats.iter().flat_map(|nat| &nat.forward).map(|forward| forward.to.clone());
-    let asked = plan.steps.iter().filter_map(|step| match &step.action {
-        Action::Map(map) => Some(map.from.clone()),
-        _ => None,
-    });
-    forwards.chain(asked).collect()
-}
-
 /// Host, protocol and port of every endpoint that is to be open.
 fn wanted(plan: &Plan) -> Vec<(String, Protocol, u16)> {
     let owners: BTreeMap<IpAddr, &str> =
@@ -147,11 +108,4 @@ fn wanted(plan: &Plan) -> Vec<(String, Protocol, u16)> {
     wanted.sort_by(|one, other| (&one.0, one.1.as_str(), one.2).cmp(&(&other.0, other.1.as_str(), other.2)));
     wanted.dedup();
     wanted
-}
-
-fn expects_closed(send: &Send) -> bool {
-    send.expect.as_ref().is_some_and(|expect| {
-        expect.dropped == Some(DropReason::PortUnreachable)
-            || matches!(expect.rejected, Some(Rejection::PortUnreachable | Rejection::Rst))
-    })
 }

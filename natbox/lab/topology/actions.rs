@@ -8,6 +8,7 @@ use super::control::{EXPECT_MAP, MAP};
 use super::measure::{EXPECT_MEASURE, MEASURE};
 use super::packets::{EXPECT_SEND, SEND};
 use super::places;
+use super::program::{AWAIT, EXPECT_PROGRAM, RUN};
 use super::schema::{
     ADDRESSES, DURATION, DURATIONS, FAMILY, NAME, NAMES, PERCENTS, PLACE, POSITIVE, RATE, SWITCH, joined, optional,
     required, word,
@@ -71,6 +72,18 @@ pub(crate) static ACTIONS: &[Action] = &[
         doc: "Sends messages over a connection that was kept, and waits for their echoes.",
         shape: &TALK,
         expect: Some(&EXPECT_TALK),
+    },
+    Action {
+        key: "run",
+        doc: "Starts a real program on a host. The file then needs a live run (`natbox run --live`).",
+        shape: &RUN,
+        expect: Some(&EXPECT_PROGRAM),
+    },
+    Action {
+        key: "await",
+        doc: "Waits for a program that goes on beside the steps.",
+        shape: &AWAIT,
+        expect: Some(&EXPECT_PROGRAM),
     },
     Action { key: "wait", doc: "Lets time pass.", shape: &DURATION, expect: None },
     Action { key: "reboot", doc: "Makes a NAT lose all its state.", shape: &NAME, expect: None },

@@ -90,6 +90,12 @@ impl Machine {
     }
 }
 
+impl std::fmt::Debug for Machine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Machine").field(&self.name).finish()
+    }
+}
+
 /// Something under way on a host.
 pub struct Task<R>(JoinHandle<R>);
 

@@ -268,7 +268,7 @@ impl State {
             Pending::Arrival(place, flight) => {
                 self.now = self.now.max(at);
                 if let Some(door) = &mut self.door {
-                    door.flying_bytes = door.flying_bytes.saturating_sub(flight.bytes.len());
+                    door.flying_bytes = door.flying_bytes.saturating_sub(flight.bytes.capacity());
                 }
                 self.arrive(place, flight);
             }

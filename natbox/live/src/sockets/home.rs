@@ -70,6 +70,6 @@ impl Home {
 
 impl fmt::Debug for Home {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Home").field(&self.0.as_ref().map(|(machine, _)| machine.name())).finish()
+        f.debug_tuple("Home").field(&self.0.as_ref().map(|(machine, _)| machine)).finish()
     }
 }
