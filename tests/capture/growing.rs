@@ -28,7 +28,7 @@ fn runs() -> &'static [Run] {
 }
 
 /// Hands a record on as the note that it was made of.
-fn renote(record: &Record, take: &mut dyn FnMut(&Note<'_>)) {
+pub(crate) fn renote(record: &Record, take: &mut dyn FnMut(&Note<'_>)) {
     let event = match &record.what {
         What::Packet(seen) => {
             let packet = PacketRef { id: seen.id, cause: seen.cause, bytes: seen.bytes.as_deref().expect("was kept") };
