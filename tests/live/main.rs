@@ -8,6 +8,7 @@ mod api;
 mod bench;
 mod commands;
 mod common;
+mod port_control;
 mod programs;
 mod scenario;
 mod trouble;
