@@ -10,6 +10,7 @@ mod changes;
 mod commands;
 mod common;
 mod parity;
+mod port_control;
 mod programs;
 mod scenario;
 mod trouble;
