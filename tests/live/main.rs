@@ -6,8 +6,10 @@
 
 mod api;
 mod bench;
+mod changes;
 mod commands;
 mod common;
+mod parity;
 mod programs;
 mod scenario;
 mod trouble;
