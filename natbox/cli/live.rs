@@ -66,12 +66,21 @@ fn up(up: &Up, terminal: &mut Terminal) -> Result<Verdict, Failure> {
     std::thread::spawn(move || signals::wait().map(|_| ending.send(Ending::Signal)));
     let why = ended.recv();
     let taken = live.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if let Some(lab) = taken.as_ref().filter(|_| !terminal.quiet) {
+        write!(terminal.out(), "{}", overrun(lab))?;
+    }
     let stopped = taken.map_or(Ok(()), natbox::live::LiveLab::stop);
     stopped.map_err(failed)?;
     match why {
         Ok(Ending::Deaf(error)) => Err(failed(error)),
         _ => Ok(Verdict::Holds),
     }
+}
+
+/// What the lab has never seen, because it came too fast.
+fn overrun(lab: &natbox::live::LiveLab) -> String {
+    let told = lab.overrun().into_iter();
+    told.map(|(host, packets)| format!("{host} sent too fast: its own kernel dropped {packets} packets\n")).collect()
 }
 
 /// A lab is called as its file is.

@@ -79,6 +79,13 @@ impl LiveLab {
         self.world.ask(move |lively| lively.built.addresses(&name).to_vec())
     }
 
+    /// The real hosts that have sent faster than the lab took it, and how many packets their own kernels have dropped for that,
+    /// before the lab saw them.
+    pub fn overrun(&self) -> BTreeMap<String, u64> {
+        let counted = self.hosts.iter().filter_map(|(name, host)| Some((name.clone(), host.overrun()?)));
+        counted.filter(|(_, packets)| *packets > 0).collect()
+    }
+
     /// Ends the lab, and writes its capture.
     ///
     /// # Errors
