@@ -6,6 +6,7 @@
 
 mod api;
 mod bench;
+mod capture;
 mod changes;
 mod commands;
 mod common;

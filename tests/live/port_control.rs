@@ -131,7 +131,10 @@ hosts: { alice: { behind: home }, ann: { behind: home }, bob: { behind: old }, s
     );
     let Some(lab) = lab else { return };
     expect(&upnpc(&lab, "alice", &["-a", "@", "5000", "40000", "tcp"]), &["(duration=6047"]);
-    expect(&upnpc(&lab, "ann", &["-a", "@", "5000", "40000", "tcp"]), &["failed with code 718 (ConflictInMappingEntry)"]);
+    expect(
+        &upnpc(&lab, "ann", &["-a", "@", "5000", "40000", "tcp"]),
+        &["failed with code 718 (ConflictInMappingEntry)"],
+    );
     let given = upnpc(&lab, "ann", &["-n", "@", "5000", "40000", "tcp"]);
     assert!(given.contains("TCP is redirected to internal 10.0.0.3:5000") && !given.contains(":40000 TCP"), "{given}");
     expect(&upnpc(&lab, "ann", &["-a", "@", "6000", "41000", "udp"]), &["198.18.0.2:41000 UDP"]);
