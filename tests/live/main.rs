@@ -6,9 +6,11 @@
 
 mod api;
 mod bench;
+mod changes;
 mod commands;
 mod common;
 mod parity;
 mod programs;
 mod scenario;
 mod trouble;
+mod turn;

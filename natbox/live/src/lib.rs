@@ -16,6 +16,7 @@ mod join;
 mod listening;
 mod machine;
 mod namespace;
+mod nap;
 mod netlink;
 pub mod privilege;
 mod program;

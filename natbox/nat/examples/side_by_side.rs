@@ -1,7 +1,8 @@
 //! Prints natbox beside a bare loop (one hash look-up, a header rewrite) in one run: an established UDP flow, in and
 //! out mixed, flows in random order, at three sizes of the table; what opening and expiring cost, and memory.
 //!
-//! `cargo run --release -p natbox-nat --example side_by_side`
+//! `cargo run --release -p natbox-nat --example side_by_side`; with sizes of a table,
+//! `-- 10000 1000000`, opening and expiring alone.
 
 #[allow(dead_code, reason = "shared with the benchmark")]
 #[path = "../benches/bare/mod.rs"]
@@ -23,14 +24,18 @@ use rand_pcg::Pcg64Mcg;
 const ROUNDS: usize = 200;
 
 fn main() {
-    println!("established UDP flow, ns a packet (median of {ROUNDS} rounds of {ROUND} packets)\n");
-    println!("{:>9}  {:<28}{:>8}{:>8}", "mappings", "", "ns", "/ bare");
-    for flows in [1_000, 100_000, 1_000_000] {
-        established(flows);
+    let sizes: Vec<usize> = std::env::args().skip(1).map(|size| size.parse().expect("a number of mappings")).collect();
+    if sizes.is_empty() {
+        println!("established UDP flow, ns a packet (median of {ROUNDS} rounds of {ROUND} packets)\n");
+        println!("{:>9}  {:<28}{:>8}{:>8}", "mappings", "", "ns", "/ bare");
+        for flows in [1_000, 100_000, 1_000_000] {
+            established(flows);
+        }
+        println!();
     }
-    println!("\nopening and expiring, ns a mapping; bytes a mapping with one session\n");
+    println!("opening and expiring, ns a mapping; bytes a mapping with one session\n");
     println!("{:>9}{:>12}{:>12}{:>10}{:>10}", "mappings", "one by one", "batches", "expire", "bytes");
-    for flows in [10_000, 100_000, 1_000_000] {
+    for flows in if sizes.is_empty() { vec![10_000, 100_000, 1_000_000] } else { sizes } {
         live_and_die(flows);
     }
 }

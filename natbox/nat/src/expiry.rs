@@ -15,6 +15,9 @@
 //!
 //! As long as there are few entries, they lie in a list: most NATs of a lab have no more.
 //!
+//! Who takes entries is told of them some hundred in advance, a slot at a time, so that what their sessions' ends need
+//! can be brought near: else each would wait for distant memory several times.
+//!
 //! `position` never moves past an entry; what is armed before it (rare: only after [`Expiry::pop`] was asked about
 //! the future) goes into a heap.
 
@@ -28,10 +31,10 @@ const LEVELS: usize = 11;
 
 /// A time and a session's index, in 12 bytes.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Entry {
+pub(crate) struct Entry {
     upper: u32,
     lower: u32,
-    session: u32,
+    pub(crate) session: u32,
 }
 
 impl Entry {
@@ -39,7 +42,7 @@ impl Entry {
         Entry { upper: (at >> 32) as u32, lower: at as u32, session }
     }
 
-    fn at(self) -> u64 {
+    pub(crate) fn at(self) -> u64 {
         u64::from(self.upper) << 32 | u64::from(self.lower)
     }
 }
@@ -83,6 +86,8 @@ impl Level {
 /// The pending deadlines of one table, earliest first.
 pub(crate) struct Expiry {
     position: u64,
+    /// Up to this time, whoever takes entries has been told of them.
+    told: u64,
     /// The earliest entry's time; `u64::MAX` if there is none.
     next: u64,
     /// The entries as long as they are few, latest first; then the wheel is empty.
@@ -98,6 +103,9 @@ pub(crate) struct Expiry {
 /// So many entries need no wheel.
 const FEW: usize = 16;
 
+/// Entries of a slot of which somebody is told in advance, at most: what their ends need must stay near.
+const FORETOLD: usize = 512;
+
 /// What is kept of emptied slots: so many, of so many entries at most.
 const SPARE: (usize, usize) = (16, 64);
 
@@ -105,6 +113,7 @@ impl Default for Expiry {
     fn default() -> Expiry {
         Expiry {
             position: 0,
+            told: 0,
             next: u64::MAX,
             few: Vec::new(),
             levels: None,
@@ -159,21 +168,21 @@ impl Expiry {
     }
 
     /// Takes the next entry if it has come up: the time it was armed for, and its session. Entries of one time come
-    /// in an order that depends on nothing but what was asked before.
+    /// in an order that depends on nothing but what was asked before. `foretell` is told of many that come soon.
     #[inline]
-    pub(crate) fn pop(&mut self, now: Time) -> Option<(Time, u32)> {
-        if now.as_nanos() < self.next || self.next == u64::MAX { None } else { self.take() }
+    pub(crate) fn pop(&mut self, now: Time, foretell: impl FnMut(&[Entry])) -> Option<(Time, u32)> {
+        if now.as_nanos() < self.next || self.next == u64::MAX { None } else { self.take(foretell) }
     }
 
-    fn take(&mut self) -> Option<(Time, u32)> {
+    fn take(&mut self, foretell: impl FnMut(&[Entry])) -> Option<(Time, u32)> {
         let near = self.few.pop().or_else(|| self.past.pop().map(|Reverse(entry)| entry));
-        let entry = near.or_else(|| self.take_from_wheel())?;
+        let entry = near.or_else(|| self.take_from_wheel(foretell))?;
         self.next = self.earliest();
         Some((Time::from_nanos(entry.at()), entry.session))
     }
 
     /// Takes an entry of the earliest time in the wheel.
-    fn take_from_wheel(&mut self) -> Option<Entry> {
+    fn take_from_wheel(&mut self, mut foretell: impl FnMut(&[Entry])) -> Option<Entry> {
         loop {
             let levels = self.levels.as_deref_mut()?;
             let level = levels.iter().position(|level| level.present != 0)?;
@@ -188,6 +197,11 @@ impl Expiry {
             }
             let Slot { earliest, mut entries } = levels[level].take_first();
             self.position = earliest;
+            if earliest > self.told && entries.len() <= FORETOLD {
+                // All that the slot can hold, of times that agree down to its level.
+                self.told = earliest | ((1 << (level as u32 * DIGIT_BITS)) - 1);
+                foretell(&entries);
+            }
             entries.drain(..).for_each(|entry| self.file(entry));
             self.keep(entries);
         }
@@ -198,13 +212,6 @@ impl Expiry {
         if self.spare.len() < SPARE.0 && entries.capacity() <= SPARE.1 {
             self.spare.push(entries);
         }
-    }
-
-    /// The sessions in the order in which they are likely to come up.
-    pub(crate) fn upcoming(&self) -> impl Iterator<Item = u32> {
-        let slots = self.levels.iter().flat_map(|levels| levels.iter()).flat_map(|level| &level.slots);
-        let wheel = slots.flat_map(|slot| slot.entries.iter().rev());
-        self.few.iter().rev().chain(wheel).map(|entry| entry.session)
     }
 
     /// The earliest entry's time.
@@ -264,7 +271,7 @@ mod tests {
                     // The next, from the future: `now` stays, and what is armed next may come before it.
                     Step::PopNext => u64::MAX,
                 };
-                while let Some((at, session)) = expiry.pop(Time::from_nanos(until)) {
+                while let Some((at, session)) = expiry.pop(Time::from_nanos(until), |_| ()) {
                     prop_assert!(at.as_nanos() <= until);
                     prop_assert_eq!(Some(at.as_nanos()), model.first().map(|(at, _)| *at));
                     prop_assert!(model.remove(&(at.as_nanos(), session)));

@@ -116,7 +116,6 @@ impl<A: Address> Realm<A> {
         self.syns.expire(nat, now);
         while let Some(index) = self.table.next_due(now) {
             self.end_due(nat, index, now);
-            self.table.prefetch_next();
         }
     }
 

@@ -331,7 +331,9 @@ impl<A: Address> Table<A> {
                 self.by_external.remove(self.hash.two(protocol, external, remote), index);
             }
         }
-        if was & of_session::LEADS != 0 && self.affinity {
+        // Who could take over from a session in a mapping's record is a further one.
+        let alone = matches!(role, Role::Mapping { .. }) && self.by_internal.is_empty();
+        if was & of_session::LEADS != 0 && self.affinity && !alone {
             self.promote(protocol, internal, remote);
         }
     }

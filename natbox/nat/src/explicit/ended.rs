@@ -102,6 +102,10 @@ impl<A: Address> Realm<A> {
 
     /// A mapping has ended whose port may have to be kept on the other protocol's account.
     fn pair_again(&mut self, mapping: &Mapping<A>) {
+        // Or every mapping's end would wait for a search.
+        if self.explicit.len() == 0 {
+            return;
+        }
         let Some(beside) = self.table.find_endpoint(other(mapping.protocol), mapping.external) else { return };
         let host = mapping.internal.address;
         let keeps = self.explicit.on(beside).any(|(_, hold)| hold.pair && hold.internal.address == host);

@@ -52,7 +52,7 @@ impl<A: Address> Table<A> {
 
     /// The next session whose deadline has come, without removing it.
     pub(crate) fn next_due(&mut self, now: Time) -> Option<u32> {
-        while let Some((armed, index)) = self.expiry.pop(now) {
+        while let Some((armed, index)) = self.pop(now) {
             let Some(record) = self.records.get_mut(index) else { continue };
             if record.armed != armed {
                 continue;
@@ -67,26 +67,10 @@ impl<A: Address> Table<A> {
         None
     }
 
-    /// Brings near what the next sessions to end are likely to need, without waiting for it.
-    #[inline]
-    pub(crate) fn prefetch_next(&self) {
-        for (ahead, index) in self.expiry.upcoming().take(6).enumerate() {
-            match ahead {
-                1 | 2 => {
-                    if let Some(record) = self.records.get(index) {
-                        let _ = self.prefetch_keys(record.mapping_of(index));
-                    }
-                }
-                5 => self.records.prefetch(index),
-                _ => {}
-            }
-        }
-    }
-
     /// The session whose deadline comes next, without removing it: the one to sacrifice where there is no room. What
     /// it searches, it need not search again until packets have prolonged it.
     pub(crate) fn soonest(&mut self) -> Option<u32> {
-        while let Some((armed, index)) = self.expiry.pop(Time::MAX) {
+        while let Some((armed, index)) = self.pop(Time::MAX) {
             let Some(record) = self.records.get_mut(index) else { continue };
             if record.armed != armed {
                 continue;
@@ -98,5 +82,22 @@ impl<A: Address> Table<A> {
             }
         }
         None
+    }
+
+    /// Takes an entry that has come up by `now`. When the expiry opens its next slot, all that the ends of its sessions
+    /// need is brought near in stages: first every record, then the places of every mapping's keys, which the records
+    /// name. So the processor waits for many at once.
+    #[inline]
+    fn pop(&mut self, now: Time) -> Option<(Time, u32)> {
+        let Table { expiry, records, hash, by_rule, by_endpoint, .. } = self;
+        expiry.pop(now, |entries| {
+            entries.iter().for_each(|entry| records.prefetch(entry.session));
+            let ends = entries.iter().filter_map(|entry| records.get(entry.session));
+            // One whose deadline has moved will only be armed again.
+            for record in ends.filter(|record| record.deadline == record.armed) {
+                by_rule.prefetch_change(hash.two(record.protocol, record.internal, record.towards()));
+                by_endpoint.prefetch_change(hash.one(record.protocol, record.external));
+            }
+        })
     }
 }
