@@ -8,6 +8,7 @@
 //!
 //! Everything that knows `pcap-file` is in this folder.
 
+mod follow;
 mod growing;
 mod inspect;
 mod ladder;
@@ -26,6 +27,7 @@ use serde::Serialize;
 
 use crate::record::{DropSite, Facts, dropped};
 
+pub use follow::follow;
 pub use growing::Growing;
 pub use inspect::{Format, InspectError, inspect, text};
 pub(crate) use inspect::{Widths, clock, line};

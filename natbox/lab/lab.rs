@@ -98,6 +98,11 @@ impl Lab {
         &self.plan
     }
 
+    /// The seed that it runs from.
+    pub(crate) fn chosen_seed(&self) -> u64 {
+        self.seed.unwrap_or(self.plan.seed)
+    }
+
     /// The network of the lab with the servers of its hosts and gateways running, for programs of one's own: an example is at
     /// [`Built`]. The scenario is left aside.
     ///

@@ -28,7 +28,7 @@ fn runs() -> &'static [Run] {
 }
 
 /// Hands a record on as the note that it was made of.
-fn renote(record: &Record, take: &mut dyn FnMut(&Note<'_>)) {
+pub(crate) fn renote(record: &Record, take: &mut dyn FnMut(&Note<'_>)) {
     let event = match &record.what {
         What::Packet(seen) => {
             let packet = PacketRef { id: seen.id, cause: seen.cause, bytes: seen.bytes.as_deref().expect("was kept") };
@@ -45,6 +45,8 @@ fn renote(record: &Record, take: &mut dyn FnMut(&Note<'_>)) {
         What::Control(mapping, what) => Event::Control { mapping, what: *what },
         What::Rebooted => Event::Rebooted,
         What::Readdressed => Event::Readdressed,
+        What::Reconfigured(before, after) => Event::Reconfigured { before, after },
+        What::Relinked(interface) => Event::Relinked(*interface),
         What::Cut(interface) => Event::Cut(*interface),
         What::Reconfigured(before, after) => Event::Reconfigured { before, after },
         What::Relinked(interface) => Event::Relinked(*interface),

@@ -3,6 +3,7 @@
 #![allow(missing_docs, reason = "tests")]
 
 mod comments;
+mod follow;
 mod foreign;
 #[path = "../common/golden.rs"]
 mod golden;
@@ -11,6 +12,7 @@ mod inspect;
 mod malformed;
 mod record;
 mod reference;
+mod replay;
 mod round_trip;
 mod scene;
 #[path = "../common/skipped.rs"]

@@ -9,6 +9,7 @@ mod bench;
 mod changes;
 mod commands;
 mod common;
+mod parity;
 mod programs;
 mod scenario;
 mod trouble;

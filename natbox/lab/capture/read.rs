@@ -54,6 +54,8 @@ pub struct Reader<R: Read> {
     names: BTreeMap<IpAddr, String>,
     /// Written while its lab ran.
     grown: bool,
+    /// Its last block need not be whole.
+    unfinished: bool,
     closed: bool,
     /// Packets of each interface that are not in the capture.
     missing: BTreeMap<u32, u64>,
@@ -77,6 +79,7 @@ impl<R: Read> Reader<R> {
             interface_bytes: 0,
             names: BTreeMap::new(),
             grown: false,
+            unfinished: false,
             closed: false,
             missing: BTreeMap::new(),
             block: 1,
@@ -104,6 +107,13 @@ impl<R: Read> Reader<R> {
     /// The names of addresses told so far.
     pub fn names(&self) -> &BTreeMap<IpAddr, String> {
         &self.names
+    }
+
+    /// Takes a last block that is not whole for the end: of a capture that is being written. It is so anyhow for
+    /// those that [grow](Reader::is_grown).
+    #[must_use]
+    pub fn unfinished(self) -> Reader<R> {
+        Reader { unfinished: true, ..self }
     }
 
     /// Whether the capture was written by natbox while its lab ran.
@@ -140,7 +150,11 @@ impl<R: Read> Reader<R> {
         loop {
             let number = self.block + 1;
             let Some(next) = self.blocks.next_raw_block() else { return Ok(None) };
-            let (raw, state) = next.map_err(|error| broken(number, &error))?;
+            let (raw, state) = match next {
+                Ok(next) => next,
+                Err(error) if (self.grown || self.unfinished) && is_end(&error) => return Ok(None),
+                Err(error) => return Err(broken(number, &error)),
+            };
             self.block = number;
             let malformed = |what: String| CaptureError::Malformed { block: number, what };
             match raw.type_ {
@@ -202,6 +216,11 @@ fn recognise(magic: &[u8]) -> Result<(), CaptureError> {
         _ => "it does not begin with a section header",
     };
     Err(CaptureError::NotPcapng(why.to_owned()))
+}
+
+/// Whether the file ended inside of a block.
+fn is_end(error: &PcapNgReadError) -> bool {
+    matches!(error, PcapNgReadError::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof)
 }
 
 fn broken(block: u64, error: &PcapNgReadError) -> CaptureError {

@@ -17,6 +17,7 @@ mod listening;
 mod machine;
 mod moving;
 mod namespace;
+mod nap;
 mod netlink;
 pub mod privilege;
 mod program;

@@ -12,6 +12,7 @@ pub mod link;
 mod network;
 pub mod note;
 pub mod outside;
+pub mod pings;
 mod programs;
 mod queue;
 mod route;

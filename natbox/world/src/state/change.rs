@@ -33,6 +33,7 @@ impl State {
             timer: Time::MAX,
             wake: Time::MAX,
             body,
+            pings: None,
         });
         id
     }
@@ -56,6 +57,7 @@ impl State {
         self.expire(node, self.now);
         self.change(node, |gateway, ended| gateway.nat.reboot(ended))?;
         self.lose_held(node);
+        self.lose_pings(node);
         self.note(node, Event::Rebooted);
         self.tell_machine(node, true);
         Ok(())
