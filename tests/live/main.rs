@@ -6,10 +6,12 @@
 
 mod api;
 mod bench;
+mod capture;
 mod changes;
 mod commands;
 mod common;
 mod parity;
+mod port_control;
 mod programs;
 mod scenario;
 mod trouble;

@@ -9,6 +9,7 @@ mod control;
 mod hosts;
 mod resident;
 mod run;
+mod tally;
 mod world;
 
 use std::collections::BTreeMap;
@@ -23,6 +24,7 @@ pub use self::control::{Change, Control, End, Shared, change, exec, take_down};
 pub use self::hosts::is_real;
 pub(crate) use self::resident::Resident;
 pub(crate) use self::run::run;
+pub use self::tally::{HostTally, NatTally, Tally};
 use self::world::WorldThread;
 use crate::plan::Plan;
 
