@@ -10,5 +10,7 @@ mod commands;
 mod common;
 mod port_control;
 mod programs;
+mod relay;
 mod scenario;
+mod tools;
 mod trouble;
