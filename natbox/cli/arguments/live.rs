@@ -14,6 +14,7 @@ pub(crate) enum Live {
     #[command(after_help = CHANGE_EXAMPLES)]
     Reboot(Name),
     Readdress(Addresses),
+    Move(Move),
     /// Give axes of a NAT of a live lab other values; its mappings stay
     #[command(after_help = SET_EXAMPLES)]
     Set(Values),
@@ -58,9 +59,10 @@ Examples:
   natbox shell bob
   natbox down
   natbox up lab.yaml --lab second --capture lab.pcapng
+  natbox inspect --follow lab.pcapng
 
 Hosts without `services` are network namespaces; hosts with services, NATs and links are emulated. Needs root, or
-unprivileged user namespaces. Nothing is left behind, however it ends.
+unprivileged user namespaces. Nothing is left behind, however it ends. At a terminal, a table shows what goes through.
 
 Exit codes: 0 it was taken down, 2 it could not be built.")]
 pub(crate) struct Up {
@@ -73,7 +75,7 @@ pub(crate) struct Up {
     /// Begin all chance here, instead of at the file's own seed
     #[arg(long, value_name = "N")]
     pub(crate) seed: Option<u64>,
-    /// Write a capture (pcapng) when the lab is taken down
+    /// Write a capture (pcapng) while the lab runs; `natbox inspect --follow` shows it as it grows
     #[arg(long, value_name = "FILE")]
     pub(crate) capture: Option<PathBuf>,
 }
@@ -130,6 +132,27 @@ pub(crate) struct Name {
     /// Its name in the topology file
     #[arg(value_name = "NAME")]
     pub(crate) name: String,
+    /// Which lab, where several are up
+    #[arg(long, value_name = "NAME")]
+    pub(crate) lab: Option<String>,
+}
+
+/// Take a host of a live lab to another network: behind another NAT, or to `internet`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  natbox move alice --to cafe
+  natbox move alice --to internet
+
+Over an uplink that the host has there, its default route leads from now on. Without one, its first uplink goes there: it gets another
+address and other routes, and sockets that are bound to the old address cannot send any more.")]
+pub(crate) struct Move {
+    /// A host
+    #[arg(value_name = "HOST")]
+    pub(crate) host: String,
+    /// A NAT, or `internet`
+    #[arg(long, value_name = "NETWORK")]
+    pub(crate) to: String,
     /// Which lab, where several are up
     #[arg(long, value_name = "NAME")]
     pub(crate) lab: Option<String>,
