@@ -187,3 +187,22 @@ fn an_interrupt_ends_the_run_and_its_programs() {
     assert!(!natbox.wait().expect("natbox").success());
     until("the program is gone", || !runs(&word));
 }
+
+#[test]
+fn the_services_of_a_host_that_runs_programs_are_on_its_own_sockets() {
+    let lab = Lab::from_yaml(
+        "
+nats: { home: symmetric, office: symmetric }
+hosts: { alice: { behind: home }, bob: { behind: office }, relay: { services: [stun, turn, rendezvous] } }
+scenario:
+  - run: { on: relay, command: [sleep, 1000], as: something, wait_for: { port: 3478 } }
+  - connect: { from: alice, to: bob }
+    expect: relayed
+  - connect: { from: alice, to: bob, technique: turn-tls }
+    expect: relayed
+",
+    );
+    let Some(Recording { outcome, .. }) = run(&lab.unwrap_or_else(|error| panic!("{error}"))) else { return };
+    assert!(outcome.ok, "{}", outcome.to_json());
+    assert_eq!(outcome.live.map(|live| live.real_hosts).unwrap_or_default(), ["alice", "bob", "relay"]);
+}
