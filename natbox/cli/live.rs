@@ -1,4 +1,5 @@
-//! `natbox up`, `exec`, `shell`, `down`, and what changes a live lab: `reboot`, `readdress`, `cut`, `mend`.
+//! `natbox up`, `exec`, `shell`, `down`, and what changes a live lab: `reboot`, `readdress`, `set`,
+//! `link`, `cut`, `mend`.
 
 use std::io::IsTerminal as _;
 use std::process::Command as Program;
@@ -15,7 +16,7 @@ use natbox::paint::Paint;
 use natbox::plan::{Network, Plan};
 use natbox::report::traffic::table;
 
-use crate::arguments::{Addresses, Down, Exec, Live, Name, Shell, Up};
+use crate::arguments::{Addresses, Down, Exec, Live, Name, Shell, Up, Values};
 use crate::files::labs;
 use crate::terminal::Terminal;
 use crate::{Failure, Verdict};
@@ -28,6 +29,8 @@ pub(crate) fn execute(live: &Live, terminal: &mut Terminal) -> Result<Verdict, F
         Live::Down(down) => self::down(down, terminal),
         Live::Reboot(nat) => turn(Change::Reboot, nat, terminal),
         Live::Readdress(nat) => readdress(nat, terminal),
+        Live::Set(values) => give(Change::Set, values, terminal),
+        Live::Link(values) => give(Change::Link, values, terminal),
         Live::Cut(name) => turn(Change::Cut, name, terminal),
         Live::Mend(name) => turn(Change::Mend, name, terminal),
     }
@@ -190,6 +193,15 @@ fn turn(what: fn(String) -> Change, arguments: &Name, terminal: &mut Terminal) -
 
 fn readdress(arguments: &Addresses, terminal: &mut Terminal) -> Result<Verdict, Failure> {
     let wish = Change::Readdress(arguments.nat.clone(), arguments.addresses.clone());
+    told(&change(arguments.lab.as_deref(), wish).map_err(failed)?, terminal)
+}
+
+fn give(
+    what: fn(String, Vec<String>) -> Change,
+    arguments: &Values,
+    terminal: &mut Terminal,
+) -> Result<Verdict, Failure> {
+    let wish = what(arguments.name.clone(), arguments.values.clone());
     told(&change(arguments.lab.as_deref(), wish).map_err(failed)?, terminal)
 }
 

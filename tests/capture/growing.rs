@@ -45,6 +45,8 @@ pub(crate) fn renote(record: &Record, take: &mut dyn FnMut(&Note<'_>)) {
         What::Control(mapping, what) => Event::Control { mapping, what: *what },
         What::Rebooted => Event::Rebooted,
         What::Readdressed => Event::Readdressed,
+        What::Reconfigured(before, after) => Event::Reconfigured { before, after },
+        What::Relinked(interface) => Event::Relinked(*interface),
         What::Cut(interface) => Event::Cut(*interface),
         What::Moved(interface) => Event::Moved(*interface),
         What::Preferred(interface) => Event::Preferred(*interface),

@@ -7,6 +7,7 @@
 mod api;
 mod bench;
 mod capture;
+mod changes;
 mod commands;
 mod common;
 mod parity;

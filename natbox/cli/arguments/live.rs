@@ -14,6 +14,12 @@ pub(crate) enum Live {
     #[command(after_help = CHANGE_EXAMPLES)]
     Reboot(Name),
     Readdress(Addresses),
+    /// Give axes of a NAT of a live lab other values; its mappings stay
+    #[command(after_help = SET_EXAMPLES)]
+    Set(Values),
+    /// Give the links of a host or NAT of a live lab other properties (a NAT's outer one)
+    #[command(after_help = LINK_EXAMPLES)]
+    Link(Values),
     /// Cut the links of a host or NAT of a live lab (a NAT's outer one)
     #[command(after_help = CHANGE_EXAMPLES)]
     Cut(Name),
@@ -27,6 +33,21 @@ Examples:
   natbox reboot home
   natbox readdress home 198.18.0.77
   natbox cut home; sleep 5; natbox mend home";
+
+const SET_EXAMPLES: &str = "\
+Examples:
+  natbox set home filtering=address-dependent
+  natbox set home mapping.udp=address-and-port-dependent timeouts.udp=30s ports.range=5000-5999
+
+The keys and values are those of a NAT in a topology file (docs/topology.md), with a dot for each level.";
+
+const LINK_EXAMPLES: &str = "\
+Examples:
+  natbox link alice latency=200ms loss=5%
+  natbox link home rate=1mbit queue=20
+  natbox link home rate=none
+
+Keys: latency, jitter, loss, duplicate, reorder, rate, queue. What is under way arrives as it would have.";
 
 /// Build a live lab, real programs behind emulated NATs, and stay until Ctrl-C
 #[derive(Debug, Args)]
@@ -110,6 +131,19 @@ pub(crate) struct Name {
     /// Its name in the topology file
     #[arg(value_name = "NAME")]
     pub(crate) name: String,
+    /// Which lab, where several are up
+    #[arg(long, value_name = "NAME")]
+    pub(crate) lab: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Values {
+    /// Its name in the topology file
+    #[arg(value_name = "NAME")]
+    pub(crate) name: String,
+    /// What it gets
+    #[arg(required = true, value_name = "KEY=VALUE")]
+    pub(crate) values: Vec<String>,
     /// Which lab, where several are up
     #[arg(long, value_name = "NAME")]
     pub(crate) lab: Option<String>,

@@ -234,6 +234,8 @@ fn other_event(what: &What) -> Option<Event<'_>> {
         What::Control(mapping, what) => Event::Control { mapping, what: *what },
         What::Rebooted => Event::Rebooted,
         What::Readdressed => Event::Readdressed,
+        What::Reconfigured(before, after) => Event::Reconfigured { before, after },
+        What::Relinked(interface) => Event::Relinked(*interface),
         What::Cut(interface) => Event::Cut(*interface),
         What::Moved(interface) => Event::Moved(*interface),
         What::Preferred(interface) => Event::Preferred(*interface),
@@ -275,6 +277,10 @@ impl Observer for Noting {
             }
             Event::Rebooted => return self.other(note, What::Rebooted),
             Event::Readdressed => return self.other(note, What::Readdressed),
+            Event::Reconfigured { before, after } => {
+                return self.other(note, What::Reconfigured(before.clone(), after.clone()));
+            }
+            Event::Relinked(interface) => return self.other(note, What::Relinked(interface)),
             Event::Cut(interface) => return self.other(note, What::Cut(interface)),
             Event::Mended(interface) => return self.other(note, What::Mended(interface)),
             Event::Moved(interface) => return self.other(note, What::Moved(interface)),

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
-use natbox_nat::{Ended, MappingId};
+use natbox_nat::{Behavior, Ended, MappingId};
 use natbox_wire::{DropReason, Protocol, Time};
 use natbox_world::note::{Event, InterfaceId, NodeId, Note, Outcome, PacketId, PacketRef};
 
@@ -27,6 +28,8 @@ pub struct Log {
     contacted: BTreeMap<(NodeId, MappingId, SocketAddr), Time>,
     /// What was asked of a NAT last, and not told of with a packet yet.
     asked: Option<(Time, NodeId, Box<Asked>)>,
+    /// How NATs behave that did not always behave so.
+    behaviors: BTreeMap<NodeId, Arc<Behavior>>,
     kept_bytes: usize,
     missed: Missed,
 }
@@ -45,6 +48,7 @@ impl Log {
             ended: BTreeMap::new(),
             contacted: BTreeMap::new(),
             asked: None,
+            behaviors: BTreeMap::new(),
             kept_bytes: 0,
             missed: Missed::default(),
         }
@@ -102,7 +106,7 @@ impl Log {
         .filter(move |(_, _, drop)| reason.is_none_or(|reason| drop.reason == reason))
     }
 
-    /// What is not about packets: mappings that ended, reboots, new addresses, links cut and mended; and the
+    /// What is not about packets: mappings that ended, reboots, new addresses and behaviours, links changed, cut and mended; and the
     /// packets that made a mapping. In order.
     pub fn milestones(&self) -> impl Iterator<Item = &Record> {
         self.records.iter().filter(|record| record.sighting().is_none_or(made_mapping))
@@ -133,6 +137,11 @@ impl Log {
                 self.asked = Some((note.at, note.node, Box::new((mapping.clone(), what))));
                 What::Control(Box::new(mapping.clone()), what)
             }
+            Event::Reconfigured { before, after } => {
+                self.behaviors.insert(note.node, after.clone());
+                What::Reconfigured(before.clone(), after.clone())
+            }
+            Event::Relinked(interface) => What::Relinked(interface),
             Event::Rebooted => What::Rebooted,
             Event::Readdressed => What::Readdressed,
             Event::Cut(interface) => What::Cut(interface),
@@ -188,6 +197,7 @@ impl Log {
             made_for,
             control,
             history,
+            behavior: self.behaviors.get(&note.node).cloned(),
             bytes,
         }))
     }

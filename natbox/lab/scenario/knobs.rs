@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use serde_json::Map;
 
 use super::{Report, Runner};
-use crate::plan::step::{Cable, Count, Move};
+use crate::plan::step::{Cable, Count, Move, Relink, Set};
 
 impl Runner<'_> {
     pub(super) fn count(&self, count: &Count) -> Report {
@@ -74,6 +74,32 @@ impl Runner<'_> {
         }
         let shown: Vec<String> = addresses.iter().map(ToString::to_string).collect();
         Report::new(format!("now at {}", shown.join(", ")))
+    }
+
+    pub(super) fn set(&mut self, step: &Set) -> Report {
+        let known = self.plan.nat(&step.nat).zip(self.built.node(&step.nat));
+        let Some((nat, node)) = known else { return Report::impossible(format!("no NAT `{}`", step.nat)) };
+        let Some(before) = self.built.world.behavior_of(node) else {
+            return Report::impossible(format!("`{}` is no NAT", step.nat));
+        };
+        let after = match nat.changed(&before, &step.axes) {
+            Ok(after) => after,
+            Err(why) => return Report::impossible(why),
+        };
+        let kept = self.built.world.mappings(node).len();
+        match self.built.world.reconfigure(node, after) {
+            Ok(()) => Report::new(format!("{}, {kept} mapping{} kept", step.axes, if kept == 1 { "" } else { "s" })),
+            Err(error) => Report::impossible(error.to_string()),
+        }
+    }
+
+    pub(super) fn relink(&mut self, step: &Relink) -> Report {
+        let uplinks = self.built.machine(&step.cable.node).map(|machine| machine.uplinks.clone()).unwrap_or_default();
+        for interface in step.cable.uplinks.iter().filter_map(|index| uplinks.get(*index)) {
+            let link = step.change.applied(&self.built.world.link_of(*interface));
+            self.built.world.relink(*interface, link);
+        }
+        Report::new(step.change.to_string())
     }
 
     pub(super) fn move_host(&mut self, step: &Move) -> Report {

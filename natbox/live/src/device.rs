@@ -204,11 +204,13 @@ mod tests {
         memory.extend_from_slice(&[1; 100]);
         let kept = memory.as_ptr();
         assert!(pool.fit(memory).capacity() < SMALL_BYTES);
-        assert_eq!(pool.take().as_ptr(), kept);
+        let again = pool.take();
+        assert_eq!(again.as_ptr(), kept);
         let mut memory = pool.take();
         memory.extend_from_slice(&[1; 60_000]);
         let kept = memory.as_ptr();
-        assert_eq!(pool.fit(memory).as_ptr(), kept);
+        let fitted = pool.fit(memory);
+        assert_eq!(fitted.as_ptr(), kept);
         (0..100).for_each(|_| pool.put(Vec::with_capacity(LARGEST_BYTES)));
         assert_eq!(pool.spare.len(), POOL);
     }
