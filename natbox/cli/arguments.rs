@@ -197,7 +197,7 @@ pub(crate) struct Inspect {
     pub(crate) format: Format,
 }
 
-/// Send the packets of a capture again, through NATs that may be others, and report which fare differently
+/// Replay a capture, through other NATs: which packets fare differently?
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

@@ -38,6 +38,7 @@ impl LiveLab {
             addresses.iter().try_for_each(|address| lively.check_free(&nat, *address))?;
             let change = lively.built.world.readdress(node, &addresses);
             change.map_err(|error| LiveError::Refused(error.to_string()))?;
+            lively.built.names.is_at(node, &addresses);
             if let Some(machine) = lively.built.machine_mut(&nat) {
                 machine.addresses = addresses;
             }
@@ -58,8 +59,9 @@ impl LiveLab {
             let known = lively.plan.nat(&nat).zip(before);
             let after = known.map(|(nat, before)| nat.changed(&before, &axes)).transpose();
             if let Some(after) = after.map_err(LiveError::Refused)? {
-                let changed = lively.built.world.reconfigure(node, after);
+                let changed = lively.built.world.reconfigure(node, after.clone());
                 changed.map_err(|error| LiveError::Refused(error.to_string()))?;
+                lively.built.names.behaves(node, after);
             }
             Ok(lively.built.world.mappings(node).len())
         })?

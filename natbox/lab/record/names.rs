@@ -61,6 +61,20 @@ impl Names {
         self.interfaces.insert(id, InterfaceName { name: name.to_owned(), node });
     }
 
+    /// A gateway's NAT behaves otherwise from now on.
+    pub(crate) fn behaves(&mut self, id: NodeId, behavior: Arc<Behavior>) {
+        if let Some(node) = self.nodes.get_mut(&id) {
+            node.kind = NodeKind::Nat(behavior);
+        }
+    }
+
+    /// A node has other addresses from now on.
+    pub(crate) fn is_at(&mut self, id: NodeId, addresses: &[IpAddr]) {
+        if let Some(node) = self.nodes.get_mut(&id) {
+            node.addresses = addresses.to_vec();
+        }
+    }
+
     /// The nodes, by number.
     pub fn nodes(&self) -> impl Iterator<Item = (NodeId, &NodeName)> {
         self.nodes.iter().map(|(&id, node)| (id, node))

@@ -6,7 +6,7 @@
 //! capture, it goes to the endpoint that the same flow has now, as far as there is one: [`Difference::sent_to`] says so.
 //!
 //! What it leaves out: what a program would have done differently (its payloads stay as they are, with the addresses in
-//! them), and what was done to the lab while the capture ran (reboots, new addresses, links cut and mended).
+//! them), and what was done to the lab while the capture ran (reboots, new addresses, other behaviour, links cut and mended).
 
 mod fate;
 mod past;
