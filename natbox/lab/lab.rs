@@ -98,6 +98,11 @@ impl Lab {
         &self.plan
     }
 
+    /// The seed that it runs from.
+    pub(crate) fn chosen_seed(&self) -> u64 {
+        self.seed.unwrap_or(self.plan.seed)
+    }
+
     /// The network of the lab with the servers of its hosts and gateways running, for programs of one's own: an example is at
     /// [`Built`]. The scenario is left aside.
     ///
@@ -144,6 +149,23 @@ impl Lab {
     }
 
     /// Runs the scenario at wall-clock speed, with real hosts: [`Outcome::live`] says which. Needs what [`Lab::live`] needs.
+    ///
+    /// ```no_run
+    /// use natbox::Lab;
+    ///
+    /// let lab = Lab::from_yaml("
+    /// nats: { home: symmetric, office: full-cone }
+    /// hosts: { alice: { behind: home }, bob: { behind: office }, relay: { services: [stun, turn, rendezvous] } }
+    /// scenario:
+    ///   - connect: { from: alice, to: bob }
+    ///     expect: punched
+    ///   - run: { on: alice, command: [ping, -c, 1, relay] }
+    ///     expect: { exit: 0, line: 1 received }
+    /// ")?;
+    /// let outcome = lab.run_live()?;
+    /// assert!(outcome.ok, "{}", outcome.to_json());
+    /// # Ok::<(), natbox::LabError>(())
+    /// ```
     ///
     /// # Errors
     /// As [`Lab::run`]; [`LabError::Live`] if the system refuses what is needed. Nothing is left behind.

@@ -34,6 +34,7 @@ pub mod paint;
 pub mod plan;
 pub mod population;
 pub mod record;
+pub mod replay;
 pub mod report;
 pub mod scenario;
 pub mod suggest;

@@ -88,6 +88,8 @@ fn programs_are_started_waited_for_and_held_against_what_is_expected() {
     expect: { exit: 3, line: [to the one, to the other], no_line: nonsense }
   - run: { on: relay, command: hostname }
     expect: { line: relay }
+  - run: { on: alice, command: 'sleep 1000 & echo its child has its output' }
+    expect: { exit: 0, line: its child }
   - await: { program: server, stop: on }
     expect: 143
 ",
@@ -144,4 +146,44 @@ fn the_shipped_topologies_with_real_programs_hold() {
         let Some(Recording { outcome, .. }) = run(&lab) else { return };
         assert!(outcome.ok, "{}", outcome.to_json());
     }
+}
+
+/// Whether a process has this word among its arguments.
+fn runs(word: &str) -> bool {
+    let processes = std::fs::read_dir("/proc").expect("processes").flatten();
+    let mut commands = processes.filter_map(|process| std::fs::read(process.path().join("cmdline")).ok());
+    commands.any(|command| command.split(|byte| *byte == 0).any(|argument| argument == word.as_bytes()))
+}
+
+fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    for _ in 0..1_000 {
+        if holds() {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    panic!("{what}: not within 20 s");
+}
+
+#[test]
+fn an_interrupt_ends_the_run_and_its_programs() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (file, word) = (folder.path().join("lab.yaml"), format!("100000.{}", std::process::id()));
+    let scenario = format!("[{{ run: {{ on: alice, command: [sleep, {word}], timeout: 1h }} }}]");
+    std::fs::write(&file, format!("hosts: {{ alice: {{}} }}\nscenario: {scenario}\n")).expect("a file");
+    let mut natbox = std::process::Command::new(env!("CARGO_BIN_EXE_natbox"));
+    natbox.args(["run", "--live"]).arg(&file).stderr(std::process::Stdio::piped());
+    let mut natbox = natbox.spawn().expect("natbox");
+    let mut refused = false;
+    until("the program runs", || {
+        refused = natbox.try_wait().expect("natbox").is_some();
+        refused || runs(&word)
+    });
+    if refused {
+        return skip(text(&natbox.wait_with_output().expect("natbox")).trim());
+    }
+    let id = natbox.id().to_string();
+    assert!(std::process::Command::new("kill").args(["-INT", &id]).status().expect("kill").success());
+    assert!(!natbox.wait().expect("natbox").success());
+    until("the program is gone", || !runs(&word));
 }

@@ -1,5 +1,6 @@
 //! Topology files that the house ships, and what labs come to.
 
+mod changes;
 mod control;
 mod crafted;
 mod every_axis;

@@ -3,6 +3,7 @@
 //! `natbox check` prints it, the world is built from it. A plan exists only for a topology without a mistake.
 
 mod behavior;
+pub mod change;
 pub mod control;
 mod describe;
 mod knobs;

@@ -147,8 +147,9 @@ impl Reader<'_, '_> {
         let by_hand = by_hand(&self.layout.nats, &self.layout.hosts, steps);
         for (on, name) in runs.into_iter().filter_map(|on| Some((on, on.text()?))) {
             if by_hand.contains(name) {
-                let message =
-                    format!("`{name}` is simulated: a `send` makes packets by hand there, or is to find it closed");
+                let message = format!(
+                    "`{name}` is simulated: a `send` makes packets by hand there or is to find it closed, or a `move` takes it away"
+                );
                 self.mistakes.at(on.place, message).expected("another host");
             }
         }

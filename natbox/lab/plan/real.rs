@@ -35,15 +35,19 @@ fn sent(step: &Step) -> Option<&Send> {
 }
 
 /// The hosts that stay simulated while others are real: those that send what is made by hand, and those that it reaches,
-/// whose kernels would answer in their own way; and those that a packet is to find closed, as no note tells what a kernel
-/// does with it.
+/// whose kernels would answer in their own way; those that a packet is to find closed, as no note tells what a kernel
+/// does with it; and those that move, whose namespaces would not know.
 pub(super) fn by_hand(nats: &[Nat], hosts: &[Host], steps: &[Step]) -> BTreeSet<String> {
     let sends = steps.iter().filter_map(sent).filter(|send| !send.is_plain() || expects_closed(send));
     let ends = |send: &Send| {
         let sender = (!send.is_plain()).then(|| send.host.clone());
         reached(nats, hosts, steps, send).into_iter().chain(sender)
     };
-    sends.flat_map(ends).collect()
+    let moved = steps.iter().filter_map(|step| match &step.action {
+        Action::Move(step) => Some(step.host.clone()),
+        _ => None,
+    });
+    sends.flat_map(ends).chain(moved).collect()
 }
 
 /// The hosts that a packet may come to.

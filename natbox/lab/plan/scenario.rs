@@ -2,8 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
+use natbox_nat::Behavior;
 use natbox_wire::{DropReason, Word};
 
 use super::Nat;
@@ -39,6 +41,7 @@ pub(super) fn resolve(root: &Node, names: &Names<'_>, layout: &mut Layout, mista
         programs: BTreeSet::new(),
         packets: BTreeMap::new(),
         given: BTreeSet::new(),
+        behaviors: BTreeMap::new(),
         mistakes,
     };
     let steps = root.get("scenario").map(Node::items).unwrap_or_default();
@@ -61,6 +64,8 @@ pub(super) struct Reader<'a, 'f> {
     pub(super) packets: BTreeMap<String, Known>,
     /// The addresses that `readdress` has given to a NAT before, by its index: it may come back to them.
     pub(super) given: BTreeSet<(usize, IpAddr)>,
+    /// How NATs behave that `set` has changed, by index.
+    pub(super) behaviors: BTreeMap<usize, Arc<Behavior>>,
     pub(super) mistakes: &'a mut Collector<'f>,
 }
 
@@ -86,6 +91,8 @@ impl Reader<'_, '_> {
             "wait" => Action::Wait(node.text().and_then(|text| units::duration(text).ok())?),
             "reboot" => Action::Reboot(self.nat(node)?.name.clone()),
             "readdress" => self.readdress(node)?,
+            "set" => Action::Set(self.set(node)?),
+            "link" => Action::Link(self.relink(node)?),
             "move" => Action::Move(self.moved(node)?),
             "expire" => Action::Expire(Expire {
                 label: self.label_of(node, node.text()?.to_owned())?,

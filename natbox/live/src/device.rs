@@ -2,6 +2,8 @@
 //!
 //! Of a device that mostly has one packet, one is read: asking whether there is another costs as much as reading it. Of one
 //! that has more, twice as many each time. What is gathered waits no longer than for the end of what happens now.
+//!
+//! Guesses that may cost more than they save are made by [`Guess`], which makes them rarer the more often they are wrong.
 
 use std::io;
 
@@ -27,6 +29,8 @@ pub(crate) struct Device {
     tun: Tun,
     /// How many packets are read before the world has its turn.
     batch: usize,
+    /// Whether there will be more.
+    more: Guess,
     /// Datagrams that are handed over together.
     gathered: Option<Packet>,
     /// Whether the driver knows that it has to flush this.
@@ -37,7 +41,7 @@ pub(crate) struct Device {
 
 impl Device {
     pub(crate) fn new(interface: InterfaceId, tun: Tun) -> Device {
-        Device { interface, tun, batch: 1, gathered: None, due: false, refuses: false }
+        Device { interface, tun, batch: 1, more: Guess::default(), gathered: None, due: false, refuses: false }
     }
 
     pub(crate) fn tun(&self) -> &Tun {
@@ -49,11 +53,18 @@ impl Device {
     /// # Errors
     /// The device is gone.
     pub(crate) fn read(&mut self, pool: &mut Pool, arrived: &mut Vec<Arrived>) -> io::Result<()> {
+        let sure = self.batch;
+        if self.more.is_worth_it() {
+            self.batch = (self.batch * 2).min(BATCH);
+        }
         let mut total_bytes = 0;
         for count in 0..self.batch {
             let mut memory = pool.take();
             let Some(offload) = self.tun.read(&mut memory)? else {
                 pool.put(memory);
+                if self.batch > sure {
+                    self.more.was(count > sure);
+                }
                 self.batch = count.max(1);
                 return Ok(());
             };
@@ -64,7 +75,9 @@ impl Device {
                 return Ok(());
             }
         }
-        self.batch = (self.batch * 2).min(BATCH);
+        if self.batch > sure {
+            self.more.was(true);
+        }
         Ok(())
     }
 
@@ -102,6 +115,35 @@ impl Device {
     }
 }
 
+/// A guess that is made less often the more often it was wrong.
+#[derive(Debug, Default)]
+pub(crate) struct Guess {
+    /// So many times it is not made.
+    pause: u32,
+    /// And so many if it is wrong again.
+    next: u32,
+}
+
+impl Guess {
+    /// Longest pause between two guesses.
+    const LONGEST: u32 = 256;
+
+    /// Whether to try.
+    pub(crate) fn is_worth_it(&mut self) -> bool {
+        let now = self.pause == 0;
+        self.pause = self.pause.saturating_sub(1);
+        now
+    }
+
+    /// How it went.
+    pub(crate) fn was(&mut self, right: bool) {
+        (self.pause, self.next) = match right {
+            true => (0, 1),
+            false => (self.next, (self.next * 2).clamp(1, Guess::LONGEST)),
+        };
+    }
+}
+
 /// Memory for large packets.
 #[derive(Default)]
 pub(crate) struct Pool {
@@ -129,5 +171,47 @@ impl Pool {
         let bytes = memory.as_slice().to_vec();
         self.put(memory);
         bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_guess_is_made_less_often_the_more_often_it_was_wrong() {
+        let mut guess = Guess::default();
+        let mut made = |right: bool, times: usize| {
+            let try_once = |_: &usize| {
+                let made = guess.is_worth_it();
+                if made {
+                    guess.was(right);
+                }
+                made
+            };
+            (0..times).filter(try_once).count()
+        };
+        assert_eq!(made(true, 100), 100);
+        assert!((6..12).contains(&made(false, 500)));
+        assert!((3..5).contains(&made(false, 1000)));
+        assert!(made(true, 500) > 240);
+    }
+
+    #[test]
+    fn small_packets_leave_large_memory_to_others() {
+        let mut pool = Pool::default();
+        let mut memory = pool.take();
+        memory.extend_from_slice(&[1; 100]);
+        let kept = memory.as_ptr();
+        assert!(pool.fit(memory).capacity() < SMALL_BYTES);
+        let again = pool.take();
+        assert_eq!(again.as_ptr(), kept);
+        let mut memory = pool.take();
+        memory.extend_from_slice(&[1; 60_000]);
+        let kept = memory.as_ptr();
+        let fitted = pool.fit(memory);
+        assert_eq!(fitted.as_ptr(), kept);
+        (0..100).for_each(|_| pool.put(Vec::with_capacity(LARGEST_BYTES)));
+        assert_eq!(pool.spare.len(), POOL);
     }
 }

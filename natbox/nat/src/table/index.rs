@@ -198,14 +198,44 @@ impl Index {
             homes if homes.is_power_of_two() => homes / 2,
             homes => homes / 3,
         };
-        let wider = vec![EMPTY; self.homes + SLACK];
+        let mut packed = self.pack(self.homes + SLACK);
         let mut next = 0;
-        for slot in std::mem::replace(&mut self.slots, wider) {
-            if slot != EMPTY {
-                let at = self.home(hash_of(slot)).max(next);
-                self.put(at, slot);
-                next = at + 1;
+        while let Some(entry) = self.slots.get(packed).copied() {
+            let at = self.home(hash_of(entry)).max(next);
+            if at > packed {
+                return self.lengthen(packed, next);
             }
+            self.slots[packed] = EMPTY;
+            self.slots[at] = entry;
+            (packed, next) = (packed + 1, at + 1);
+        }
+    }
+
+    /// Gives the array at least so many slots and moves all entries to its end, in order; the first one's place.
+    /// Memory that is there already is used on: what is new must be asked of the system page by page.
+    fn pack(&mut self, least: usize) -> usize {
+        let before = self.slots.len();
+        let length = least.max(before);
+        self.slots.reserve_exact(length - before);
+        self.slots.resize(length, EMPTY);
+        let mut packed = length;
+        for at in (0..before).rev() {
+            // Without a branch: whether a slot is empty cannot be guessed. What an empty one overwrites is empty.
+            let slot = std::mem::replace(&mut self.slots[at], EMPTY);
+            self.slots[packed - 1] = slot;
+            packed -= usize::from(slot != EMPTY);
+        }
+        packed
+    }
+
+    /// Places the rest of the packed entries where they need more slots than there are.
+    #[cold]
+    fn lengthen(&mut self, packed: usize, mut next: usize) {
+        for entry in self.slots.split_off(packed) {
+            let at = self.home(hash_of(entry)).max(next);
+            self.slots.resize(self.slots.len().max(at), EMPTY);
+            self.put(at, entry);
+            next = at + 1;
         }
     }
 }
