@@ -124,3 +124,27 @@ fn sides_without_translation_talk_directly() {
     let document = matrix(&Lab::new(), &["--nats", "none,symmetric", "--techniques", "connect"]);
     assert_eq!(paths(&document), ["direct", "reversed", "direct", "relayed"]);
 }
+
+/// Where UDP is blocked, and where little more than the relay's TLS leaves.
+#[test]
+fn techniques_over_tcp_have_cells_on_networks_that_block_udp() {
+    let lab = Lab::new();
+    lab.write(
+        "walls.yaml",
+        "nats:\n  open: port-restricted-cone\n  shut: { type: symmetric, outbound: { udp: off } }\n  \
+         wall: { type: symmetric, outbound: { udp: off, tcp: [443, 3490] } }\n",
+    );
+    let blocked = |technique: &str| {
+        let document = matrix(&lab, &["--nats", "walls.yaml", "--techniques", technique]);
+        paths(&document).into_iter().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let [p, r, none] = ["punched", "relayed", "none"];
+    assert_eq!(blocked("turn"), [r, none, none, none, none, none, none, none, none]);
+    assert_eq!(blocked("turn-tcp"), [r, r, none, r, r, none, none, none, none]);
+    for technique in ["turn-tls", "turn-tcp-allocation"] {
+        assert_eq!(blocked(technique), [r; 9], "{technique}");
+    }
+    for technique in ["connect", "ice-tcp"] {
+        assert_eq!(blocked(technique), [p, r, r, r, r, r, r, r, r], "{technique}");
+    }
+}

@@ -72,3 +72,27 @@ fn rfc6062_where_relayed_ports_are_out_of_reach_one_relayed_address_connects_to_
     assert_eq!(path(&step), "none");
     assert!(step.got.contains("relayed over tcp: "), "{}", step.got);
 }
+
+#[test]
+fn connect_goes_from_relay_to_relay_where_a_side_reaches_servers_alone() {
+    let shut = "{ type: symmetric, outbound: { udp: [3478, 3479, 3490], tcp: [3478, 3479, 3490] } }";
+    for (a, b) in [(OPEN, shut), (shut, OPEN), (shut, shut), (NO_UDP, shut), (shut, NO_UDP), ("public", shut)] {
+        assert_eq!(path(&apart(a, b, "timeout: 30s")), "relayed", "{a} {b}");
+    }
+    let refused = apart(OPEN, shut, "allow: [direct, punched]");
+    assert_eq!(path(&refused), "none", "no relay is allowed");
+}
+
+#[test]
+fn a_call_goes_over_tcp_where_udp_is_blocked() {
+    for (a, b) in [(NO_UDP, OPEN), (OPEN, NO_UDP), (NO_UDP, NO_UDP)] {
+        let text = format!(
+            "nats: {{ home-a: {a}, home-b: {b} }}\nhosts: {{ alice: {{ behind: home-a }}, bob: {{ behind: home-b }}, \
+             server: {{ services: [stun, turn, rendezvous] }} }}\nscenario:\n  \
+             - call: {{ from: alice, to: bob, for: 2s }}\n    expect: {{ path: relayed, loss: 0% }}\n"
+        );
+        let lab = natbox::Lab::from_yaml(&text).unwrap_or_else(|error| panic!("{error}\n{text}"));
+        let outcome = lab.run().unwrap_or_else(|error| panic!("{error}\n{text}"));
+        assert!(outcome.ok, "{a} {b} {outcome:#?}");
+    }
+}

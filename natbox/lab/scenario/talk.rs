@@ -114,12 +114,19 @@ impl Runner<'_> {
     }
 
     pub(super) fn call(&mut self, step: &Call) -> Result<Report, Stalled> {
+        let listens = step.length.saturating_add(LISTENS);
         let met = match step.connect.technique {
             Technique::Connect => {
-                let connected = self.connected(&step.connect, Duration::ZERO)?;
-                connected.map(|(connection, _)| Contact::from(connection))
+                match self.connected(&step.connect, Duration::ZERO)? {
+                    Ok((connection, _)) => Ok(Contact::from(connection)),
+                    // As in `connect`: whoever has no UDP meets by TCP.
+                    Err(Problem::Failed(failed)) if failed.is_silence() && may_relay(&step.connect) => {
+                        self.meet(&step.connect, listens)?
+                    }
+                    Err(problem) => Err(problem),
+                }
             }
-            _ => self.meet(&step.connect, step.length.saturating_add(LISTENS))?,
+            _ => self.meet(&step.connect, listens)?,
         };
         let mut contact = match met {
             Ok(contact) => contact,
@@ -232,11 +239,13 @@ pub(super) enum Failed {
 }
 
 impl Failed {
-    /// Whether a side was not heard at all, as one whose UDP is blocked: the caller by the directory or its STUN server, or
-    /// the callee, which is not registered then.
+    /// Whether a side was not heard at all, as one whose UDP is blocked, or was heard by servers alone: the caller by the
+    /// directory or its STUN server, or the callee, which is not registered then.
     fn is_silence(&self) -> bool {
         match self {
             Failed::Lookup(error) => matches!(error, ProbeError::Silence { .. } | ProbeError::Refused { .. }),
+            // Everything was checked in vain, the relay that was granted included: a callee that reaches servers alone.
+            Failed::Checks(failure) if failure.error.is_none() => failure.remarks.is_empty(),
             Failed::Checks(failure) => matches!(failure.error.as_deref(), Some(ProbeError::Silence { .. })),
         }
     }

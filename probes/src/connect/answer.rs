@@ -120,6 +120,8 @@ pub(super) struct Answerer<H: Host, S> {
     renew_at: Time,
     calls: Vec<Call>,
     next_id: u64,
+    /// Who has called without an endpoint, to meet from relay to relay: the token, and the name.
+    pub(super) asked: Option<(Token, String)>,
     pub(super) replies: Replies,
 }
 
@@ -149,6 +151,7 @@ impl<H: Host, S: Service> Answerer<H, S> {
             renew_at,
             calls,
             next_id: 0,
+            asked: None,
             replies,
         })
     }
@@ -171,6 +174,11 @@ impl<H: Host, S: Service> Answerer<H, S> {
             Err(_) => self.host.sleep(Duration::from_millis(10)).await,
         }
         self.flush().await;
+    }
+
+    /// The socket, and where the directory saw it.
+    pub(super) fn into_socket(self) -> (H::Udp, SocketAddr) {
+        (self.socket, self.seen)
     }
 
     /// The first caller whose path is in use.
@@ -248,6 +256,10 @@ impl<H: Host, S: Service> Answerer<H, S> {
     /// Begins a session, or knows it already. Whether the invitation is accepted.
     fn invited(&mut self, token: Token, paths: crate::Paths, peer: &Peer) -> bool {
         if self.calls.iter().any(|call| call.session.introduced().token == token) {
+            return true;
+        }
+        if peer.candidates.is_empty() && self.config.relay.is_some() {
+            self.asked.get_or_insert_with(|| (token, peer.name.clone()));
             return true;
         }
         if self.calls.len() >= MOST_SESSIONS {

@@ -7,6 +7,9 @@
 //!   | <- checks to E ------ callee          | as in `relayed::streams`, over the channel that the introduction began
 //! ```
 //!
+//! A side that reaches servers' ports alone is noticed when nothing that was checked works: then the caller calls once more,
+//! without an endpoint, and both bring a relay, over UDP if that passes.
+//!
 //! A side takes its UDP for blocked when neither STUN server nor directory answers over it, 5.5 seconds after the
 //! beginning. Nobody looks whether UDP passes again, unless the path dies.
 
@@ -29,6 +32,11 @@ use crate::turn::{self, Carrier};
 /// What is tried in place of UDP, in this order.
 pub(super) const CARRIERS: [Carrier; 2] = [Carrier::Tcp, Carrier::Tls];
 
+/// What reaches a relay, in this order, where UDP is not blocked altogether.
+const ANY: [Carrier; 3] = [Carrier::Udp, Carrier::Tcp, Carrier::Tls];
+/// How long the directory may take to call the peer once more.
+const CALLS: Duration = Duration::from_secs(5);
+
 /// What the beginning of a connection came to.
 #[allow(clippy::large_enum_variant, reason = "one at a time, and at once taken apart")]
 pub(super) enum Begun<H: Host> {
@@ -36,13 +44,15 @@ pub(super) enum Begun<H: Host> {
     Link(Link<H>),
     /// The callee's UDP is blocked: a channel to it, and what this side has of a relay.
     Signal(Signal<H>, Option<turn::Client<H>>),
+    /// Nothing that was checked works, the caller's relay included; a channel to the callee.
+    Shut(Signal<H>),
 }
 
 impl<H: Host> Begun<H> {
     pub(super) fn link(self, elapsed: Duration) -> Result<Link<H>, Failure> {
         match self {
             Begun::Link(link) => Ok(link),
-            Begun::Signal(signal, _) => {
+            Begun::Signal(signal, _) | Begun::Shut(signal) => {
                 let from = signal.directory();
                 let came = "none: the peer's UDP is blocked".to_owned();
                 let error = ProbeError::Unexpected { expected: "the peer's endpoints", from, came };
@@ -105,6 +115,40 @@ pub(super) async fn call<H: Host>(
     began: Time,
 ) -> Result<Contact<H>, contact::Failure> {
     Meeting { host, setting, carriers: &CARRIERS, began }.run(signal, relay, Vec::new()).await
+}
+
+/// What has begun; else, where the callee reaches nothing but servers, a channel to it, by which both are to bring a relay:
+/// the caller's lends a port that such a callee does not reach.
+pub(super) async fn or_by_relays<H: Host>(
+    host: &H,
+    config: &Config,
+    setting: &Setting,
+    peer: &str,
+    begun: Result<Begun<H>, Failure>,
+) -> Result<Begun<H>, Failure> {
+    let failure = match begun {
+        // Its own relay was granted: there is nothing to remark.
+        Err(failure) if failure.error.is_none() && failure.remarks.is_empty() => failure,
+        begun => return begun,
+    };
+    if !config.allow.contains(Path::Relayed) || config.relay.is_none() {
+        return Err(failure);
+    }
+    let deadline = host.now() + CALLS.min(setting.options.timeout);
+    match Signal::call(host, config.directory, &config.me, peer, deadline).await {
+        Ok(signal) => Ok(Begun::Shut(signal)),
+        Err(_) => Err(failure),
+    }
+}
+
+/// From relay to relay, over whatever reaches them.
+pub(super) async fn by_relays<H: Host>(
+    host: &H,
+    setting: &Setting,
+    signal: Signal<H>,
+    began: Time,
+) -> Result<Contact<H>, contact::Failure> {
+    Meeting { host, setting, carriers: &ANY, began }.run(signal, None, Vec::new()).await
 }
 
 /// A callee answers over TCP. The failure is that of UDP where it has no relay.

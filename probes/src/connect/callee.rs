@@ -14,6 +14,7 @@ use super::{Config, Failure};
 use crate::ProbeError;
 use crate::contact::{Channel, Contact, Datagram};
 use crate::path::Path;
+use crate::signal::{self, Signal};
 
 /// How many datagrams wait for their reader; what comes beyond is lost.
 const MOST_WAITING: usize = 256;
@@ -42,8 +43,16 @@ struct Callee<H: Host> {
     payload: Vec<u8>,
 }
 
+/// What came of waiting for a caller.
+pub(super) enum Answered<H: Host> {
+    /// A path is in use.
+    Contact(Contact<H>),
+    /// The caller wants to meet from relay to relay.
+    Signal(Signal<H>),
+}
+
 /// Registers, and waits for the first caller with whom a path comes about.
-pub(super) async fn answer<H: Host>(host: &H, config: &Config, deadline: Time) -> Result<Contact<H>, Failure> {
+pub(super) async fn answer<H: Host>(host: &H, config: &Config, deadline: Time) -> Result<Answered<H>, Failure> {
     let began = host.now();
     let early = |error| Failure::early(error, host.now().since(began));
     let registered = Answerer::register(host.clone(), config.clone(), Inbox::default()).await;
@@ -54,7 +63,12 @@ pub(super) async fn answer<H: Host>(host: &H, config: &Config, deadline: Time) -
         if let Some((id, (path, remote, peer))) = first {
             let (peer, history) = (peer.to_owned(), vec![(host.now(), path)]);
             let callee = Callee { answerer, id, peer, remote, history, payload: Vec::new() };
-            return Ok(Contact::new(host.clone(), callee, host.now().since(began)));
+            return Ok(Answered::Contact(Contact::new(host.clone(), callee, host.now().since(began))));
+        }
+        if let Some((token, peer)) = answerer.asked.take() {
+            let (socket, seen) = answerer.into_socket();
+            let wire = signal::over_udp(socket, config.directory);
+            return Ok(Answered::Signal(Signal::invited(host, wire, token, seen, peer)));
         }
     }
     let (expected, from, waited) = ("a caller", config.directory, host.now().since(began));

@@ -3,14 +3,16 @@
 use natbox_host::Host;
 
 use super::blocked::{self, Begun};
+use super::callee::Answered;
 use super::{Config, Connection, begin, callee};
 use crate::contact::{Contact, Failure, Setting};
 use crate::punch::{self, CheckPlan};
 
 pub(crate) async fn call<H: Host>(host: &H, setting: &Setting, peer: &str) -> Result<Contact<H>, Failure> {
     let (config, began) = (Config::from(setting), host.now());
-    match begin(host, &config, peer).await? {
+    match blocked::or_by_relays(host, &config, setting, peer, begin(host, &config, peer).await).await? {
         Begun::Link(link) => Ok(Connection::new(link, config, host.now().since(began)).into()),
+        Begun::Shut(signal) => blocked::by_relays(host, setting, signal, began).await,
         Begun::Signal(signal, relay) => blocked::call(host, setting, (signal, relay), began).await,
     }
 }
@@ -19,7 +21,8 @@ pub(crate) async fn answer<H: Host>(host: &H, setting: &Setting) -> Result<Conta
     // The caller brings the relay, and says which paths may be tried.
     let deadline = setting.options.deadline(host.now());
     match callee::answer(host, &setting.into(), deadline).await {
-        Ok(contact) => Ok(contact),
+        Ok(Answered::Contact(contact)) => Ok(contact),
+        Ok(Answered::Signal(signal)) => blocked::by_relays(host, setting, signal, host.now()).await,
         Err(failure) if host.now() >= deadline => Err(failure.into()),
         Err(failure) => blocked::answer(host, setting, failure.into()).await,
     }

@@ -128,6 +128,11 @@ impl<H: Host> Signal<H> {
         Signal::start(host, wire, Role::Caller, token, seen, peer.name)
     }
 
+    /// Goes on as the callee with an invitation that has come over `wire`.
+    pub(crate) fn invited(host: &H, wire: Wire<H>, token: Token, seen: SocketAddr, peer: String) -> Signal<H> {
+        Signal::start(host, wire, Role::Callee, token, seen, peer)
+    }
+
     fn start(host: &H, wire: Wire<H>, role: Role, token: Token, seen: SocketAddr, peer: String) -> Signal<H> {
         let (commands, receiver) = mpsc::channel(0);
         let (sender, inbox) = mpsc::channel(order::WINDOW);
