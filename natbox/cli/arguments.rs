@@ -28,6 +28,7 @@ Examples:
   natbox run topologies/two-homes.yaml --capture lab.pcapng
   natbox check lab.yaml                 is the file right, and what do its defaults come to?
   natbox inspect lab.pcapng             what happened to each packet, and why?
+  natbox replay lab.pcapng other.yaml   which packets fare differently behind other NATs?
   natbox matrix --nats symmetric,cgn    which NATs can be traversed, by which technique?
   natbox population shares.yaml         how many pairs of a population come to talk?
   natbox conform linux-masquerade       which requirements of the RFCs does this NAT violate?
@@ -68,6 +69,7 @@ pub(crate) enum Command {
     Run(Run),
     Check(Check),
     Inspect(Inspect),
+    Replay(Replay),
     Matrix(Box<Matrix>),
     Population(Population),
     Report(Report),
@@ -104,7 +106,7 @@ pub(crate) enum Format {
     Json,
 }
 
-/// Run the scenarios of topology files in virtual time
+/// Run the scenarios of topology files, in virtual time or live
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -113,8 +115,9 @@ Examples:
   natbox run -v lab.yaml                                 every packet, every mapping
   natbox run topologies/*.yaml --capture captures/       a capture for each
   natbox run lab.yaml --format json -o result.json
+  natbox run --live lab.yaml                             with real hosts, at wall-clock speed
 
-Exit codes: 0 all expectations hold, 1 some do not, 2 a file is bad or an output cannot be written.")]
+Exit codes: 0 all expectations hold, 1 some do not, 2 a file is bad, an output cannot be written, or no live lab can be made.")]
 pub(crate) struct Run {
     /// Topology files
     #[arg(required = true, value_name = "FILE")]
@@ -122,6 +125,10 @@ pub(crate) struct Run {
     /// Begin all chance here, instead of at the file's own seed
     #[arg(long, value_name = "N")]
     pub(crate) seed: Option<u64>,
+    /// Run at wall-clock speed, with hosts in network namespaces; several files one after another
+    #[cfg(target_os = "linux")]
+    #[arg(long)]
+    pub(crate) live: bool,
     /// Write a capture (pcapng); with several files, or to a folder: one for each, named after it
     #[arg(long, value_name = "FILE")]
     pub(crate) capture: Option<PathBuf>,
@@ -159,6 +166,7 @@ Examples:
   natbox inspect lab.pcapng --reason filtered               what filters refused
   natbox inspect lab.pcapng --flow alice-relay --ladder     a diagram of one flow
   natbox inspect other.pcapng --flow 192.0.2.1:5000-198.51.100.7
+  natbox inspect lab.pcapng --follow --reason filtered      of a live lab (up --capture), as it happens
   natbox inspect lab.pcapng --format json | jq '.packets[] | select(.dropped)'
 
 Any pcapng file of raw IP or Ethernet can be listed; only natbox's own say what happened.")]
@@ -178,12 +186,46 @@ pub(crate) struct Inspect {
     /// Only packets between two endpoints, either way, through all NATs (names, addresses, or with a port)
     #[arg(long, value_name = "A-B")]
     pub(crate) flow: Option<String>,
+    /// Go on with what comes, until the capture's lab ends it (or Ctrl-C); JSON is one packet a line
+    #[arg(short, long)]
+    pub(crate) follow: bool,
     /// Draw a ladder diagram: columns are nodes, arrows are packets
     #[arg(long, conflicts_with = "format")]
     pub(crate) ladder: bool,
     /// How to print
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub(crate) format: Format,
+}
+
+/// Send the packets of a capture again, through NATs that may be others, and report which fare differently
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  natbox replay lab.pcapng lab.yaml                  does everything fare as it did?
+  natbox replay lab.pcapng stricter.yaml             the same hosts behind other NATs
+  natbox replay live.pcapng lab.yaml --format json | jq '.differences[].kind'
+
+Hosts of the capture (natbox's own, of a live lab or not) are those of the same name. They send what they sent when they
+sent it, in virtual time; the scenario is left aside. What went to an external endpoint of a flow goes to the one that
+this flow has now, and the report says so.
+
+Exit codes: 0 no packet fares differently, 1 some do, 2 it could not be replayed.")]
+pub(crate) struct Replay {
+    /// A capture written by natbox
+    #[arg(value_name = "CAPTURE")]
+    pub(crate) capture: PathBuf,
+    /// A topology file with the hosts of the capture
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// Begin all chance here, instead of at the file's own seed
+    #[arg(long, value_name = "N")]
+    pub(crate) seed: Option<u64>,
+    /// How to report
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub(crate) format: Format,
+    /// Write the report to this file instead of standard output
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
 }
 
 /// Test a NAT against the requirements of the RFCs, by what it does with packets

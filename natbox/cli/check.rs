@@ -39,5 +39,9 @@ fn describe(plan: &Plan, terminal: &Terminal) -> String {
     let paint = terminal.paint;
     let picture = picture(plan, paint);
     let comments = picture.lines().map(|line| format!("# {line}\n")).collect::<String>();
-    format!("{}\n{comments}\n{}", paint.good(format!("# {}: no mistakes", plan.file)), plan.to_yaml())
+    let live = match plan.needs_live() {
+        Some(step) => format!("# line {} starts a real program: run it live (natbox run --live)\n", step.line),
+        None => String::new(),
+    };
+    format!("{}\n{live}{comments}\n{}", paint.good(format!("# {}: no mistakes", plan.file)), plan.to_yaml())
 }

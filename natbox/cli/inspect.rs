@@ -30,7 +30,10 @@ pub(crate) fn execute(inspect: &Inspect, terminal: &mut Terminal) -> Result<Verd
             "error: {name} is no regular file; a capture is read more than once: save it first"
         )));
     }
-    let shown = capture::inspect(&|| File::open(file), &filter, format, paint, terminal.out());
+    let shown = match inspect.follow {
+        true => capture::follow(file, &filter, format, paint, terminal.out()),
+        false => capture::inspect(&|| File::open(file), &filter, format, paint, terminal.out()),
+    };
     shown.map(|()| Verdict::Holds).map_err(|error| match error {
         InspectError::Output(error) => Failure::from(error),
         InspectError::Capture(_) | InspectError::Filter(_) => {

@@ -13,6 +13,7 @@ mod nat;
 mod population;
 mod probe;
 mod progress;
+mod replay;
 mod report;
 mod run;
 mod schema;
@@ -83,6 +84,7 @@ fn execute(arguments: &Arguments) -> Result<Verdict, Failure> {
         Command::Run(run) => run::execute(run, &mut terminal),
         Command::Check(check) => check::execute(check, &mut terminal),
         Command::Inspect(inspect) => inspect::execute(inspect, &mut terminal),
+        Command::Replay(replay) => replay::execute(replay, &mut terminal),
         Command::Matrix(matrix) => matrix::execute(matrix, &mut terminal),
         Command::Population(population) => population::execute(population, &mut terminal),
         Command::Report(report) => report::execute(report, &mut terminal),

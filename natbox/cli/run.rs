@@ -22,6 +22,7 @@ pub(crate) fn execute(run: &Run, terminal: &mut Terminal) -> Result<Verdict, Fai
     let captures = captures(run)?;
     let outputs = captures.iter().flatten().chain(&run.output).map(PathBuf::as_path).collect::<Vec<_>>();
     keep_apart(&run.files, &outputs)?;
+    prepare(run)?;
     let mut outcomes = Vec::new();
     let progress = Progress::new(labs.len(), terminal.quiet);
     let mut report = Report::new(run, terminal);
@@ -45,10 +46,32 @@ fn record(run: &Run, lab: Lab, capture: Option<&Path>, detail: Detail) -> Result
     if let Some(capture) = capture {
         lab = lab.capture(capture);
     }
-    lab.run_recorded().map_err(|error| match error {
+    begin(run, &lab).map_err(|error| match error {
         LabError::Stuck(stuck) => Failure::Said(format!("error: {file}: {stuck}")),
         other => Failure::Said(format!("error: {other}")),
     })
+}
+
+/// A live run needs rights, and they are the whole process's: before there is any other thread.
+#[cfg(target_os = "linux")]
+fn prepare(run: &Run) -> Result<(), Failure> {
+    let gained = if run.live { natbox::live::privilege::gain() } else { Ok(()) };
+    gained.map_err(|error| Failure::Said(format!("error: {error}")))
+}
+
+#[cfg(target_os = "linux")]
+fn begin(run: &Run, lab: &Lab) -> Result<Recording, LabError> {
+    if run.live { lab.run_live_recorded() } else { lab.run_recorded() }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn prepare(_: &Run) -> Result<(), Failure> {
+    Ok(())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn begin(_: &Run, lab: &Lab) -> Result<Recording, LabError> {
+    lab.run_recorded()
 }
 
 /// Where each file's capture goes. One file: that file, or a folder to put it into. Several: a folder.

@@ -9,6 +9,7 @@ use natbox_host::Host as _;
 use natbox_world::note::{InterfaceId, NodeId};
 use natbox_world::{Attachment, InterfaceAddress, LinkConfig, NetworkId, VirtualHost, World};
 
+use crate::anyhost::{Any, AnyHost};
 use crate::plan::{Host, Nat, Network, Plan, Uplink};
 use crate::record::{Limits, Names, NodeKind, Recorder};
 use crate::words::Switch;
@@ -85,19 +86,35 @@ pub(crate) struct Machine {
     pub(crate) uplinks: Vec<InterfaceId>,
     /// Its addresses, in order; of a gateway, the external ones.
     pub(crate) addresses: Vec<IpAddr>,
-    /// The host, if it is one and simulated.
-    pub(crate) host: Option<VirtualHost>,
+    /// The host, if it is one whose programs the world runs.
+    pub(crate) host: Option<AnyHost>,
 }
 
 impl Built {
     /// The host of this name.
     pub fn host(&self, name: &str) -> Option<VirtualHost> {
+        match self.any_host(name)? {
+            Any::Virtual(host) => Some(host),
+            Any::Real(_) => None,
+        }
+    }
+
+    /// The host of this name, if the world runs its programs.
+    pub(crate) fn any_host(&self, name: &str) -> Option<AnyHost> {
         self.machines.get(name)?.host.clone()
     }
 
     /// The addresses of this host, or the external ones of this NAT; none if nothing is called so.
     pub fn addresses(&self, name: &str) -> &[IpAddr] {
         self.machines.get(name).map_or(&[], |machine| &machine.addresses)
+    }
+
+    /// Gives a host that is an outlet the programs' side of its machine.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn settle(&mut self, name: &str, real: impl FnOnce(&World, NodeId) -> crate::anyhost::RealHost) {
+        if let Some(machine) = self.machines.get_mut(name) {
+            machine.host = Some(Any::Real(real(&self.world, machine.node)));
+        }
     }
 
     /// Records everything that happens from now on: see [`crate::capture::save`] and [`Recorder::log`].
@@ -117,6 +134,15 @@ impl Built {
         self.machines.get(name).map(|machine| machine.node).or_else(|| self.names.find(name))
     }
 
+    /// The world's number of a network of the plan.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn network(&self, network: Network) -> NetworkId {
+        match network {
+            Network::Internet => self.internet,
+            Network::Behind(index) => self.lans[index],
+        }
+    }
+
     /// Takes the first uplink of a host to another network of the plan, where it has these addresses.
     pub(crate) fn take_to(&mut self, plan: &Plan, host: &str, network: Network, addresses: &[IpAddr]) {
         let networks = Networks { plan, internet: self.internet, lans: self.lans.clone() };
@@ -124,8 +150,8 @@ impl Built {
         let own = addresses.iter().map(|address| networks.on_link(network, *address)).collect();
         self.world.reattach(machine.node, 0, networks.id(network), own);
         machine.addresses = match &machine.host {
-            Some(known) => known.addresses(),
-            None => machine
+            Some(Any::Virtual(known)) => known.addresses(),
+            _ => machine
                 .uplinks
                 .iter()
                 .flat_map(|uplink| self.world.addresses_of(*uplink))
@@ -242,7 +268,7 @@ impl Networks<'_> {
             (built.world.outlet(&host.name, uplinks), None)
         } else {
             let virtual_host = built.world.host(&host.name, uplinks);
-            (virtual_host.node(), Some(virtual_host))
+            (virtual_host.node(), Some(Any::Virtual(virtual_host)))
         };
         let addresses = host.addresses().collect();
         let machine = Machine { node, uplinks: Vec::new(), addresses, host: virtual_host };

@@ -8,10 +8,13 @@
 //!
 //! Everything that knows `pcap-file` is in this folder.
 
+mod follow;
+mod growing;
 mod inspect;
 mod ladder;
 mod read;
 mod select;
+mod stream;
 mod write;
 
 use std::borrow::Cow;
@@ -24,11 +27,14 @@ use serde::Serialize;
 
 use crate::record::{DropSite, Facts, dropped};
 
+pub use follow::follow;
+pub use growing::Growing;
 pub use inspect::{Format, InspectError, inspect, text};
 pub(crate) use inspect::{Widths, clock, line};
 pub(crate) use ladder::drawn;
 pub use read::{InterfaceInfo, MAX_BLOCK_BYTES, Reader};
 pub use select::Filter;
+pub use stream::{HELD_BACK, Stream};
 pub(crate) use write::placed_frames;
 pub use write::{Written, frames, save, write};
 

@@ -10,7 +10,7 @@ use crate::capture::{self, CaptureError};
 use crate::outcome::Outcome;
 use crate::plan::Plan;
 use crate::record::{Limits, Log, Names, Recorder};
-use crate::scenario::{self, Stuck};
+use crate::scenario::{self, Finished, Stuck};
 use crate::topology::Mistakes;
 use crate::topology::tree::TEXT_LIMIT_BYTES;
 
@@ -98,6 +98,11 @@ impl Lab {
         &self.plan
     }
 
+    /// The seed that it runs from.
+    pub(crate) fn chosen_seed(&self) -> u64 {
+        self.seed.unwrap_or(self.plan.seed)
+    }
+
     /// The network of the lab with the servers of its hosts and gateways running, for programs of one's own: an example is at
     /// [`Built`]. The scenario is left aside.
     ///
@@ -123,7 +128,8 @@ impl Lab {
     /// Runs the scenario. That an expectation does not hold is no error: see [`Outcome::ok`].
     ///
     /// # Errors
-    /// [`LabError::Stuck`] if the world did not go on, [`LabError::Capture`] if the capture cannot be written.
+    /// [`LabError::Stuck`] if the world did not go on, [`LabError::Capture`] if the capture cannot be written,
+    /// [`LabError::NeedsLive`] if the scenario starts real programs.
     pub fn run(&self) -> Result<Outcome, LabError> {
         self.run_recorded().map(|recording| recording.outcome)
     }
@@ -133,9 +139,54 @@ impl Lab {
     /// # Errors
     /// As [`Lab::run`].
     pub fn run_recorded(&self) -> Result<Recording, LabError> {
+        if let Some(step) = self.plan.needs_live() {
+            return Err(LabError::NeedsLive { file: self.plan.file.clone(), line: step.line });
+        }
         let limits = if self.capture.is_some() { Limits::CAPTURE } else { self.limits };
         let recorder = Recorder::new(limits);
         let finished = scenario::run(&self.plan, self.seed.unwrap_or(self.plan.seed), &recorder)?;
+        self.record(finished, &recorder)
+    }
+
+    /// Runs the scenario at wall-clock speed, with real hosts: [`Outcome::live`] says which. Needs what [`Lab::live`] needs.
+    ///
+    /// ```no_run
+    /// use natbox::Lab;
+    ///
+    /// let lab = Lab::from_yaml("
+    /// nats: { home: symmetric, office: full-cone }
+    /// hosts: { alice: { behind: home }, bob: { behind: office }, relay: { services: [stun, turn, rendezvous] } }
+    /// scenario:
+    ///   - connect: { from: alice, to: bob }
+    ///     expect: punched
+    ///   - run: { on: alice, command: [ping, -c, 1, relay] }
+    ///     expect: { exit: 0, line: 1 received }
+    /// ")?;
+    /// let outcome = lab.run_live()?;
+    /// assert!(outcome.ok, "{}", outcome.to_json());
+    /// # Ok::<(), natbox::LabError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Lab::run`]; [`LabError::Live`] if the system refuses what is needed. Nothing is left behind.
+    #[cfg(target_os = "linux")]
+    pub fn run_live(&self) -> Result<Outcome, LabError> {
+        self.run_live_recorded().map(|recording| recording.outcome)
+    }
+
+    /// As [`Lab::run_live`], and gives the record too.
+    ///
+    /// # Errors
+    /// As [`Lab::run_live`].
+    #[cfg(target_os = "linux")]
+    pub fn run_live_recorded(&self) -> Result<Recording, LabError> {
+        let limits = if self.capture.is_some() { Limits::CAPTURE } else { self.limits };
+        let recorder = Recorder::new(limits);
+        let finished = crate::live::run(&self.plan, self.seed.unwrap_or(self.plan.seed), &recorder)?;
+        self.record(finished, &recorder)
+    }
+
+    fn record(&self, finished: Finished, recorder: &Recorder) -> Result<Recording, LabError> {
         let (log, names) = (recorder.take(), finished.names);
         if let Some(path) = &self.capture {
             capture::save(path, &log, &names).map_err(|error| LabError::Capture { path: path.clone(), error })?;
@@ -173,8 +224,18 @@ pub enum LabError {
     },
     /// The topology is wrong.
     Topology(Mistakes),
+    /// The scenario starts real programs, which have no part in virtual time.
+    NeedsLive {
+        /// The topology file.
+        file: String,
+        /// The line of the first step that does.
+        line: u32,
+    },
     /// The world did not go on.
     Stuck(Stuck),
+    /// The system refuses what a live lab needs.
+    #[cfg(target_os = "linux")]
+    Live(crate::live::LiveError),
     /// The capture cannot be written.
     Capture {
         /// The file.
@@ -189,7 +250,13 @@ impl fmt::Display for LabError {
         match self {
             LabError::Read { path, error } => write!(f, "cannot read {}: {error}", path.display()),
             LabError::Topology(mistakes) => mistakes.fmt(f),
+            LabError::NeedsLive { file, line } => write!(
+                f,
+                "{file}:{line}: `run` starts a real program, which has no part in virtual time: run the file live (natbox run --live)"
+            ),
             LabError::Stuck(stuck) => stuck.fmt(f),
+            #[cfg(target_os = "linux")]
+            LabError::Live(error) => error.fmt(f),
             LabError::Capture { path, error } => write!(f, "cannot write {}: {error}", path.display()),
         }
     }
@@ -200,5 +267,12 @@ impl std::error::Error for LabError {}
 impl From<Stuck> for LabError {
     fn from(stuck: Stuck) -> LabError {
         LabError::Stuck(stuck)
+    }
+}
+
+#[cfg(target_os = "linux")]
+impl From<crate::live::LiveError> for LabError {
+    fn from(error: crate::live::LiveError) -> LabError {
+        LabError::Live(error)
     }
 }

@@ -19,6 +19,7 @@
 #[doc = include_str!("../../README.md")]
 struct Readme;
 
+mod anyhost;
 pub mod build;
 pub mod capture;
 pub mod conform;
@@ -33,6 +34,7 @@ pub mod paint;
 pub mod plan;
 pub mod population;
 pub mod record;
+pub mod replay;
 pub mod report;
 pub mod scenario;
 pub mod suggest;

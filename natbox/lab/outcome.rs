@@ -1,7 +1,7 @@
 //! What came of a run: the JSON of `natbox run --format json`, and what Rust tests assert on.
 //!
-//! Field names are stable; `natbox` counts up when one must change. Times are nanoseconds of virtual time since the lab
-//! began.
+//! Field names are stable; `natbox` counts up when one must change. Times are nanoseconds since the lab began: of
+//! virtual time, or of the wall's where the run was live.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -22,7 +22,10 @@ pub struct Outcome {
     pub seed: u64,
     /// Whether every expectation holds.
     pub ok: bool,
-    /// Virtual time from the beginning to the end of the last step.
+    /// What was real, in a run at wall-clock speed; absent in virtual time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub live: Option<Live>,
+    /// Time from the beginning to the end of the last step.
     pub elapsed_ns: u64,
     /// The steps, in order.
     pub steps: Vec<StepResult>,
@@ -34,6 +37,13 @@ pub struct Outcome {
     pub mappings: Vec<Mapping>,
     /// Under which of the choices that RFC 4787 leaves open each NAT ran.
     pub nats: BTreeMap<String, BTreeMap<&'static str, String>>,
+}
+
+/// What was real about a run at wall-clock speed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Live {
+    /// The hosts that were: namespaces with sockets of the operating system, in alphabetical order. All else was simulated.
+    pub real_hosts: Vec<String>,
 }
 
 /// What came of one step.
@@ -76,6 +86,7 @@ pub struct StepResult {
     /// * `punch`, `connect`: `path`; `elapsed_ns` and `endpoint` (the peer's) if there is one, and of `connect` `paths`
     ///   (every path that was in use, each with `at_ns`); else `attempts` and `remarks`, in words.
     /// * `call`: `path` (at its end), `paths`, `sent`, `received`, `loss`, `delay_min_ns`, `delay_max_ns`.
+    /// * `run`, `await`: `exit` (null while it runs), `stdout`, `stderr`, `truncated` (beyond 1 MiB each), `elapsed_ns`.
     /// * any that could not be done: `error`.
     pub facts: Map<String, Value>,
     /// Where a packet died or hosts could not talk: which packets died, where, when and why, each once.

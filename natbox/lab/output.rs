@@ -25,6 +25,65 @@ where
     written
 }
 
+/// An output file that others read while it grows: it has its name once its beginning is written, and is locked for as long
+/// as somebody writes it, so that whoever reads it can tell.
+pub struct Appearing {
+    file: File,
+    /// Where it is until it appears, and where it appears.
+    scratch: Option<(PathBuf, PathBuf)>,
+}
+
+impl Appearing {
+    /// A file that has no name of its own yet. What is no regular file is written directly.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub fn open(path: &Path) -> io::Result<Appearing> {
+        let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        if fs::metadata(&target).is_ok_and(|there| !there.is_file()) {
+            return Ok(Appearing { file: File::options().write(true).open(&target)?, scratch: None });
+        }
+        let (scratch, file) = scratch_beside(&target)?;
+        // A file system without locks is no reason not to write.
+        file.try_lock().ok();
+        Ok(Appearing { file, scratch: Some((scratch, target)) })
+    }
+
+    /// Gives it its name, in place of what was there.
+    ///
+    /// # Errors
+    /// The file system refuses. Then it is removed.
+    pub fn appear(&mut self) -> io::Result<()> {
+        match self.scratch.take() {
+            Some((scratch, target)) => fs::rename(&scratch, &target).inspect_err(|_| drop(fs::remove_file(&scratch))),
+            None => Ok(()),
+        }
+    }
+
+    /// Cuts off what is behind its first bytes, as far as that can be done.
+    pub fn cut(&mut self, bytes: u64) {
+        self.file.set_len(bytes).ok();
+    }
+}
+
+impl Write for Appearing {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+impl Drop for Appearing {
+    fn drop(&mut self) {
+        if let Some((scratch, _)) = self.scratch.take() {
+            fs::remove_file(scratch).ok();
+        }
+    }
+}
+
 /// Whether [`write_file`] can write a file here, as far as that can be known beforehand: for what takes long to make.
 ///
 /// # Errors

@@ -14,8 +14,9 @@ mod names;
 use std::cell::{Ref, RefCell};
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
+use std::sync::Arc;
 
-use natbox_nat::{Ended, MappingEnd, MappingId};
+use natbox_nat::{Behavior, Ended, MappingEnd, MappingId};
 use natbox_wire::{ControlEvent, DropReason, ExplicitMapping, Time};
 use natbox_world::note::{InterfaceId, LinkFate, NodeId, Note, Observer, Outcome, PacketId};
 
@@ -77,6 +78,10 @@ pub enum What {
     Rebooted,
     /// The gateway has other external addresses.
     Readdressed,
+    /// The gateway's NAT behaved like the first, and behaves like the second from now on.
+    Reconfigured(Arc<Behavior>, Arc<Behavior>),
+    /// An interface's link has other properties.
+    Relinked(InterfaceId),
     /// An interface's link was cut.
     Cut(InterfaceId),
     /// A host's uplink was taken to another network.
@@ -111,6 +116,8 @@ pub struct Sighting {
     pub control: Option<Box<Asked>>,
     /// What had happened before that explains a drop.
     pub history: Option<History>,
+    /// How the NAT behaves here, where it did not always.
+    pub behavior: Option<Arc<Behavior>>,
     /// Its bytes, from the IP header on, if they were kept.
     pub bytes: Option<Box<[u8]>>,
 }

@@ -1,4 +1,5 @@
-//! Certificates that two programs tell each other, and the TLS 1.3 that knows no others.
+//! Certificates that two programs tell each other, and the TLS that knows no others: 1.3, and 1.2 with servers that have
+//! nothing newer.
 //!
 //! A certificate may be made from a seed: then its bytes repeat, and everything in a handshake has a length that repeats
 //! (X25519, Ed25519, no tickets). The keys of a connection come from the operating system, so that what is encrypted
@@ -11,7 +12,8 @@ use rcgen::{CertificateParams, KeyPair, PKCS_ED25519, SerialNumber};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
-use rustls::{CertificateError, DigitallySignedStruct, SignatureScheme};
+use rustls::version::{TLS12, TLS13};
+use rustls::{CertificateError, DigitallySignedStruct, SignatureScheme, SupportedProtocolVersion};
 
 /// The name in every certificate: nobody looks it up.
 pub(crate) const NAME: &str = "peer.natbox";
@@ -75,6 +77,13 @@ impl Identity {
     }
 }
 
+/// What is spoken: with a protocol that is agreed on (QUIC's), 1.3 alone.
+fn versions(protocol: Option<&[u8]>) -> &'static [&'static SupportedProtocolVersion] {
+    const NEWEST: &[&SupportedProtocolVersion] = &[&TLS13];
+    const BOTH: &[&SupportedProtocolVersion] = &[&TLS13, &TLS12];
+    if protocol.is_some() { NEWEST } else { BOTH }
+}
+
 fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
 }
@@ -82,7 +91,7 @@ fn provider() -> Arc<CryptoProvider> {
 /// TLS for the side that has `identity`; `protocol` is what both agree to speak (ALPN).
 pub(crate) fn server(identity: &Identity, protocol: Option<&[u8]>) -> Result<rustls::ServerConfig, Unusable> {
     let mut config = rustls::ServerConfig::builder_with_provider(provider())
-        .with_protocol_versions(&[&rustls::version::TLS13])
+        .with_protocol_versions(versions(protocol))
         .map_err(unusable)?
         .with_no_client_auth()
         .with_single_cert(vec![identity.certificate.clone()], identity.key.clone_key())
@@ -98,7 +107,7 @@ pub(crate) fn client(certificate: &Certificate, protocol: Option<&[u8]>) -> Resu
     let provider = provider();
     let known = Arc::new(Known { certificate: certificate.clone(), provider: provider.clone() });
     let mut config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&rustls::version::TLS13])
+        .with_protocol_versions(versions(protocol))
         .map_err(unusable)?
         .dangerous()
         .with_custom_certificate_verifier(known)

@@ -208,18 +208,24 @@ fn every_milestone_has_a_line() {
     let mut diary = Diary::new(Limits::TIMELINE);
     diary.note(HOME_A, Event::Rebooted);
     diary.note(HOME_A, Event::Readdressed);
+    let (before, mut after) = (Behavior::default(), Behavior::default());
+    after.filtering = Filtering::AddressDependent.into();
+    diary.note(HOME_A, Event::Reconfigured { before: &before.into(), after: &after.into() });
+    diary.note(HOME_A, Event::Relinked(OUTSIDE));
     diary.note(HOME_A, Event::Cut(OUTSIDE));
     diary.note(HOME_A, Event::Mended(OUTSIDE));
     diary.note(HOME_A, Event::MappingEnded(ended(1, MappingEnd::Rebooted)));
     diary.note(HOME_A, Event::MappingEnded(ended(2, MappingEnd::Readdressed)));
     let log = diary.log();
     assert!(log.records().iter().all(|record| !matches!(record.what, What::Packet(_))));
-    assert_eq!(log.milestones().count(), 6);
+    assert_eq!(log.milestones().count(), 8);
     assert_eq!(
         comments(&log, &names()),
         [
             "home-a rebooted and lost its mappings",
             "home-a has other external addresses",
+            "home-a behaves otherwise: filtering address-dependent",
+            "the link of home-a:outside is another",
             "the link of home-a:outside was cut",
             "the link of home-a:outside was mended",
             "mapping #1 10.0.0.2:5000 -> 198.18.0.3:40001 of home-a ended: the NAT rebooted",

@@ -121,7 +121,12 @@ fn tshark_opens_the_capture_of_every_shipped_topology_without_an_expert_error() 
     assert!(files.len() >= 9, "{files:?}");
     for file in files {
         let path = folder.path().join("shipped.pcapng");
-        Lab::from_file(&file).unwrap().capture(&path).run().unwrap();
+        let lab = Lab::from_file(&file).unwrap();
+        // Those that start programs are for live labs.
+        if lab.plan().needs_live().is_some() {
+            continue;
+        }
+        lab.capture(&path).run().unwrap();
         let Some(complaints) = tshark(&path, &["-q", "-z", "expert"]) else { return };
         let errors = errors(&complaints);
         assert!(errors.is_empty(), "{}: {errors:?}", file.display());

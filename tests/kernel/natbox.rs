@@ -1,12 +1,14 @@
 //! natbox as a box with two sides, in virtual time, with the behaviour that a variant asks of it.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use natbox_nat::behavior::{InvalidOutbound, Switch, Timeouts};
+use natbox_nat::behavior::{InvalidOutbound, Pooling, Switch, Timeouts};
 use natbox_nat::{Answer, Behavior, Nat, Output, Side as NatSide, Verdict, preset};
 use natbox_wire::build::{self, IpFields};
 use natbox_wire::{IcmpError, Packet, Time, Transport};
+use natbox_world::pings::{self, Collected, Part, Pings};
 
 use crate::lane::{BOX_INSIDE, Lane};
 use crate::play::{Device, Play, Side};
@@ -16,6 +18,8 @@ use crate::variant;
 /// A NAT and the time that it is.
 struct Emulated {
     nat: Nat,
+    /// Those to the box itself that come in fragments, as natbox's gateway has them.
+    pings: Pings<()>,
     now: Time,
 }
 
@@ -38,7 +42,7 @@ impl Device for Emulated {
 
 impl Emulated {
     /// What a driver does with a verdict.
-    fn carry_out(&self, from: Side, mut packet: Packet, verdict: Verdict) -> Vec<(Side, Packet)> {
+    fn carry_out(&mut self, from: Side, mut packet: Packet, verdict: Verdict) -> Vec<(Side, Packet)> {
         if matches!(verdict, Verdict::Pass | Verdict::Forward(_)) {
             packet.decrement_ttl();
         }
@@ -48,7 +52,10 @@ impl Emulated {
             Verdict::Hold(_) => Vec::new(),
             Verdict::Drop(refusal) => {
                 let told = refusal.answer.and_then(|answer| self.answer(&packet, answer));
-                let answer = told.or_else(|| self.answer_ping(&packet));
+                let answer = told.or_else(|| match pings::refused_part(&packet, refusal.reason) {
+                    Some(part) => self.answer_part(part, packet),
+                    None => self.answer_ping(&packet),
+                });
                 answer.map(|answer| (from, answer)).into_iter().collect()
             }
         }
@@ -68,12 +75,28 @@ impl Emulated {
     /// The box's own answer to a ping that nothing wants, as natbox's gateway gives it.
     fn answer_ping(&self, packet: &Packet) -> Option<Packet> {
         let Transport::Echo { request: true, identifier, sequence } = packet.transport() else { return None };
-        let wanted = self.nat.behavior().answer_ping == Switch::On;
-        let own = self.nat.external().contains(&packet.destination());
         let (from, to) = (packet.destination(), packet.source());
-        (wanted && own)
+        self.answers_pings(packet)
             .then(|| build::echo(false, from, to, IpFields::default(), identifier, sequence, packet.payload()))
             .flatten()
+    }
+
+    /// As [`Emulated::answer_ping`], of a fragment.
+    fn answer_part(&mut self, part: Part, packet: Packet) -> Option<Packet> {
+        if !self.answers_pings(&packet) {
+            return None;
+        }
+        let collected = self.pings.receive(part, packet, (), self.now);
+        self.pings.take_lost();
+        match collected {
+            Collected::Whole(whole) => self.answer_ping(&whole),
+            Collected::Held | Collected::Refused | Collected::Dropped(_) => None,
+        }
+    }
+
+    fn answers_pings(&self, packet: &Packet) -> bool {
+        let wanted = self.nat.behavior().answer_ping == Switch::On;
+        wanted && self.nat.external().contains(&packet.destination())
     }
 
     fn drain(&mut self, out: &mut Vec<(Side, Packet)>) {
@@ -108,6 +131,8 @@ pub(crate) fn behavior(variant: &str) -> Option<Behavior> {
             behavior.ports.range = (20000..=20003).into();
             behavior
         }
+        "snat to three" => Behavior { pooling: Pooling::HashSourceDestination, ..preset("linux-masquerade") },
+        "snat to three persistent" => Behavior { pooling: Pooling::HashSource, ..preset("linux-masquerade") },
         _ => return None,
     };
     // What the box does with packets for itself is another preset's, whatever the translation.
@@ -171,8 +196,14 @@ pub(crate) fn agrees(said: &Script) -> bool {
 
 fn play_with(script: &Script, behavior: &Arc<Behavior>, seed: u64) -> Script {
     let script = script.without_outcomes();
-    let lane = Lane(8);
-    let mut device = Emulated { nat: Nat::new(behavior.clone(), &[lane.external().into()], seed), now: Time::ZERO };
+    let lane = Lane(variant::STRIDE);
+    let pool = variant::index(&script.variant).is_some_and(|index| variant::ALL[index].has_pool());
+    let external: Vec<IpAddr> = match pool {
+        true => lane.pool().map(IpAddr::from).to_vec(),
+        false => vec![lane.external().into()],
+    };
+    let nat = Nat::new(behavior.clone(), &external, seed);
+    let mut device = Emulated { nat, pings: Pings::default(), now: Time::ZERO };
     let mut play = Play::new(&script, lane);
     for slot in 0..=script.last_slot() {
         let now = Time::ZERO + Duration::from_millis(SLOT_MILLISECONDS) * slot;
@@ -182,6 +213,7 @@ fn play_with(script: &Script, behavior: &Arc<Behavior>, seed: u64) -> Script {
             device.drain(&mut Vec::new());
         }
         device.now = now;
+        device.pings.handle_timeout(now);
         play.play_slot(slot, &mut device);
     }
     play.finish()

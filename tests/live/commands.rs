@@ -12,29 +12,34 @@ nats: { home: linux-masquerade }
 hosts: { alice: { behind: home }, server: { address: 198.18.0.9 }, relay: { services: [stun] } }
 ";
 
-fn natbox(arguments: &[&str]) -> Command {
+pub(crate) fn natbox(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_natbox"));
     command.args(arguments).stdin(Stdio::null());
     command
 }
 
-fn say(arguments: &[&str]) -> Output {
+pub(crate) fn say(arguments: &[&str]) -> Output {
     natbox(arguments).output().expect("natbox")
 }
 
 /// A lab that is up, under a name of this test's own.
-struct Up {
+pub(crate) struct Up {
     child: Child,
-    name: String,
+    pub(crate) name: String,
     _folder: tempfile::TempDir,
 }
 
 impl Up {
     fn new(test: &str) -> Option<Up> {
+        Up::of(test, LAB)
+    }
+
+    /// That of a topology.
+    pub(crate) fn of(test: &str, yaml: &str) -> Option<Up> {
         let folder = tempfile::tempdir().expect("a folder");
         let name = format!("{test}-{}", std::process::id());
         let file = folder.path().join("lab.yaml");
-        std::fs::write(&file, LAB).expect("a file");
+        std::fs::write(&file, yaml).expect("a file");
         let mut command = natbox(&["up", "--lab", &name]);
         let mut child = command.arg(&file).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("natbox");
         let mut first = String::new();
@@ -49,7 +54,7 @@ impl Up {
         Some(Up { child, name, _folder: folder })
     }
 
-    fn exec(&self, arguments: &[&str]) -> Output {
+    pub(crate) fn exec(&self, arguments: &[&str]) -> Output {
         say(&[&["exec", "--lab", &self.name], arguments].concat())
     }
 }

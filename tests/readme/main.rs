@@ -93,7 +93,8 @@ fn links_and_names_of_files_lead_to_files() {
 #[test]
 fn every_shipped_topology_is_in_its_table() {
     let text = readme();
-    for folder in ["topologies", "topologies/lecture", "topologies/scripts", "topologies/techniques"] {
+    for folder in ["topologies", "topologies/lecture", "topologies/scripts", "topologies/techniques", "topologies/live"]
+    {
         for entry in fs::read_dir(Path::new(ROOT).join(folder)).unwrap() {
             let name = entry.unwrap().file_name().into_string().unwrap();
             let row = format!("| `{folder}/{name}` |");

@@ -39,3 +39,36 @@ fn a_relay_over_tls_repeats_in_what_happens_and_when() {
     let [one, again] = [0, 1].map(|_| apart(NO_UDP, NO_UDP, "technique: turn-tls"));
     assert_eq!((one.facts, one.got), (again.facts, again.got));
 }
+
+/// How two came together over TCP, and by which relay.
+fn way(step: &StepResult) -> &str {
+    assert_eq!((path(step), step.fact("transport")), ("relayed", Some("tcp")), "{step:#?}");
+    step.fact("way").unwrap()
+}
+
+#[test]
+fn rfc6062_a_tcp_allocation_serves_every_nat_that_lets_tcp_out() {
+    for a in ["public", "full-cone", "port-restricted-cone", "symmetric", "linux-masquerade", NO_UDP] {
+        for b in ["public", "full-cone", "symmetric", NO_UDP] {
+            let way = way(&apart(a, b, "technique: turn-tcp-allocation")).to_owned();
+            assert_eq!(way, "accept", "{a} {b}: the callee connects to the address that the caller's relay lends");
+        }
+    }
+}
+
+#[test]
+fn rfc6062_where_relayed_ports_are_out_of_reach_one_relayed_address_connects_to_the_other() {
+    let strict = "{ type: symmetric, outbound: { udp: off, tcp: [3478, 3490] } }";
+    for (a, b) in [(OPEN, strict), (strict, OPEN), (strict, strict), (strict, HTTPS), (HTTPS, TURN_TLS)] {
+        way(&apart(a, b, "technique: turn-tcp-allocation"));
+    }
+    let blocked = "{ type: symmetric, outbound: { udp: off, tcp: [3490] } }";
+    // The caller reaches its own relay, and the callee none.
+    let step = apart(OPEN, blocked, "technique: turn-tcp-allocation");
+    assert_eq!(path(&step), "none");
+    assert!(step.got.contains("nobody connected to 198.18.0."), "{}", step.got);
+    // The callee's relay serves where the caller reaches none, if the caller's TCP gets to relayed ports; here it does not.
+    let step = apart(blocked, OPEN, "technique: turn-tcp-allocation");
+    assert_eq!(path(&step), "none");
+    assert!(step.got.contains("relayed over tcp: "), "{}", step.got);
+}

@@ -123,10 +123,16 @@ pub(super) struct Survey {
     pub(super) nats: BTreeSet<String>,
     pub(super) names: BTreeMap<IpAddr, String>,
     natbox: bool,
+    /// The longest name of an interface, whether a packet crossed it or not.
+    widest: usize,
+    /// Packets that had no room in the capture.
+    missing: u64,
+    /// Its writer did not come to its end.
+    cut_off: bool,
 }
 
 /// Columns that still fit a wide terminal.
-const MAX_COLUMNS: usize = 16;
+pub(super) const MAX_COLUMNS: usize = 16;
 /// Names of interfaces up to here are aligned: a foreign capture's may be of any length.
 const MAX_INTERFACE_WIDTH: usize = 64;
 /// Summaries up to here are aligned; longer ones push their comments to the right.
@@ -134,7 +140,18 @@ const MAX_SUMMARY_WIDTH: usize = 64;
 
 impl Survey {
     fn of<R: Read>(open: &dyn Fn() -> io::Result<R>) -> Result<Survey, CaptureError> {
-        let mut reader = read(open)?;
+        Survey::made(read(open)?)
+    }
+
+    /// Of a capture that is being written: its last block need not be whole.
+    pub(super) fn so_far<R: Read>(open: &dyn Fn() -> io::Result<R>) -> Result<Survey, CaptureError> {
+        Survey::made(read(open)?.unfinished()).map(|mut survey| {
+            survey.interface_width = survey.widest.min(MAX_INTERFACE_WIDTH);
+            survey
+        })
+    }
+
+    fn made<R: Read>(mut reader: Reader<R>) -> Result<Survey, CaptureError> {
         let mut survey = Survey {
             application: reader.application().map(str::to_owned),
             start: Time::ZERO,
@@ -145,6 +162,9 @@ impl Survey {
             nats: BTreeSet::new(),
             names: BTreeMap::new(),
             natbox: reader.is_natbox(),
+            widest: 0,
+            missing: 0,
+            cut_off: false,
         };
         let mut first = true;
         for frame in reader.by_ref() {
@@ -159,6 +179,8 @@ impl Survey {
             survey.meet_interface(&interface.name);
         }
         survey.names = reader.names().clone();
+        survey.missing = reader.missing();
+        survey.cut_off = reader.is_grown() && !reader.is_closed();
         Ok(survey)
     }
 
@@ -170,6 +192,7 @@ impl Survey {
     }
 
     fn meet_interface(&mut self, interface: &str) {
+        self.widest = self.widest.max(interface.len());
         let node = node_of(interface);
         if !self.known.contains(node) {
             self.known.insert(node.to_owned());
@@ -180,7 +203,12 @@ impl Survey {
         }
     }
 
-    fn line(&self, frame: &Frame<'_>, paint: Paint) -> String {
+    /// With a column for each node.
+    pub(super) fn ladder(&self, paint: Paint) -> Ladder {
+        Ladder::new(&self.nodes, self.start, paint)
+    }
+
+    pub(super) fn line(&self, frame: &Frame<'_>, paint: Paint) -> String {
         let widths = Widths { interface: self.interface_width, summary: self.summary_width };
         line(frame, self.start, widths, paint)
     }
@@ -259,7 +287,12 @@ fn list(
     let drops = reasons.values().sum::<u64>();
     let reasons = reasons.iter().map(|(reason, count)| format!("{count} {reason}")).collect::<Vec<_>>().join(", ");
     let reasons = if drops == 0 { "none dropped".to_owned() } else { format!("{drops} dropped: {reasons}") };
-    writeln!(out, "{}", paint.faint(format!("{lines} lines, {reasons}")))?;
+    let missing = match survey.missing {
+        0 => String::new(),
+        missing => format!("; {missing} more packets had no room in the capture"),
+    };
+    let cut_off = if survey.cut_off { "; not closed: its lab still runs, or was killed" } else { "" };
+    writeln!(out, "{}", paint.faint(format!("{lines} lines, {reasons}{missing}{cut_off}")))?;
     Ok(())
 }
 
@@ -332,6 +365,6 @@ fn json(frames: impl Iterator<Item = Numbered>, survey: &Survey, out: &mut dyn W
     Ok(())
 }
 
-fn to_json(value: &impl Serialize) -> io::Result<String> {
+pub(super) fn to_json(value: &impl Serialize) -> io::Result<String> {
     serde_json::to_string(value).map_err(io::Error::other)
 }

@@ -16,6 +16,8 @@ use crate::record::DropSite;
 /// Room for an arrow with a label such as `p12 UDP`.
 const MIN_COLUMN_WIDTH: usize = 20;
 const MARGIN: usize = 14;
+/// Packets that are remembered as sent.
+const MAX_UNDER_WAY: usize = 1 << 20;
 
 pub(super) struct Ladder {
     columns: Vec<String>,
@@ -54,16 +56,25 @@ impl Ladder {
     ) -> Result<(), InspectError> {
         writeln!(out, "{}", self.head())?;
         for (frame, _) in frames {
-            let frame = frame?;
-            if let Some(arrow) = self.arrow(&frame) {
-                writeln!(out, "{}", self.line(&frame, &arrow))?;
+            if let Some(line) = self.arrow_line(&frame?) {
+                writeln!(out, "{line}")?;
             }
         }
         Ok(())
     }
 
+    /// The line of a frame, if it stands for an arrow.
+    pub(super) fn arrow_line(&mut self, frame: &Frame<'_>) -> Option<String> {
+        // Packets are followed for as long as they may be under way; numbers rise.
+        while self.under_way.len() > MAX_UNDER_WAY {
+            self.under_way.pop_first();
+        }
+        let arrow = self.arrow(frame)?;
+        Some(self.line(frame, &arrow))
+    }
+
     /// The names, each over its column.
-    fn head(&self) -> String {
+    pub(super) fn head(&self) -> String {
         let mut head = vec![' '; MARGIN + self.columns.len() * self.width];
         for (column, name) in self.columns.iter().enumerate() {
             let begin = (self.at(column) + MARGIN).saturating_sub(name.chars().count() / 2);

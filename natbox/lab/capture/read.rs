@@ -10,17 +10,19 @@ use std::net::IpAddr;
 
 use natbox_wire::Time;
 use pcap_file::pcapng::blocks::block_common::{
-    ENHANCED_PACKET_BLOCK, INTERFACE_DESCRIPTION_BLOCK, NAME_RESOLUTION_BLOCK, PACKET_BLOCK, SECTION_HEADER_BLOCK,
-    SIMPLE_PACKET_BLOCK,
+    ENHANCED_PACKET_BLOCK, INTERFACE_DESCRIPTION_BLOCK, INTERFACE_STATISTIC_BLOCK, NAME_RESOLUTION_BLOCK, PACKET_BLOCK,
+    SECTION_HEADER_BLOCK, SIMPLE_PACKET_BLOCK,
 };
 use pcap_file::pcapng::blocks::enhanced_packet::{EnhancedPacketBlock, EnhancedPacketOption};
 use pcap_file::pcapng::blocks::interface_description::{InterfaceDescriptionBlock, InterfaceDescriptionOption};
+use pcap_file::pcapng::blocks::interface_statistics::{InterfaceStatisticsBlock, InterfaceStatisticsOption};
 use pcap_file::pcapng::blocks::name_resolution::{NameResolutionBlock, Record as Name};
 use pcap_file::pcapng::blocks::opt_common::CommonOption;
 use pcap_file::pcapng::blocks::section_header::SectionHeaderOption;
 use pcap_file::pcapng::{Block, PcapNgReadError, PcapNgReader, RawBlock};
 use pcap_file::{DataLink, Endianness};
 
+use super::stream::WHILE_IT_RAN;
 use super::write::PACKET_ID_OPTION;
 use super::{CaptureError, Content, Direction, Frame};
 
@@ -50,6 +52,13 @@ pub struct Reader<R: Read> {
     interfaces: Vec<InterfaceInfo>,
     interface_bytes: usize,
     names: BTreeMap<IpAddr, String>,
+    /// Written while its lab ran.
+    grown: bool,
+    /// Its last block need not be whole.
+    unfinished: bool,
+    closed: bool,
+    /// Packets of each interface that are not in the capture.
+    missing: BTreeMap<u32, u64>,
     /// The block read last, from 1.
     block: u64,
     ended: bool,
@@ -69,6 +78,10 @@ impl<R: Read> Reader<R> {
             interfaces: Vec::new(),
             interface_bytes: 0,
             names: BTreeMap::new(),
+            grown: false,
+            unfinished: false,
+            closed: false,
+            missing: BTreeMap::new(),
             block: 1,
             ended: false,
         };
@@ -96,7 +109,34 @@ impl<R: Read> Reader<R> {
         &self.names
     }
 
+    /// Takes a last block that is not whole for the end: of a capture that is being written. It is so anyhow for
+    /// those that [grow](Reader::is_grown).
+    #[must_use]
+    pub fn unfinished(self) -> Reader<R> {
+        Reader { unfinished: true, ..self }
+    }
+
+    /// Whether the capture was written by natbox while its lab ran.
+    pub fn is_grown(&self) -> bool {
+        self.grown
+    }
+
+    /// Whether whoever wrote it while its lab ran has said so far that this is the end.
+    pub fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    /// Packets that are not in the capture, for want of room, as far as it has said so far.
+    pub fn missing(&self) -> u64 {
+        self.missing.values().fold(0, |sum, count| sum.saturating_add(*count))
+    }
+
     fn begin_section(&mut self) {
+        self.closed = false;
+        self.missing.clear();
+        self.grown = self.blocks.section().options.iter().any(|option| {
+            matches!(option, SectionHeaderOption::Common(CommonOption::Comment(text)) if text.starts_with(WHILE_IT_RAN))
+        });
         self.interfaces.clear();
         self.interface_bytes = 0;
         self.application = self.blocks.section().options.iter().find_map(|option| match option {
@@ -110,7 +150,11 @@ impl<R: Read> Reader<R> {
         loop {
             let number = self.block + 1;
             let Some(next) = self.blocks.next_raw_block() else { return Ok(None) };
-            let (raw, state) = next.map_err(|error| broken(number, &error))?;
+            let (raw, state) = match next {
+                Ok(next) => next,
+                Err(error) if (self.grown || self.unfinished) && is_end(&error) => return Ok(None),
+                Err(error) => return Err(broken(number, &error)),
+            };
             self.block = number;
             let malformed = |what: String| CaptureError::Malformed { block: number, what };
             match raw.type_ {
@@ -128,6 +172,12 @@ impl<R: Read> Reader<R> {
                     // Names are a help, not the content: a block that cannot be read is passed over.
                     if let Ok(Block::NameResolution(block)) = raw.try_into_block(state) {
                         learn_names(&mut self.names, &block);
+                    }
+                }
+                INTERFACE_STATISTIC_BLOCK => {
+                    // They are a help too.
+                    if let Ok(Block::InterfaceStatistics(block)) = raw.try_into_block(state) {
+                        self.closed |= learn_statistics(&mut self.missing, &block);
                     }
                 }
                 ENHANCED_PACKET_BLOCK | SIMPLE_PACKET_BLOCK | PACKET_BLOCK => {
@@ -166,6 +216,11 @@ fn recognise(magic: &[u8]) -> Result<(), CaptureError> {
         _ => "it does not begin with a section header",
     };
     Err(CaptureError::NotPcapng(why.to_owned()))
+}
+
+/// Whether the file ended inside of a block.
+fn is_end(error: &PcapNgReadError) -> bool {
+    matches!(error, PcapNgReadError::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof)
 }
 
 fn broken(block: u64, error: &PcapNgReadError) -> CaptureError {
@@ -225,6 +280,20 @@ fn learn_names(names: &mut BTreeMap<IpAddr, String>, block: &NameResolutionBlock
             names.insert(address, one_line(name));
         }
     }
+}
+
+/// Takes an interface's latest statistics; says whether they are the last.
+fn learn_statistics(missing: &mut BTreeMap<u32, u64>, block: &InterfaceStatisticsBlock<'_>) -> bool {
+    let mut last = false;
+    for option in &block.options {
+        match option {
+            // Interfaces are known, and of a bounded number, wherever statistics can be read.
+            InterfaceStatisticsOption::IsbIfDrop(count) => drop(missing.insert(block.interface_id, *count)),
+            InterfaceStatisticsOption::IsbEndTime(_) => last = true,
+            _ => {}
+        }
+    }
+    last
 }
 
 /// A packet block of any kind, as a frame.

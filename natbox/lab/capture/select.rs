@@ -7,6 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use natbox_wire::DropReason;
 
 use super::Frame;
+use super::follow::Latest;
 use super::inspect::{InspectError, Survey, read};
 use crate::suggest::did_you_mean;
 
@@ -48,15 +49,10 @@ impl Selection {
         survey: &Survey,
         open: &dyn Fn() -> io::Result<R>,
     ) -> Result<Selection, InspectError> {
-        if let Some(nat) = &filter.nat
-            && !survey.nats.contains(nat)
-        {
-            return Err(unknown("NAT", nat, survey.nats.iter().map(String::as_str)));
-        }
         let host = filter.host.as_deref().map(|name| Party::of(name, survey)).transpose()?;
         let flow = filter.flow.as_deref().map(|flow| Flow::of(flow, survey)).transpose()?;
         let mut selection = Selection {
-            nat: filter.nat.clone(),
+            nat: filter.nat.as_deref().map(|nat| known_nat(nat, survey)).transpose()?,
             reason: filter.reason,
             of_host: host.is_some().then(BTreeSet::new),
             of_flow: flow.is_some().then(BTreeSet::new),
@@ -88,6 +84,84 @@ impl Selection {
             && self.reason.is_none_or(|reason| frame.dropped().is_some_and(|(_, why)| why == reason))
             && self.of_host.as_ref().is_none_or(|keys| keys.contains(&key))
             && self.of_flow.as_ref().is_none_or(|keys| keys.contains(&key))
+    }
+}
+
+/// A filter, while a capture is being written: whether a packet is chosen may be known only when it has come further.
+pub(super) struct Follower {
+    nat: Option<String>,
+    reason: Option<DropReason>,
+    host: Option<Party>,
+    flow: Option<Flow>,
+    packets: Latest<Seen>,
+}
+
+/// What a packet has shown so far.
+#[derive(Default)]
+struct Seen {
+    of_host: bool,
+    of_flow: bool,
+    ends: Ends,
+}
+
+/// What a filter says about a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// Never.
+    No,
+    /// Its packet may yet be chosen.
+    NotYet,
+    /// With this frame, its packet is chosen.
+    ChosenNow,
+    /// With this frame, its packet is chosen; the frame itself is not shown.
+    ChosenBefore,
+    /// Its packet was chosen before, or nothing depends on the packet.
+    Chosen,
+}
+
+impl Follower {
+    pub(super) fn of(filter: &Filter, survey: &Survey) -> Result<Follower, InspectError> {
+        Ok(Follower {
+            nat: filter.nat.as_deref().map(|nat| known_nat(nat, survey)).transpose()?,
+            reason: filter.reason,
+            host: filter.host.as_deref().map(|name| Party::of(name, survey)).transpose()?,
+            flow: filter.flow.as_deref().map(|flow| Flow::of(flow, survey)).transpose()?,
+            packets: Latest::default(),
+        })
+    }
+
+    /// What frames of one packet have in common.
+    pub(super) fn key(&self, frame: &Frame<'_>, number: u64) -> u64 {
+        frame.packet.unwrap_or(number)
+    }
+
+    pub(super) fn judge(&mut self, frame: &Frame<'_>, number: u64) -> Verdict {
+        let here = self.nat.as_ref().is_none_or(|nat| frame.node() == nat)
+            && self.reason.is_none_or(|reason| frame.dropped().is_some_and(|(_, why)| why == reason));
+        if self.host.is_none() && self.flow.is_none() {
+            return if here { Verdict::Chosen } else { Verdict::No };
+        }
+        let seen = self.packets.of(frame.packet.unwrap_or(number));
+        let (host, flow) = (&self.host, &self.flow);
+        let chosen = |seen: &Seen| (seen.of_host || host.is_none()) && (seen.of_flow || flow.is_none());
+        let before = chosen(seen);
+        seen.of_host |= host.as_ref().is_some_and(|host| host.saw(frame));
+        seen.of_flow |= flow.as_ref().is_some_and(|flow| flow.joins(&mut seen.ends, frame));
+        match (here, before, chosen(seen)) {
+            // A frame that is not shown may still be what chooses those before it.
+            (false, false, true) => Verdict::ChosenBefore,
+            (false, ..) => Verdict::No,
+            (true, true, _) => Verdict::Chosen,
+            (true, false, true) => Verdict::ChosenNow,
+            (true, false, false) => Verdict::NotYet,
+        }
+    }
+}
+
+fn known_nat(nat: &str, survey: &Survey) -> Result<String, InspectError> {
+    match survey.nats.contains(nat) {
+        true => Ok(nat.to_owned()),
+        false => Err(unknown("NAT", nat, survey.nats.iter().map(String::as_str))),
     }
 }
 

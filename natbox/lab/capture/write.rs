@@ -77,7 +77,7 @@ pub(crate) fn placed_frames<'a>(
     log.records().iter().map(move |record| (record, taps.frame(record, names).map(|(_, frame)| frame)))
 }
 
-fn failed(error: PcapNgWriteError) -> CaptureError {
+pub(super) fn failed(error: PcapNgWriteError) -> CaptureError {
     match error {
         PcapNgWriteError::Io(error) => CaptureError::Io(error),
         other => CaptureError::Io(std::io::Error::other(other)),
@@ -85,38 +85,35 @@ fn failed(error: PcapNgWriteError) -> CaptureError {
 }
 
 fn section(log: &Log) -> SectionHeaderBlock<'static> {
+    let missed = log.missed();
+    let missing = missed.records + missed.packets;
+    section_with(log.truncated().then(|| format!("cut short: there was no room for {missing} more packets")))
+}
+
+pub(super) fn section_with(comment: Option<String>) -> SectionHeaderBlock<'static> {
     let application = concat!("natbox ", env!("CARGO_PKG_VERSION"));
     let mut options = vec![SectionHeaderOption::UserApplication(application.into())];
-    let missed = log.missed();
-    if log.truncated() {
-        let missing = missed.records + missed.packets;
-        let comment = format!("cut short: there was no room for {missing} more packets");
-        options.push(SectionHeaderOption::Common(CommonOption::Comment(comment.into())));
-    }
+    options.extend(comment.map(|comment| SectionHeaderOption::Common(CommonOption::Comment(comment.into()))));
     SectionHeaderBlock { endianness: Endianness::Little, options, ..SectionHeaderBlock::default() }
 }
 
 /// Where packets were seen: the interfaces of the capture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Tap {
+pub(super) enum Tap {
     Interface(InterfaceId),
     /// A node without an interface of its own: the router of a network.
     Node(NodeId),
 }
 
 /// The interfaces of a capture, numbered.
-struct Taps {
+pub(super) struct Taps {
     numbers: BTreeMap<Tap, u32>,
     first_of_node: BTreeMap<NodeId, InterfaceId>,
 }
 
 impl Taps {
     fn of(log: &Log, names: &Names) -> Taps {
-        let mut first_of_node = BTreeMap::new();
-        for (id, interface) in names.interfaces() {
-            first_of_node.entry(interface.node).or_insert(id);
-        }
-        let mut taps = Taps { numbers: BTreeMap::new(), first_of_node };
+        let mut taps = Taps { numbers: BTreeMap::new(), first_of_node: first_of_node(names) };
         let mut seen = names.interfaces().map(|(id, _)| Tap::Interface(id)).collect::<BTreeSet<_>>();
         let sightings = log.records().iter().filter_map(|record| Some((record, record.sighting()?)));
         seen.extend(sightings.filter_map(|(record, sighting)| taps.tap(record, sighting, names)));
@@ -135,6 +132,11 @@ impl Taps {
     }
 
     fn frame<'a>(&self, record: &'a Record, names: &Names) -> Option<(u32, Frame<'a>)> {
+        let (tap, frame) = self.placed(record, names)?;
+        Some((*self.numbers.get(&tap)?, frame))
+    }
+
+    pub(super) fn placed<'a>(&self, record: &'a Record, names: &Names) -> Option<(Tap, Frame<'a>)> {
         let sighting = record.sighting()?;
         let tap = self.tap(record, sighting, names)?;
         let interface = tap_name(tap, names);
@@ -153,13 +155,42 @@ impl Taps {
             bytes: Cow::Borrowed(sighting.bytes.as_deref().unwrap_or_default()),
             comment: Some(comment(record, names)),
         };
-        Some((*self.numbers.get(&tap)?, frame))
+        Some((tap, frame))
     }
 
-    /// In the order of their numbers.
-    fn descriptions(&self, names: &Names) -> Vec<InterfaceDescriptionBlock<'static>> {
+    /// Where packets stand that nothing more is known of.
+    pub(super) fn of_missed(&self, node: NodeId, interface: Option<InterfaceId>, names: &Names) -> Tap {
+        let own = interface.filter(|&id| names.owner(id).is_none_or(|owner| owner == node));
+        own.or(self.first_of_node.get(&node).copied()).map_or(Tap::Node(node), Tap::Interface)
+    }
+
+    /// The interfaces that are known beforehand.
+    pub(super) fn beforehand(names: &Names) -> Taps {
+        let mut taps = Taps { numbers: BTreeMap::new(), first_of_node: first_of_node(names) };
+        let routers = names.nodes().map(|(id, _)| id).filter(|id| names.is_network(*id)).map(Tap::Node);
+        taps.numbers = names.interfaces().map(|(id, _)| Tap::Interface(id)).chain(routers).zip(0..).collect();
+        taps
+    }
+
+    /// A tap's number, and its description if it is new.
+    pub(super) fn number(&mut self, tap: Tap, names: &Names) -> (u32, Option<InterfaceDescriptionBlock<'static>>) {
+        let next = self.numbers.len() as u32;
+        let number = *self.numbers.entry(tap).or_insert(next);
+        (number, (number == next).then(|| description(tap, names)))
+    }
+
+    /// In the order of their numbers, while no tap has been added.
+    pub(super) fn descriptions(&self, names: &Names) -> Vec<InterfaceDescriptionBlock<'static>> {
         self.numbers.keys().map(|&tap| description(tap, names)).collect()
     }
+}
+
+fn first_of_node(names: &Names) -> BTreeMap<NodeId, InterfaceId> {
+    let mut first = BTreeMap::new();
+    for (id, interface) in names.interfaces() {
+        first.entry(interface.node).or_insert(id);
+    }
+    first
 }
 
 /// Whether a router merely passed a packet on: the nodes on both sides show that.
@@ -202,7 +233,7 @@ fn description(tap: Tap, names: &Names) -> InterfaceDescriptionBlock<'static> {
 }
 
 /// The names of addresses. One that several hosts have, each in a home of its own, carries all their names.
-fn resolution(names: &Names) -> Option<NameResolutionBlock<'static>> {
+pub(super) fn resolution(names: &Names) -> Option<NameResolutionBlock<'static>> {
     let records = names.addresses().into_iter().map(|(address, owners)| {
         let names = vec![Cow::Owned(owners.join("/"))];
         match address {
@@ -214,7 +245,7 @@ fn resolution(names: &Names) -> Option<NameResolutionBlock<'static>> {
     (!records.is_empty()).then(|| NameResolutionBlock { records, options: Vec::new() })
 }
 
-fn packet<'a>(interface_id: u32, frame: Frame<'a>) -> EnhancedPacketBlock<'a> {
+pub(super) fn packet<'a>(interface_id: u32, frame: Frame<'a>) -> EnhancedPacketBlock<'a> {
     let mut options = Vec::new();
     options.extend(frame.comment.map(|text| EnhancedPacketOption::Common(CommonOption::Comment(text.into()))));
     options.extend(frame.direction.map(|direction| {

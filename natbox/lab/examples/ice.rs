@@ -4,8 +4,8 @@
 //! best one, in virtual time. What it takes is the adapter in the middle: an `impl SansIo` that hands datagrams and the
 //! time to the library, and drains what it wants to send.
 //!
-//! str0m itself runs by the same adapter; it is not here because each of its cryptographic backends brings some sixty crates
-//! and the C of aws-lc with it (str0m 0.24, `rust-crypto`), which every test run would have to build.
+//! str0m itself runs by the same adapter. It is not here because every test run would have to build what comes with it: the
+//! one cryptographic backend that was tried (`rust-crypto`, with str0m 0.24) brought some sixty crates and the C of aws-lc.
 
 use std::collections::VecDeque;
 use std::error::Error;

@@ -4,11 +4,13 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::LiveLab;
 use super::world::Lively;
+use super::{LiveLab, hosts};
+use crate::plan::change::{Axes, LinkChange};
 use crate::plan::{Network, Plan};
 use crate::suggest::did_you_mean;
 use natbox_live::LiveError;
+use natbox_world::InterfaceId;
 
 impl LiveLab {
     /// A NAT loses all its state, as in a power cut. Says how many mappings.
@@ -31,13 +33,48 @@ impl LiveLab {
     /// [`LiveError::Refused`] if there is no such NAT, or an address is not on its outer network or is another's.
     pub fn readdress(&self, nat: &str, addresses: &[IpAddr]) -> Result<(), LiveError> {
         let (nat, addresses) = (nat.to_owned(), addresses.to_vec());
-        self.world.ask(move |lively| {
+        let names = self.world.ask(move |lively| -> Result<String, LiveError> {
             let node = lively.nat(&nat)?;
             addresses.iter().try_for_each(|address| lively.check_free(&nat, *address))?;
             let change = lively.built.world.readdress(node, &addresses);
             change.map_err(|error| LiveError::Refused(error.to_string()))?;
             if let Some(machine) = lively.built.machine_mut(&nat) {
                 machine.addresses = addresses;
+            }
+            Ok(hosts::names(&lively.plan, &lively.built))
+        })??;
+        self.rename(&names)
+    }
+
+    /// Gives axes of a NAT other values; its mappings stay. Says how many there are.
+    ///
+    /// # Errors
+    /// [`LiveError::Refused`] if there is no such NAT, or its axes cannot have these values now.
+    pub fn set(&self, nat: &str, axes: &Axes) -> Result<usize, LiveError> {
+        let (nat, axes) = (nat.to_owned(), axes.clone());
+        self.world.ask(move |lively| {
+            let node = lively.nat(&nat)?;
+            let before = lively.built.world.behavior_of(node);
+            let known = lively.plan.nat(&nat).zip(before);
+            let after = known.map(|(nat, before)| nat.changed(&before, &axes)).transpose();
+            if let Some(after) = after.map_err(LiveError::Refused)? {
+                let changed = lively.built.world.reconfigure(node, after);
+                changed.map_err(|error| LiveError::Refused(error.to_string()))?;
+            }
+            Ok(lively.built.world.mappings(node).len())
+        })?
+    }
+
+    /// Gives every link of a host, or the outer one of a NAT, other properties. What is under way arrives as it would have.
+    ///
+    /// # Errors
+    /// [`LiveError::Refused`] if nothing is called so.
+    pub fn link(&self, name: &str, change: &LinkChange) -> Result<(), LiveError> {
+        let (name, change) = (name.to_owned(), change.clone());
+        self.world.ask(move |lively| {
+            for uplink in lively.uplinks(&name)? {
+                let link = change.applied(&lively.built.world.link_of(uplink));
+                lively.built.world.relink(uplink, link);
             }
             Ok(())
         })?
@@ -62,12 +99,7 @@ impl LiveLab {
     fn switch(&self, name: &str, cut: bool) -> Result<(), LiveError> {
         let name = name.to_owned();
         self.world.ask(move |lively| {
-            let uplinks = lively.built.machine(&name).map(|machine| machine.uplinks.clone());
-            let uplinks = uplinks.ok_or_else(|| {
-                let hosts = lively.plan.hosts.iter().map(|host| host.name.as_str());
-                unknown("host or NAT", &name, hosts.chain(lively.plan.nats.iter().map(|nat| nat.name.as_str())))
-            })?;
-            for uplink in uplinks {
+            for uplink in lively.uplinks(&name)? {
                 match cut {
                     true => lively.built.world.cut(uplink),
                     false => lively.built.world.mend(uplink),
@@ -83,6 +115,15 @@ impl Lively {
         let nats = self.plan.nats.iter().map(|nat| nat.name.as_str());
         let known = self.plan.nat(name).and_then(|nat| self.built.node(&nat.name));
         known.ok_or_else(|| unknown("NAT", name, nats))
+    }
+
+    /// The uplinks of a host, or the outer one of a NAT.
+    fn uplinks(&self, name: &str) -> Result<Vec<InterfaceId>, LiveError> {
+        let uplinks = self.built.machine(name).map(|machine| machine.uplinks.clone());
+        uplinks.ok_or_else(|| {
+            let hosts = self.plan.hosts.iter().map(|host| host.name.as_str());
+            unknown("host or NAT", name, hosts.chain(self.plan.nats.iter().map(|nat| nat.name.as_str())))
+        })
     }
 
     /// Whether an address is on the outer network of a NAT, and nobody else's.
@@ -114,7 +155,7 @@ impl Lively {
     }
 }
 
-fn prefixes(plan: &Plan, network: Network) -> Vec<IpNet> {
+pub(super) fn prefixes(plan: &Plan, network: Network) -> Vec<IpNet> {
     let (v4, v6) = match network {
         Network::Internet => (plan.internet.prefix, plan.internet.prefix6),
         Network::Behind(index) => (plan.nats[index].inside.prefix, plan.nats[index].inside.prefix6),
@@ -122,7 +163,7 @@ fn prefixes(plan: &Plan, network: Network) -> Vec<IpNet> {
     std::iter::once(IpNet::V4(v4)).chain(v6.map(IpNet::V6)).collect()
 }
 
-fn unknown<'a>(kind: &str, name: &str, there: impl Iterator<Item = &'a str>) -> LiveError {
+pub(super) fn unknown<'a>(kind: &str, name: &str, there: impl Iterator<Item = &'a str>) -> LiveError {
     let there: Vec<&str> = there.collect();
     let near = did_you_mean(name, there.iter().copied()).map(|near| format!(": did you mean `{near}`?"));
     let expected = near.unwrap_or_else(|| format!(": expected one of {}", there.join(", ")));

@@ -11,6 +11,7 @@ use natbox_live::{Doors, Listener, LiveError, Peer};
 use serde::{Deserialize, Serialize};
 
 use super::LiveLab;
+use crate::plan::change::{Axes, LinkChange};
 
 /// A lab that several threads use, until one of them takes it.
 pub type Shared = Arc<Mutex<Option<LiveLab>>>;
@@ -23,6 +24,12 @@ pub enum Change {
     Reboot(String),
     /// A NAT gets other external addresses.
     Readdress(String, Vec<IpAddr>),
+    /// A host goes behind this NAT, or to `internet`.
+    Move(String, String),
+    /// Axes of a NAT get other values: `AXIS=VALUE` each.
+    Set(String, Vec<String>),
+    /// The links of a host or NAT get other properties: `KEY=VALUE` each.
+    Link(String, Vec<String>),
     /// The links of a host or NAT are cut.
     Cut(String),
     /// The links of a host or NAT are mended.
@@ -108,6 +115,21 @@ impl LiveLab {
             Change::Readdress(nat, addresses) => {
                 let shown: Vec<String> = addresses.iter().map(ToString::to_string).collect();
                 self.readdress(nat, addresses).map(|()| format!("{nat} is now at {}", shown.join(", ")))
+            }
+            Change::Move(host, to) => self.take_to(host, Some(to)).map(|addresses| {
+                let shown: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+                format!("{host} is now at {}", shown.join(", "))
+            }),
+            Change::Set(nat, words) => {
+                let axes = Axes::from_words(nat, words).map_err(LiveError::Refused)?;
+                self.set(nat, &axes).map(|kept| match kept {
+                    1 => format!("{nat} has {axes} now, 1 mapping kept"),
+                    kept => format!("{nat} has {axes} now, {kept} mappings kept"),
+                })
+            }
+            Change::Link(name, words) => {
+                let change = LinkChange::from_words(name, words).map_err(LiveError::Refused)?;
+                self.link(name, &change).map(|()| format!("the link of {name} has {change} now"))
             }
             Change::Cut(name) => self.cut(name).map(|()| format!("{name} is cut off")),
             Change::Mend(name) => self.mend(name).map(|()| format!("{name} is connected")),

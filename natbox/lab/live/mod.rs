@@ -7,6 +7,10 @@
 mod change;
 mod control;
 mod hosts;
+mod moving;
+mod resident;
+mod run;
+mod tally;
 mod world;
 
 use std::collections::BTreeMap;
@@ -19,6 +23,11 @@ pub use natbox_live::{Command, LiveError, Machine as LiveHost, Task, privilege, 
 pub use self::control::{Change, Control, End, Shared, change, exec, take_down};
 
 pub use self::hosts::is_real;
+pub(crate) use self::hosts::names;
+pub(crate) use self::moving::take;
+pub(crate) use self::resident::Resident;
+pub(crate) use self::run::run;
+pub use self::tally::{HostTally, NatTally, Tally};
 use self::world::WorldThread;
 use crate::plan::Plan;
 
@@ -52,13 +61,7 @@ pub struct LiveLab {
 impl LiveLab {
     pub(crate) fn start(plan: &Plan, seed: u64, capture: Option<PathBuf>) -> Result<LiveLab, LiveError> {
         let household = Household::new().map_err(LiveError::namespaces)?;
-        let files = hosts::files(plan);
-        let (mut machines, mut devices) = (BTreeMap::new(), Vec::new());
-        for host in plan.hosts.iter().filter(|host| is_real(host)) {
-            let (machine, tuns) = LiveHost::new(&host.name, &files, hosts::interfaces(plan, host), &household)?;
-            machines.insert(host.name.clone(), machine);
-            devices.push((host.name.clone(), tuns));
-        }
+        let (machines, devices) = hosts::make(plan, &is_real, &household)?;
         let world = WorldThread::start(plan, seed, devices, capture)?;
         Ok(LiveLab { world, _household: household, hosts: machines })
     }
@@ -79,6 +82,13 @@ impl LiveLab {
     pub fn addresses(&self, name: &str) -> Result<Vec<IpAddr>, LiveError> {
         let name = name.to_owned();
         self.world.ask(move |lively| lively.built.addresses(&name).to_vec())
+    }
+
+    /// The real hosts that have sent faster than the lab took it, and how many packets their own kernels have dropped for that,
+    /// before the lab saw them.
+    pub fn overrun(&self) -> BTreeMap<String, u64> {
+        let counted = self.hosts.iter().filter_map(|(name, host)| Some((name.clone(), host.overrun()?)));
+        counted.filter(|(_, packets)| *packets > 0).collect()
     }
 
     /// Ends the lab, and writes its capture.

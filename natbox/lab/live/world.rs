@@ -1,6 +1,6 @@
 //! The thread that a live lab's world lives on: it lets the world run, and does with it what it is told.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -10,10 +10,10 @@ use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
 use natbox_live::{Driver, LiveError, Tun};
 
 use crate::build::Built;
-use crate::capture;
+use crate::capture::{CaptureError, Growing};
 use crate::live::hosts::is_real;
+use crate::live::tally::Counts;
 use crate::plan::Plan;
-use crate::record::{Limits, Recorder};
 use crate::scenario::servers;
 
 type Job = Box<dyn FnOnce(&mut Lively) + Send>;
@@ -22,6 +22,22 @@ type Job = Box<dyn FnOnce(&mut Lively) + Send>;
 pub(super) struct Lively {
     pub(super) built: Built,
     pub(super) plan: Plan,
+    capturing: Option<Capturing>,
+    /// What goes through, since somebody has asked.
+    counts: Option<Counts>,
+}
+
+impl Lively {
+    /// The counts; they begin with the first call.
+    pub(super) fn counts(&mut self) -> Counts {
+        let Lively { built, capturing, counts, .. } = self;
+        let begin = || {
+            let counts = Counts::default();
+            built.world.observe(counts.observer(capturing.as_ref().map(|capturing| capturing.growing.observer())));
+            counts
+        };
+        counts.get_or_insert_with(begin).clone()
+    }
 }
 
 /// The thread, and the way to it.
@@ -49,10 +65,16 @@ impl WorldThread {
                     return Ok(());
                 }
             };
-            let recorder = capture.as_ref().map(|_| lively.built.record(Limits::CAPTURE));
+            match capture.map(|path| Capturing::begin(path, &mut lively)).transpose() {
+                Ok(capturing) => lively.capturing = capturing,
+                Err(error) => {
+                    let _ = ready.send(Err(error));
+                    return Ok(());
+                }
+            }
             let _ = ready.send(Ok(()));
             let run = run(&mut lively, inbox);
-            run.and(save(&lively, capture, recorder))
+            run.and(lively.capturing.map_or(Ok(()), Capturing::finish))
         };
         let thread = std::thread::Builder::new().name("natbox-world".into()).spawn(work);
         let thread = Some(thread.map_err(LiveError::system("start the world's thread"))?);
@@ -86,8 +108,8 @@ impl Drop for WorldThread {
     }
 }
 
-fn open(plan: Plan, seed: u64, devices: Vec<(String, Vec<Tun>)>) -> Result<Lively, LiveError> {
-    let mut built = plan.build_with(seed, &is_real);
+/// What waits for the devices of real hosts.
+pub(super) fn driver(built: &Built, devices: Vec<(String, Vec<Tun>)>) -> Result<Driver, LiveError> {
     let mut driver = Driver::new().map_err(LiveError::system("wait for devices"))?;
     for (host, tuns) in devices {
         let uplinks = built.machine(&host).map(|machine| machine.uplinks.clone()).unwrap_or_default();
@@ -95,10 +117,16 @@ fn open(plan: Plan, seed: u64, devices: Vec<(String, Vec<Tun>)>) -> Result<Livel
             driver.attach(interface, tun).map_err(LiveError::system("wait for a device"))?;
         }
     }
+    Ok(driver)
+}
+
+fn open(plan: Plan, seed: u64, devices: Vec<(String, Vec<Tun>)>) -> Result<Lively, LiveError> {
+    let mut built = plan.build_with(seed, &is_real);
+    let driver = driver(&built, devices)?;
     built.world.open(Box::new(driver));
     servers::start(&plan, &built);
     built.world.run_for(Duration::ZERO).map_err(|why| LiveError::Stopped(why.to_string()))?;
-    Ok(Lively { built, plan })
+    Ok(Lively { built, plan, capturing: None, counts: None })
 }
 
 /// Until nobody can ask for anything any more.
@@ -109,11 +137,31 @@ fn run(lively: &mut Lively, mut inbox: UnboundedReceiver<Job>) -> Result<(), Str
             Ok(None) => return Ok(()),
             Err(stalled) => return Err(stalled.to_string()),
         }
+        if let Some(capturing) = &mut lively.capturing {
+            capturing.growing.rename(&lively.built.names);
+        }
     }
 }
 
-fn save(lively: &Lively, capture: Option<PathBuf>, recorder: Option<Recorder>) -> Result<(), String> {
-    let (Some(path), Some(recorder)) = (capture, recorder) else { return Ok(()) };
-    let saved = capture::save(&path, &recorder.take(), &lively.built.names);
-    saved.map(drop).map_err(|error| format!("cannot write {}: {error}", path.display()))
+/// The capture of a world, written while it runs.
+struct Capturing {
+    path: PathBuf,
+    growing: Growing,
+}
+
+impl Capturing {
+    fn begin(path: PathBuf, lively: &mut Lively) -> Result<Capturing, LiveError> {
+        let failed = |error| LiveError::Refused(cannot_write(&path, &error));
+        let growing = Growing::begin(&path, &lively.built.names).map_err(failed)?;
+        lively.built.world.observe(growing.observer());
+        Ok(Capturing { path, growing })
+    }
+
+    fn finish(self) -> Result<(), String> {
+        self.growing.finish().map(drop).map_err(|error| cannot_write(&self.path, &error))
+    }
+}
+
+fn cannot_write(path: &Path, error: &CaptureError) -> String {
+    format!("cannot write {}: {error}", path.display())
 }

@@ -20,15 +20,20 @@ pub(super) fn resolve(entry: &Node, mistakes: &mut Collector<'_>) -> (Option<&'s
     let named = entry.text().or_else(|| entry.get("type").and_then(Node::text));
     let preset = preset::find(named.unwrap_or(DEFAULT));
     let mut behavior = preset.as_ref().map(|preset| preset.behavior.clone()).unwrap_or_default();
-    addresses(entry, &mut behavior);
-    connections(entry, &mut behavior);
-    messages(entry, &mut behavior);
+    apply(entry, &mut behavior);
+    contradictions(entry, &behavior, mistakes);
+    (preset.map(|preset| preset.name), behavior)
+}
+
+/// Gives a behaviour the values of the axes that an entry names.
+pub(super) fn apply(entry: &Node, behavior: &mut Behavior) {
+    addresses(entry, behavior);
+    connections(entry, behavior);
+    messages(entry, behavior);
     entry.get("ports").into_iter().for_each(|entry| ports(entry, &mut behavior.ports));
     entry.get("quota").into_iter().for_each(|entry| quota(entry, &mut behavior.quota));
     entry.get("timeouts").into_iter().for_each(|entry| timeouts(entry, &mut behavior.timeouts));
     entry.get("fragments").into_iter().for_each(|entry| fragments(entry, &mut behavior.fragments));
-    contradictions(entry, &behavior, mistakes);
-    (preset.map(|preset| preset.name), behavior)
 }
 
 fn addresses(entry: &Node, behavior: &mut Behavior) {
@@ -180,7 +185,7 @@ fn fragments(entry: &Node, rules: &mut FragmentRules) {
 }
 
 /// What the axes say together and cannot mean, at the first key that the sentence names.
-fn contradictions(entry: &Node, behavior: &Behavior, mistakes: &mut Collector<'_>) {
+pub(super) fn contradictions(entry: &Node, behavior: &Behavior, mistakes: &mut Collector<'_>) {
     for contradiction in behavior.contradictions() {
         let named = entry.entries().iter().find(|(key, _)| contradiction.contains(key.text.as_str()));
         let place = named.map_or(entry.place, |(_, value)| value.place);

@@ -1,12 +1,15 @@
-//! The steps that change the network, from their entries: other addresses, other networks, cut links.
+//! The steps that change the network, from their entries: other addresses, behaviours, networks and links; cut links.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use super::Network;
-use super::network::take;
+use super::behavior::contradictions;
+use super::change::{Axes, FIXED, LinkChange};
+use super::network::{take, with_first};
 use super::resolve::{Named, nat};
 use super::scenario::Reader;
-use super::step::{Action, Cable, Move};
+use super::step::{Action, Cable, Move, Relink, Set};
 use crate::topology::places;
 use crate::topology::tree::Node;
 
@@ -71,8 +74,45 @@ impl Reader<'_, '_> {
         Some(Move { host, behind: name, network, uplink: None, addresses })
     }
 
+    /// A NAT that behaves otherwise from then on; each change begins with what the ones before it came to.
+    pub(super) fn set(&mut self, node: &Node) -> Option<Set> {
+        let axes = Axes::of(node);
+        let index = nat(node.get("nat")?, self.names, self.mistakes)?;
+        if axes.is_empty() {
+            let expected = "an axis and its new value, such as `filtering: address-dependent`";
+            self.mistakes.at(node.place, "nothing is set").expected(expected);
+            return None;
+        }
+        let nat = &self.layout.nats[index];
+        let before = self.behaviors.get(&index).unwrap_or(&nat.behavior);
+        let after = with_first(&Arc::new(axes.applied(before)), &nat.inside);
+        for axis in before.fixed(&after) {
+            let place = axes.entry().get(axis).map_or(node.place, |value| value.place);
+            self.mistakes.at(place, format!("`{axis}` cannot change while a NAT runs")).expected(FIXED);
+        }
+        contradictions(axes.entry(), &after, self.mistakes);
+        let nat = nat.name.clone();
+        self.behaviors.insert(index, after);
+        Some(Set { nat, axes })
+    }
+
+    pub(super) fn relink(&mut self, node: &Node) -> Option<Relink> {
+        let change = LinkChange::of(node);
+        let cable = self.cable_of(node.get("of")?, node.get("behind"))?;
+        if change.is_empty() {
+            self.mistakes
+                .at(node.place, "nothing changes")
+                .expected("a property and its new value, such as `loss: 5%`");
+            return None;
+        }
+        Some(Relink { cable, change })
+    }
+
     pub(super) fn cable(&mut self, node: &Node) -> Option<Cable> {
-        let named = node.get("node").unwrap_or(node);
+        self.cable_of(node.get("node").unwrap_or(node), node.get("behind"))
+    }
+
+    fn cable_of(&mut self, named: &Node, behind: Option<&Node>) -> Option<Cable> {
         let name = self.named(named, named.text()?, "host or NAT", |_| true)?;
         let networks: Vec<Network> = match *self.names.get(name.as_str())? {
             Named::Nat(index) => vec![self.layout.nats[index].outside.network],
@@ -80,7 +120,7 @@ impl Reader<'_, '_> {
         };
         let mut uplinks: Vec<usize> = (0..networks.len()).collect();
         let mut text = name.clone();
-        if let Some(behind) = node.get("behind") {
+        if let Some(behind) = behind {
             let parent = nat(behind, self.names, self.mistakes)?;
             uplinks.retain(|index| networks[*index] == Network::Behind(parent));
             text = format!("{name} behind {}", behind.text()?);

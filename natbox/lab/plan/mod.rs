@@ -3,6 +3,7 @@
 //! `natbox check` prints it, the world is built from it. A plan exists only for a topology without a mistake.
 
 mod behavior;
+pub mod change;
 pub mod control;
 mod describe;
 mod knobs;
@@ -13,6 +14,8 @@ mod network;
 pub(crate) mod packet;
 mod pool;
 mod possible;
+pub mod program;
+mod real;
 mod resolve;
 mod scenario;
 pub mod step;
@@ -28,6 +31,7 @@ use natbox_world::LinkConfig;
 
 pub(crate) use control::show as control_entries;
 pub(crate) use describe::{Shown, axes, flow, link as link_entries, some_axes};
+pub(crate) use real::expects_closed;
 pub(crate) use resolve::plan as of_tree;
 pub use step::{Action, Step};
 

@@ -2,8 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
+use natbox_nat::Behavior;
 use natbox_wire::{DropReason, Word};
 
 use super::Nat;
@@ -36,12 +38,16 @@ pub(super) fn resolve(root: &Node, names: &Names<'_>, layout: &mut Layout, mista
         servers,
         labels: BTreeSet::new(),
         connections: BTreeSet::new(),
+        programs: BTreeSet::new(),
         packets: BTreeMap::new(),
         given: BTreeSet::new(),
+        behaviors: BTreeMap::new(),
         mistakes,
     };
     let steps = root.get("scenario").map(Node::items).unwrap_or_default();
-    steps.iter().filter_map(|step| reader.step(step)).collect()
+    let read: Vec<Step> = steps.iter().filter_map(|step| reader.step(step)).collect();
+    reader.simulated(steps, &read);
+    read
 }
 
 pub(super) struct Reader<'a, 'f> {
@@ -52,10 +58,14 @@ pub(super) struct Reader<'a, 'f> {
     pub(super) labels: BTreeSet<String>,
     /// The names of connections that are kept.
     pub(super) connections: BTreeSet<String>,
+    /// The names of programs that go on.
+    pub(super) programs: BTreeSet<String>,
     /// What is known of labelled packets before anything runs.
     pub(super) packets: BTreeMap<String, Known>,
     /// The addresses that `readdress` has given to a NAT before, by its index: it may come back to them.
     pub(super) given: BTreeSet<(usize, IpAddr)>,
+    /// How NATs behave that `set` has changed, by index.
+    pub(super) behaviors: BTreeMap<usize, Arc<Behavior>>,
     pub(super) mistakes: &'a mut Collector<'f>,
 }
 
@@ -76,9 +86,13 @@ impl Reader<'_, '_> {
             "call" => Action::Call(self.call(node, expect)?),
             "map" => Action::Map(self.map(node, expect)?),
             "talk" => Action::Talk(self.talk(node, expect)?),
+            "run" => Action::Run(self.run(node, expect)?),
+            "await" => Action::Await(self.awaited(node, expect)?),
             "wait" => Action::Wait(node.text().and_then(|text| units::duration(text).ok())?),
             "reboot" => Action::Reboot(self.nat(node)?.name.clone()),
             "readdress" => self.readdress(node)?,
+            "set" => Action::Set(self.set(node)?),
+            "link" => Action::Link(self.relink(node)?),
             "move" => Action::Move(self.moved(node)?),
             "expire" => Action::Expire(Expire {
                 label: self.label_of(node, node.text()?.to_owned())?,

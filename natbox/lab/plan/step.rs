@@ -11,8 +11,10 @@ use natbox_probes::technique::{Options, Technique};
 use natbox_wire::DropReason;
 
 use super::Network;
+use super::change::{Axes, LinkChange};
 use super::control::Map;
 use super::measure::Measure;
+use super::program::{Await, Run};
 use crate::topology::Allowed;
 use crate::words::{Family, Switch};
 
@@ -53,6 +55,10 @@ pub enum Action {
     Map(Map),
     /// Talks over a connection that was kept.
     Talk(Talk),
+    /// Starts a real program.
+    Run(Run),
+    /// Waits for a real program.
+    Await(Await),
     /// Lets time pass.
     Wait(Duration),
     /// Makes the NAT of this name lose its state.
@@ -64,6 +70,10 @@ pub enum Action {
         /// Its new external addresses.
         addresses: Vec<IpAddr>,
     },
+    /// Gives axes of a NAT other values.
+    Set(Set),
+    /// Gives links other properties.
+    Link(Relink),
     /// Takes a host to another network.
     Move(Move),
     /// Lets time pass until a mapping ends.
@@ -89,9 +99,13 @@ impl Action {
             Action::Call(_) => "call",
             Action::Map(_) => "map",
             Action::Talk(_) => "talk",
+            Action::Run(_) => "run",
+            Action::Await(_) => "await",
             Action::Wait(_) => "wait",
             Action::Reboot(_) => "reboot",
             Action::Readdress { .. } => "readdress",
+            Action::Set(_) => "set",
+            Action::Link(_) => "link",
             Action::Move(_) => "move",
             Action::Expire(_) => "expire",
             Action::Count(_) => "count",
@@ -276,6 +290,24 @@ pub struct Cable {
     pub uplinks: Vec<usize>,
     /// As the file writes it.
     pub text: String,
+}
+
+/// A NAT that behaves otherwise.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Set {
+    /// The NAT.
+    pub nat: String,
+    /// What changes.
+    pub axes: Axes,
+}
+
+/// Links that have other properties.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Relink {
+    /// The links.
+    pub cable: Cable,
+    /// What changes.
+    pub change: LinkChange,
 }
 
 /// A host that goes to another network.

@@ -13,7 +13,7 @@ use super::step::{
     Action, Cable, Call, Connect, Discover, EndpointPattern, ExpectCall, ExpectCount, ExpectDiscover, ExpectMapped,
     ExpectPath, ExpectPing, ExpectSend, ExpectTalk, Ping, Place, Punch, Send, Step, Talk, Via,
 };
-use super::{control, measure};
+use super::{change, control, measure, program};
 use crate::topology::Allowed;
 use crate::topology::units::{show_duration, show_percent};
 use crate::words::Family;
@@ -42,8 +42,12 @@ fn action(action: &Action) -> (Shown, Option<Entries>) {
             (control::show_map(map), map.expect.as_ref().map(|expect| control::show_expected(expect, pattern)))
         }
         Action::Talk(talk) => (self::talk(talk), talk.expect.as_ref().map(expect_talk)),
+        Action::Run(run) => (program::show_run(run), run.expect.as_ref().map(program::show_expected)),
+        Action::Await(step) => (program::show_await(step), step.expect.as_ref().map(program::show_expected)),
         Action::Wait(duration) => (time(duration), None),
         Action::Reboot(nat) => (Shown::word(nat), None),
+        Action::Set(step) => (change::show_set(step), None),
+        Action::Link(step) => (change::show_link(step), None),
         Action::Move(step) => {
             let behind = step.behind.as_ref().map(|behind| ("behind", Shown::word(behind)));
             let addresses = Shown::List(step.addresses.iter().map(Shown::text).collect());
@@ -85,8 +89,16 @@ impl fmt::Display for Action {
                 write!(f, "map {} port {} of {} by {}", map.protocol, map.port, map.from, map.by)
             }
             Action::Talk(talk) => write!(f, "talk over {} for {}", talk.label, show_duration(&talk.length)),
+            Action::Run(run) => match &run.label {
+                Some(label) => write!(f, "run {} on {} as {label}", run.command, run.on),
+                None => write!(f, "run {} on {}", run.command, run.on),
+            },
+            Action::Await(step) if step.stop => write!(f, "stop {}", step.label),
+            Action::Await(step) => write!(f, "await {}", step.label),
             Action::Wait(duration) => write!(f, "wait {}", show_duration(duration)),
             Action::Reboot(nat) => write!(f, "reboot {nat}"),
+            Action::Set(step) => write!(f, "set {} of {}", step.axes, step.nat),
+            Action::Link(step) => write!(f, "link {}: {}", step.cable.text, step.change),
             Action::Move(step) => match &step.behind {
                 Some(behind) => write!(f, "move {} behind {behind}", step.host),
                 None => write!(f, "move {} to the public network", step.host),

@@ -27,6 +27,10 @@ pub fn comment(record: &Record, names: &Names) -> String {
         What::Control(mapping, what) => {
             format!("{} of {}", control(mapping, *what, record.at), names.node(record.node))
         }
+        What::Reconfigured(before, after) => {
+            format!("{} behaves otherwise: {}", names.node(record.node), differences(before, after))
+        }
+        What::Relinked(interface) => format!("the link of {} is another", names.interface(*interface)),
         What::Rebooted => format!("{} rebooted and lost its mappings", names.node(record.node)),
         What::Readdressed => format!("{} has other external addresses", names.node(record.node)),
         What::Moved(interface) => format!("{} is in another network", names.interface(*interface)),
@@ -58,6 +62,14 @@ fn packet(record: &Record, sighting: &Sighting, names: &Names) -> String {
         }
         Step::Made(id) => format!("made by {node} on account of mapping {}", mapping(id)),
     }
+}
+
+/// The axes in which the second behaviour differs from the first, and their words there.
+fn differences(before: &Behavior, after: &Behavior) -> String {
+    let before = before.axes();
+    let changed = after.axes().into_iter().filter(|axis| !before.contains(axis));
+    let told: Vec<String> = changed.map(|(axis, word)| format!("{axis} {word}")).collect();
+    if told.is_empty() { "in nothing".to_owned() } else { told.join(", ") }
 }
 
 /// A packet that left a node: what the node had done with it, or that it is the node's own.
@@ -137,7 +149,8 @@ fn refused(record: &Record, sighting: &Sighting, refusal: Refusal, names: &Names
     let node = names.node(record.node);
     let reason = refusal.reason;
     let Ok(facts) = &sighting.facts else { return format!("dropped at {node}: {reason}: {}", reason.meaning()) };
-    match (reason, names.behavior(record.node)) {
+    let behavior = sighting.behavior.as_deref().or_else(|| names.behavior(record.node));
+    match (reason, behavior) {
         (DropReason::Filtered, Some(behavior)) => {
             let why = filtered(facts, refusal.mapping, behavior, sighting.history);
             format!("dropped at {node}: {reason} ({}): {why}", filtering_of(behavior, facts))

@@ -31,8 +31,16 @@ pub struct Facts {
 impl Facts {
     /// Reads them, with a summary or without; the reason if the bytes are no packet.
     pub fn of(bytes: &[u8], summary: bool) -> Result<Facts, DropReason> {
-        let packet = Packet::parse(bytes.to_vec()).map_err(|malformed| malformed.reason)?;
-        Ok(Facts {
+        Facts::of_owned(bytes.to_vec(), summary).0
+    }
+
+    /// As [`Facts::of`], and gives the bytes back if they are a packet.
+    pub(super) fn of_owned(bytes: Vec<u8>, summary: bool) -> (Result<Facts, DropReason>, Option<Vec<u8>>) {
+        let packet = match Packet::parse(bytes) {
+            Ok(packet) => packet,
+            Err(malformed) => return (Err(malformed.reason), None),
+        };
+        let facts = Facts {
             source: packet.source_endpoint(),
             destination: packet.destination_endpoint(),
             transport: packet.transport(),
@@ -42,7 +50,8 @@ impl Facts {
             payload_bytes: packet.payload().len() as u32,
             fragment: packet.fragment(),
             summary: summary.then(|| packet.summary().into()),
-        })
+        };
+        (Ok(facts), Some(packet.into_bytes()))
     }
 
     /// The protocol of the session that it belongs to, if it shows one.

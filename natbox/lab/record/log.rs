@@ -2,12 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
-use natbox_nat::{Ended, MappingId};
+use natbox_nat::{Behavior, Ended, MappingId};
 use natbox_wire::{DropReason, Protocol, Time};
 use natbox_world::note::{Event, InterfaceId, NodeId, Note, Outcome, PacketId, PacketRef};
 
 use super::{Asked, Beyond, Drop, Facts, History, Limits, Missed, Record, Sighting, Step, What};
+
+/// How much of what explains drops a log that [forgets](Log::forget) keeps, of each kind.
+const STORIES: usize = 65_536;
 
 /// The records of a run, in order.
 #[derive(Debug)]
@@ -24,6 +28,8 @@ pub struct Log {
     contacted: BTreeMap<(NodeId, MappingId, SocketAddr), Time>,
     /// What was asked of a NAT last, and not told of with a packet yet.
     asked: Option<(Time, NodeId, Box<Asked>)>,
+    /// How NATs behave that did not always behave so.
+    behaviors: BTreeMap<NodeId, Arc<Behavior>>,
     kept_bytes: usize,
     missed: Missed,
 }
@@ -42,6 +48,7 @@ impl Log {
             ended: BTreeMap::new(),
             contacted: BTreeMap::new(),
             asked: None,
+            behaviors: BTreeMap::new(),
             kept_bytes: 0,
             missed: Missed::default(),
         }
@@ -99,7 +106,7 @@ impl Log {
         .filter(move |(_, _, drop)| reason.is_none_or(|reason| drop.reason == reason))
     }
 
-    /// What is not about packets: mappings that ended, reboots, new addresses, links cut and mended; and the
+    /// What is not about packets: mappings that ended, reboots, new addresses and behaviours, links changed, cut and mended; and the
     /// packets that made a mapping. In order.
     pub fn milestones(&self) -> impl Iterator<Item = &Record> {
         self.records.iter().filter(|record| record.sighting().is_none_or(made_mapping))
@@ -109,7 +116,7 @@ impl Log {
         std::iter::successors(last.map(|index| index as usize), |&index| (self.previous[index] as usize).checked_sub(1))
     }
 
-    pub(super) fn add(&mut self, note: &Note<'_>) {
+    pub(crate) fn add(&mut self, note: &Note<'_>) {
         if self.records.len() >= self.limits.records {
             self.missed.records += 1;
             return;
@@ -130,6 +137,11 @@ impl Log {
                 self.asked = Some((note.at, note.node, Box::new((mapping.clone(), what))));
                 What::Control(Box::new(mapping.clone()), what)
             }
+            Event::Reconfigured { before, after } => {
+                self.behaviors.insert(note.node, after.clone());
+                What::Reconfigured(before.clone(), after.clone())
+            }
+            Event::Relinked(interface) => What::Relinked(interface),
             Event::Rebooted => What::Rebooted,
             Event::Readdressed => What::Readdressed,
             Event::Cut(interface) => What::Cut(interface),
@@ -156,7 +168,7 @@ impl Log {
         {
             self.effects.entry(cause).or_default().push(packet.id);
         }
-        let facts = Facts::of(packet.bytes, self.limits.summaries);
+        let (facts, bytes) = self.read(packet.bytes);
         let (mut beyond, mut history) = (None, None);
         let made_for = self.last.get(&packet.id).and_then(|last| match self.records[*last as usize].sighting()?.step {
             Step::Made(mapping) => Some(mapping),
@@ -175,7 +187,6 @@ impl Log {
         let own = matches!(step, Step::Sent(_)) && beyond.is_none();
         let asked = self.asked.take_if(|(at, node, _)| *node == note.node && *at == note.at && own);
         let control = asked.map(|(.., what)| what);
-        let bytes = self.keep(packet.bytes);
         What::Packet(Box::new(Sighting {
             id: packet.id,
             cause: packet.cause,
@@ -186,6 +197,7 @@ impl Log {
             made_for,
             control,
             history,
+            behavior: self.behaviors.get(&note.node).cloned(),
             bytes,
         }))
     }
@@ -240,17 +252,69 @@ impl Log {
         same_address.map(|(_, &at)| History::Contacted { at, exactly: false }).next_back()
     }
 
-    fn keep(&mut self, bytes: &[u8]) -> Option<Box<[u8]>> {
+    /// What a packet's headers say, and its bytes if there is room for them.
+    fn read(&mut self, bytes: &[u8]) -> (Result<Facts, DropReason>, Option<Box<[u8]>>) {
+        let (facts, whole) = Facts::of_owned(bytes.to_vec(), self.limits.summaries);
         if self.limits.bytes == 0 {
-            return None;
+            return (facts, None);
         }
-        if self.kept_bytes + bytes.len() > self.limits.bytes {
+        if self.limits.bytes - self.kept_bytes < bytes.len() {
             self.missed.packets += 1;
-            return None;
+            return (facts, None);
         }
         self.kept_bytes += bytes.len();
-        Some(bytes.into())
+        (facts, Some(whole.map_or_else(|| bytes.into(), Vec::into_boxed_slice)))
     }
+
+    /// Packet bytes that are held.
+    pub(crate) fn kept_bytes(&self) -> usize {
+        self.kept_bytes
+    }
+
+    /// Gives up the bytes of the record with this index.
+    pub(crate) fn release_bytes(&mut self, index: usize) {
+        let record = self.records.get_mut(index).map(|record| &mut record.what);
+        if let Some(What::Packet(sighting)) = record
+            && let Some(bytes) = sighting.bytes.take()
+        {
+            self.kept_bytes -= bytes.len();
+        }
+    }
+
+    /// Forgets the first records, for a log that others have read so far. What explains later drops (mappings that ended,
+    /// remotes contacted) is kept longer, up to [`STORIES`] of each, the latest.
+    pub(crate) fn forget(&mut self, count: usize) {
+        let count = count.min(self.records.len());
+        (0..count).for_each(|index| self.release_bytes(index));
+        self.records.drain(..count);
+        self.previous.drain(..count);
+        let gone = count as u32;
+        self.previous.iter_mut().for_each(|before| *before = before.saturating_sub(gone));
+        self.last.retain(|_, index| *index >= gone);
+        self.last.values_mut().for_each(|index| *index -= gone);
+        self.effects.retain(|cause, _| self.last.contains_key(cause));
+        shed(&mut self.contacted, |at| *at);
+        shed(&mut self.ended, |history| match history {
+            History::Ended { at, .. } | History::Contacted { at, .. } => *at,
+        });
+    }
+}
+
+/// Keeps the later half of what is too much.
+fn shed<K: Ord, V>(stories: &mut BTreeMap<K, V>, at: impl Fn(&V) -> Time) {
+    if stories.len() <= STORIES {
+        return;
+    }
+    let mut times: Vec<Time> = stories.values().map(&at).collect();
+    let middle = times.len() / 2;
+    let (_, median, _) = times.select_nth_unstable(middle);
+    let median = *median;
+    let mut room = STORIES / 2;
+    stories.retain(|_, story| {
+        let stays = at(story) >= median && room > 0;
+        room -= usize::from(stays);
+        stays
+    });
 }
 
 fn made_mapping(sighting: &Sighting) -> bool {

@@ -137,7 +137,12 @@ fn summary(run: &RunView<'_>, paint: Paint) -> String {
         1 => "1 packet".to_owned(),
         several => format!("{several} packets"),
     };
-    format!("{}; {took} of virtual time, {packets}, {dropped}{missed}", verdict(outcome, paint))
+    let (time, real) = match &outcome.live {
+        None => ("virtual time", String::new()),
+        Some(live) if live.real_hosts.is_empty() => ("the wall's time", "; no host was real".to_owned()),
+        Some(live) => ("the wall's time", format!("; real: {}", live.real_hosts.join(", "))),
+    };
+    format!("{}; {took} of {time}, {packets}, {dropped}{missed}{real}", verdict(outcome, paint))
 }
 
 /// How many expectations hold. A step that could not be done counts as one that does not.

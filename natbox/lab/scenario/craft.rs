@@ -5,11 +5,12 @@ use std::net::SocketAddr;
 use futures::future::{Either, select};
 use natbox_host::Host as _;
 use natbox_wire::{Packet, Word};
+use natbox_world::Stalled;
 use natbox_world::note::InterfaceId;
-use natbox_world::{Stalled, VirtualHost};
 
 use super::Runner;
 use super::tap::Answer;
+use crate::anyhost::AnyHost;
 use crate::plan::message::Message;
 use crate::plan::packet;
 use crate::plan::step::{PATIENCE, Place, Send};
@@ -20,7 +21,7 @@ impl Runner<'_> {
     pub(super) fn send_by_hand(
         &mut self,
         send: &Send,
-        host: &VirtualHost,
+        host: &AnyHost,
         from: SocketAddr,
         to: SocketAddr,
     ) -> Result<Result<(), String>, Stalled> {

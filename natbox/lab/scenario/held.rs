@@ -13,13 +13,14 @@ use natbox_host::Host as _;
 use natbox_probes::Path;
 use natbox_probes::technique::{Contact, Facts};
 use natbox_wire::{Time, Word};
-use natbox_world::{Stalled, VirtualHost};
+use natbox_world::Stalled;
 use serde_json::Value;
 
 use super::shown::{exact, nanos, shown};
 use super::talk::paths;
 use super::techniques::value;
 use super::{Report, Runner};
+use crate::anyhost::AnyHost;
 use crate::plan::step::Talk;
 use crate::topology::units::show_percent;
 
@@ -54,7 +55,7 @@ struct Talked {
 
 impl Runner<'_> {
     /// Keeps a connection, if it has a name.
-    pub(super) fn keep(&mut self, label: Option<&str>, contact: Contact<VirtualHost>) {
+    pub(super) fn keep(&mut self, label: Option<&str>, contact: Contact<AnyHost>) {
         let Some(label) = label else { return };
         let (sender, orders) = mpsc::channel(1);
         self.held.insert(label.to_owned(), sender);
@@ -80,7 +81,7 @@ impl Runner<'_> {
 }
 
 /// Listens on a connection until its owner has gone.
-async fn hold(mut contact: Contact<VirtualHost>, mut orders: mpsc::Receiver<Order>) {
+async fn hold(mut contact: Contact<AnyHost>, mut orders: mpsc::Receiver<Order>) {
     let host = contact.host().clone();
     loop {
         let order = {
@@ -109,7 +110,7 @@ async fn hold(mut contact: Contact<VirtualHost>, mut orders: mpsc::Receiver<Orde
 }
 
 /// Sends messages, each at its time, and counts the echoes.
-async fn talk(host: &VirtualHost, contact: &mut Contact<VirtualHost>, length: Duration, interval: Duration) -> Talked {
+async fn talk(host: &AnyHost, contact: &mut Contact<AnyHost>, length: Duration, interval: Duration) -> Talked {
     let began = host.now();
     let count = u32::try_from(length.as_nanos().div_ceil(interval.as_nanos().max(1))).unwrap_or(u32::MAX);
     let mut echoes =
@@ -150,7 +151,7 @@ struct Echoes {
 
 impl Echoes {
     /// Takes echoes until this time, or until every message has come back.
-    async fn listen(&mut self, host: &VirtualHost, contact: &mut Contact<VirtualHost>, until: Time) {
+    async fn listen(&mut self, host: &AnyHost, contact: &mut Contact<AnyHost>, until: Time) {
         while host.now() < until && (self.count as usize) < self.echoed.len() {
             let number = match contact.recv(until).await {
                 Ok(Some(message)) => self.number(message.payload),

@@ -5,7 +5,11 @@ use std::net::IpAddr;
 use serde_json::Map;
 
 use super::{Report, Runner};
-use crate::plan::step::{Cable, Count, Move};
+#[cfg(target_os = "linux")]
+use crate::anyhost::Any;
+#[cfg(target_os = "linux")]
+use crate::live;
+use crate::plan::step::{Cable, Count, Move, Relink, Set};
 
 impl Runner<'_> {
     pub(super) fn count(&self, count: &Count) -> Report {
@@ -72,18 +76,81 @@ impl Runner<'_> {
         if let Some(machine) = self.built.machine_mut(nat) {
             machine.addresses = addresses.to_vec();
         }
+        self.rename();
         let shown: Vec<String> = addresses.iter().map(ToString::to_string).collect();
         Report::new(format!("now at {}", shown.join(", ")))
     }
 
-    pub(super) fn move_host(&mut self, step: &Move) -> Report {
-        match (step.uplink, self.built.host(&step.host)) {
-            (Some(uplink), Some(host)) => self.built.world.prefer(&host, uplink),
-            _ => self.built.take_to(self.plan, &step.host, step.network, &step.addresses),
+    pub(super) fn set(&mut self, step: &Set) -> Report {
+        let known = self.plan.nat(&step.nat).zip(self.built.node(&step.nat));
+        let Some((nat, node)) = known else { return Report::impossible(format!("no NAT `{}`", step.nat)) };
+        let Some(before) = self.built.world.behavior_of(node) else {
+            return Report::impossible(format!("`{}` is no NAT", step.nat));
+        };
+        let after = match nat.changed(&before, &step.axes) {
+            Ok(after) => after,
+            Err(why) => return Report::impossible(why),
+        };
+        let kept = self.built.world.mappings(node).len();
+        match self.built.world.reconfigure(node, after) {
+            Ok(()) => Report::new(format!("{}, {kept} mapping{} kept", step.axes, if kept == 1 { "" } else { "s" })),
+            Err(error) => Report::impossible(error.to_string()),
         }
+    }
+
+    pub(super) fn relink(&mut self, step: &Relink) -> Report {
+        let uplinks = self.built.machine(&step.cable.node).map(|machine| machine.uplinks.clone()).unwrap_or_default();
+        for interface in step.cable.uplinks.iter().filter_map(|index| uplinks.get(*index)) {
+            let link = step.change.applied(&self.built.world.link_of(*interface));
+            self.built.world.relink(*interface, link);
+        }
+        Report::new(step.change.to_string())
+    }
+
+    pub(super) fn move_host(&mut self, step: &Move) -> Report {
+        if let Some(real) = self.take_machine(step) {
+            if let Err(error) = real {
+                return Report::impossible(error);
+            }
+        } else {
+            match (step.uplink, self.built.host(&step.host)) {
+                (Some(uplink), Some(host)) => self.built.world.prefer(&host, uplink),
+                _ => self.built.take_to(self.plan, &step.host, step.network, &step.addresses),
+            }
+        }
+        self.rename();
         let shown: Vec<String> = step.addresses.iter().map(ToString::to_string).collect();
         Report::new(format!("now at {}", shown.join(", ")))
     }
+
+    /// Takes a host with its machine, if it is real; why that cannot be.
+    #[cfg(target_os = "linux")]
+    fn take_machine(&mut self, step: &Move) -> Option<Result<(), String>> {
+        let Some(Any::Real(real)) = self.built.any_host(&step.host) else { return None };
+        let taken = live::take(&mut self.built, self.plan, step, Some(real.machine()));
+        Some(taken.map_err(|error| error.to_string()))
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn take_machine(&mut self, _: &Move) -> Option<Result<(), String>> {
+        None
+    }
+
+    /// Tells real hosts who is where.
+    #[cfg(target_os = "linux")]
+    fn rename(&self) {
+        let hosts = self.plan.hosts.iter().filter_map(|host| self.built.any_host(&host.name));
+        let real = hosts.filter_map(|host| if let Any::Real(real) = host { Some(real) } else { None });
+        let mut names = None;
+        for host in real {
+            let names = names.get_or_insert_with(|| live::names(self.plan, &self.built));
+            // Names are for programs that ask: what a step does, it does by addresses.
+            let _ = host.machine().rename(names.clone());
+        }
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn rename(&self) {}
 
     pub(super) fn switch(&mut self, cable: &Cable, cut: bool) -> Report {
         let uplinks = self.built.machine(&cable.node).map(|machine| machine.uplinks.clone()).unwrap_or_default();

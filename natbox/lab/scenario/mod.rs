@@ -10,6 +10,8 @@ mod held;
 mod knobs;
 mod look;
 mod measure;
+#[cfg(target_os = "linux")]
+mod program;
 mod reasons;
 mod send;
 pub(crate) mod servers;
@@ -25,9 +27,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use natbox_wire::{Protocol, Word};
-use natbox_world::{Stalled, VirtualHost};
+use natbox_world::Stalled;
 use serde_json::{Map, Value};
 
+use crate::anyhost::AnyHost;
 use crate::build::Built;
 use crate::outcome::{Mapping, Outcome, StepResult};
 use crate::plan::step::Place;
@@ -85,7 +88,7 @@ pub fn run_within(plan: &Plan, seed: u64, recorder: &Recorder, events: u64) -> R
     run_built(plan, built, seed, recorder)
 }
 
-fn run_built(plan: &Plan, built: Built, seed: u64, recorder: &Recorder) -> Result<Finished, Stuck> {
+pub(crate) fn run_built(plan: &Plan, built: Built, seed: u64, recorder: &Recorder) -> Result<Finished, Stuck> {
     let tap = Tap::new(recorder.clone());
     let mut runner = Runner::new(plan, built, tap, recorder, true)?;
     let steps = runner.steps()?;
@@ -129,6 +132,8 @@ struct Runner<'a> {
     answering: talk::Answering,
     nonces: control::Nonces,
     held: held::Connections,
+    #[cfg(target_os = "linux")]
+    programs: program::Programs,
 }
 
 /// What came of a step, before it is held against the record.
@@ -195,6 +200,8 @@ impl<'a> Runner<'a> {
             answering,
             nonces: Default::default(),
             held,
+            #[cfg(target_os = "linux")]
+            programs: Default::default(),
         })
     }
 
@@ -251,12 +258,20 @@ impl Runner<'_> {
             Action::Call(call) => self.call(call),
             Action::Map(map) => self.map(map),
             Action::Talk(talk) => self.talk_over(talk),
+            #[cfg(target_os = "linux")]
+            Action::Run(step) => self.run_program(step),
+            #[cfg(target_os = "linux")]
+            Action::Await(step) => self.await_program(step),
+            #[cfg(not(target_os = "linux"))]
+            Action::Run(_) | Action::Await(_) => Ok(Report::impossible("real programs need Linux")),
             Action::Wait(duration) => {
                 self.built.world.run_for(*duration)?;
                 Ok(Report::new("waited"))
             }
             Action::Reboot(nat) => Ok(self.reboot(nat)),
             Action::Readdress { nat, addresses } => Ok(self.readdress(nat, addresses)),
+            Action::Set(step) => Ok(self.set(step)),
+            Action::Link(step) => Ok(self.relink(step)),
             Action::Move(step) => Ok(self.move_host(step)),
             Action::Expire(expire) => self.expire(expire),
             Action::Count(count) => Ok(self.count(count)),
@@ -266,8 +281,8 @@ impl Runner<'_> {
     }
 
     /// The host of this name; plans name no others.
-    fn host(&self, name: &str) -> Result<VirtualHost, Report> {
-        self.built.host(name).ok_or_else(|| Report::impossible(format!("no host `{name}`")))
+    fn host(&self, name: &str) -> Result<AnyHost, Report> {
+        self.built.any_host(name).ok_or_else(|| Report::impossible(format!("no host `{name}`")))
     }
 
     /// The first address of a machine, of this family.
@@ -315,6 +330,7 @@ impl Runner<'_> {
             file: self.plan.file.clone(),
             seed,
             ok: steps.iter().all(|step| step.ok),
+            live: None,
             elapsed_ns: world.now().as_nanos(),
             steps,
             packets: world.statistics().packets,

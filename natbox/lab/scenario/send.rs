@@ -6,12 +6,13 @@ use std::time::Duration;
 use futures::future::select;
 use natbox_host::{Host as _, UdpSocket as _};
 use natbox_wire::{Packet, Time, Word};
-use natbox_world::{Stalled, VirtualHost};
+use natbox_world::Stalled;
 
 use super::craft::rejection;
 use super::shown::{exact, nanos, shown};
 use super::tap::{End, Trace};
 use super::{Report, Runner};
+use crate::anyhost::AnyHost;
 use crate::plan::message::Message;
 use crate::plan::step::{EndpointPattern, ExpectMapped, ExpectSend, Goal, PATIENCE, Place, Send};
 use crate::words::{Parity, PortClass};
@@ -22,7 +23,10 @@ impl Runner<'_> {
             Ok(endpoints) => endpoints,
             Err(report) => return Ok(report),
         };
-        self.tap.follow(host.node(), from, to);
+        let Some(node) = self.built.node(&send.host) else {
+            return Ok(Report::impossible(format!("no host `{}`", send.host)));
+        };
+        self.tap.follow(node, from, to);
         if send.expect.as_ref().is_some_and(|expect| expect.held.is_some()) {
             self.tap.until_held();
         }
@@ -34,7 +38,7 @@ impl Runner<'_> {
         let mut trace = self.tap.unfollow();
         if sent.is_ok() && self.owns(&Place::Name(send.host.clone()), to.ip()) {
             trace.farthest.get_or_insert(from);
-            trace.end.get_or_insert(End::Delivered(host.node(), from));
+            trace.end.get_or_insert(End::Delivered(node, from));
         }
         if self.stayed_inside(&trace) {
             trace.farthest = None;
@@ -70,7 +74,7 @@ impl Runner<'_> {
     fn send_through_socket(
         &mut self,
         send: &Send,
-        host: &VirtualHost,
+        host: &AnyHost,
         from: SocketAddr,
         to: SocketAddr,
     ) -> Result<Result<(), String>, Stalled> {
@@ -92,7 +96,7 @@ impl Runner<'_> {
     }
 
     /// The host, where it sends from, and where to.
-    fn endpoints(&self, send: &Send) -> Result<(natbox_world::VirtualHost, SocketAddr, SocketAddr), Report> {
+    fn endpoints(&self, send: &Send) -> Result<(AnyHost, SocketAddr, SocketAddr), Report> {
         let host = self.host(&send.host)?;
         let to = match &send.to {
             Goal::Endpoint(place, port) => self.resolve(place).map(|address| SocketAddr::new(address, *port)),

@@ -7,8 +7,8 @@ use natbox_host::Host as _;
 use natbox_probes::technique::{Relay, RelayTls};
 use natbox_probes::tls::Identity;
 use natbox_probes::{bep55, echo, rendezvous, stun, turn};
-use natbox_world::VirtualHost;
 
+use crate::anyhost::AnyHost;
 use crate::build::{Built, Trouble};
 use crate::plan::{Action, Host, Plan};
 use crate::words::{ECHO_PORT, Service};
@@ -25,13 +25,13 @@ pub(crate) fn start(plan: &Plan, built: &Built) {
     let trouble = &built.trouble;
     super::control::start(plan, built, trouble);
     for host in plan.hosts.iter().filter(|host| measures_over_tcp(plan, host)) {
-        let Some(machine) = built.host(&host.name) else { continue };
+        let Some(machine) = built.any_host(&host.name) else { continue };
         for ipv6 in [false, true] {
             serve_tcp(&machine, host, ipv6, trouble);
         }
     }
     for host in &plan.hosts {
-        let Some(machine) = built.host(&host.name) else { continue };
+        let Some(machine) = built.any_host(&host.name) else { continue };
         for service in &host.services {
             for ipv6 in [false, true] {
                 if let Some(address) = addresses(host, ipv6).next() {
@@ -52,7 +52,7 @@ fn measures_over_tcp(plan: &Plan, host: &Host) -> bool {
     !host.services.contains(&Service::Turn) && plan.steps.iter().any(|step| asked(&step.action))
 }
 
-fn serve_tcp(machine: &VirtualHost, host: &Host, ipv6: bool, trouble: &Trouble) {
+fn serve_tcp(machine: &AnyHost, host: &Host, ipv6: bool, trouble: &Trouble) {
     let Some(address) = addresses(host, ipv6).next() else { return };
     let config = stun::server::ServerConfig::new(address, addresses(host, ipv6).nth(1));
     let (server, trouble, name) = (machine.clone(), trouble.clone(), host.name.clone());
@@ -62,14 +62,17 @@ fn serve_tcp(machine: &VirtualHost, host: &Host, ipv6: bool, trouble: &Trouble) 
     });
 }
 
-fn serve(machine: &VirtualHost, host: &Host, service: Service, address: IpAddr, trouble: &Trouble) {
+fn serve(machine: &AnyHost, host: &Host, service: Service, address: IpAddr, trouble: &Trouble) {
     let (machine, trouble, name) = (machine.clone(), trouble.clone(), host.name.clone());
     let spawner = machine.clone();
     let failed = move |why: String| trouble.add(format!("`{service}` on `{name}` stopped: {why}"));
     match service {
         Service::Stun => {
             let alternate = addresses(host, address.is_ipv6()).nth(1);
-            let config = stun::server::ServerConfig::new(address, alternate);
+            let config = stun::server::ServerConfig {
+                quiet_alternate: true,
+                ..stun::server::ServerConfig::new(address, alternate)
+            };
             let beside = host.services.contains(&Service::Turn).then(|| relaying(host, address));
             spawner.spawn(async move {
                 let Err(why) = match beside {
@@ -122,6 +125,8 @@ fn relaying(host: &Host, address: IpAddr) -> turn::server::ServerConfig {
     turn::server::ServerConfig {
         tls: Some(turn::server::TlsConfig { listen: over_tls(address), seed: identity(address) }),
         additional_relay_address: addresses(host, !address.is_ipv6()).next(),
+        // Real programs know RFC 5766's.
+        channel_numbers: 0x4000..=0x7FFF,
         ..turn::server::ServerConfig::new(relay(address), address, vec![user])
     }
 }

@@ -8,20 +8,20 @@ use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 
 use natbox_host::{Host as _, UdpSocket as _};
-use natbox_wire::{DropReason, Protocol};
-use natbox_world::{Stalled, VirtualHost};
+use natbox_wire::Protocol;
+use natbox_world::Stalled;
 
+use crate::anyhost::{Any, AnyHost};
 use crate::build::Built;
 use crate::plan::control::transport;
 use crate::plan::message::Message;
-use crate::plan::step::{Goal, Place, Send};
-use crate::plan::{Action, Plan};
-use crate::words::Rejection;
+use crate::plan::step::{Goal, Place};
+use crate::plan::{Action, Plan, expects_closed};
 
 /// Errors in a row after which nobody reads a socket any more.
 const MAX_ERRORS: u32 = 16;
 
-type Socket = <VirtualHost as natbox_host::Host>::Udp;
+type Socket = <AnyHost as natbox_host::Host>::Udp;
 
 /// The sockets, by host and endpoint.
 #[derive(Default)]
@@ -32,14 +32,21 @@ impl Sockets {
     pub(super) fn open(plan: &Plan, built: &mut Built) -> Result<Sockets, Stalled> {
         let mut sockets = Sockets::default();
         for (name, protocol, port) in wanted(plan) {
-            let Some(host) = built.host(&name) else { continue };
-            if protocol != Protocol::Udp {
-                host.claim_raw(protocol, port);
-                continue;
+            let Some(host) = built.any_host(&name) else { continue };
+            match (protocol, &host) {
+                (Protocol::Udp, _) => {}
+                (_, Any::Virtual(host)) => {
+                    host.claim_raw(protocol, port);
+                    continue;
+                }
+                // Its kernel answers.
+                (_, Any::Real(_)) => continue,
             }
             for address in host.addresses() {
                 let endpoint = SocketAddr::new(address, port);
                 if let Ok(socket) = built.world.run_until(host.udp_bind(endpoint))? {
+                    // Linux sets don't-fragment unless told not to, a simulated host where it is told to.
+                    let _ = socket.set_dont_fragment(false);
                     let socket = Rc::new(socket);
                     host.spawn(drain(socket.clone()));
                     sockets.0.insert((name.clone(), endpoint), socket);
@@ -101,11 +108,4 @@ fn wanted(plan: &Plan) -> Vec<(String, Protocol, u16)> {
     wanted.sort_by(|one, other| (&one.0, one.1.as_str(), one.2).cmp(&(&other.0, other.1.as_str(), other.2)));
     wanted.dedup();
     wanted
-}
-
-fn expects_closed(send: &Send) -> bool {
-    send.expect.as_ref().is_some_and(|expect| {
-        expect.dropped == Some(DropReason::PortUnreachable)
-            || matches!(expect.rejected, Some(Rejection::PortUnreachable | Rejection::Rst))
-    })
 }

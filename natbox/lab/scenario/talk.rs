@@ -18,12 +18,13 @@ use natbox_probes::technique::{Contact, Options, Setting, Technique};
 use natbox_probes::wait::until;
 use natbox_probes::{Path, ProbeError, rendezvous, stun};
 use natbox_wire::{Time, Word};
-use natbox_world::{Stalled, VirtualHost};
+use natbox_world::Stalled;
 use serde_json::{Value, json};
 
 use super::shown::{exact, nanos, shown, span};
 use super::techniques::{LISTENS, value};
 use super::{Report, Runner, control, servers};
+use crate::anyhost::AnyHost;
 use crate::plan::step::{Call, Connect, ExpectCall, ExpectPath, Punch, Via};
 use crate::topology::units::{show_duration, show_percent};
 
@@ -129,7 +130,11 @@ impl Runner<'_> {
         let config = CallConfig { interval: step.interval, size_bytes, duration: step.length };
         let mut report = match self.built.world.run_until(call(&mut contact, &config))? {
             Ok(called) => told_call(&called, &contact.history(), step.expect.as_ref()),
-            Err(error) => return Ok(Report::impossible(error.to_string())),
+            // They met, but the call itself was not heard.
+            Err(error) => {
+                let silence = Failed::Checks(Failure::early(error, contact.elapsed()));
+                return Ok(unconnected(&silence, step.expect.as_ref()));
+            }
         };
         report.fact("technique", step.connect.technique.as_str());
         Ok(report)
@@ -140,7 +145,7 @@ impl Runner<'_> {
         &mut self,
         step: &Connect,
         settle: Duration,
-    ) -> Result<Result<(Connection<VirtualHost>, Time), Problem>, Stalled> {
+    ) -> Result<Result<(Connection<AnyHost>, Time), Problem>, Stalled> {
         let (caller, callee, meeting) = match self.pair(&step.from, &step.to, &step.via) {
             Ok(pair) => pair,
             Err(report) => return Ok(Err(Problem::Impossible(report))),
@@ -165,7 +170,7 @@ impl Runner<'_> {
     }
 
     /// Lets a host answer calls by these options, if it does not yet; the name under which it does.
-    fn answer(&mut self, name: &str, callee: VirtualHost, meeting: &Meeting, options: &Options) -> String {
+    fn answer(&mut self, name: &str, callee: AnyHost, meeting: &Meeting, options: &Options) -> String {
         // What may be tried, and what comes first, is the caller's to say; how long it takes, too.
         let Options { allow, relay_first, timeout, .. } = Options::default();
         let options = Options { allow, relay_first, timeout, ..options.clone() };
@@ -185,7 +190,7 @@ impl Runner<'_> {
         name
     }
 
-    pub(super) fn pair(&self, from: &str, to: &str, via: &Via) -> Result<(VirtualHost, VirtualHost, Meeting), Report> {
+    pub(super) fn pair(&self, from: &str, to: &str, via: &Via) -> Result<(AnyHost, AnyHost, Meeting), Report> {
         let address = |name: &str| {
             let missing = || Report::impossible(format!("`{name}` has no {} address", via.family.name()));
             self.address(name, via.family).ok_or_else(missing)
@@ -249,7 +254,7 @@ pub(super) enum Problem {
 }
 
 /// Looks `name` up until it is registered.
-async fn look_up(host: &VirtualHost, directory: SocketAddr, name: &str) -> Result<(), ProbeError> {
+async fn look_up(host: &AnyHost, directory: SocketAddr, name: &str) -> Result<(), ProbeError> {
     let local = host.source_for(directory.ip()).map_err(ProbeError::io("find a way to the directory"))?;
     let socket = host.udp_bind(SocketAddr::new(local, 0)).await.map_err(ProbeError::io("bind a UDP socket"))?;
     let deadline = host.now() + LOOK_UP;

@@ -10,12 +10,13 @@ use natbox_probes::call::respond;
 use natbox_probes::signal;
 use natbox_probes::technique::{self, Contact, Fact, Technique};
 use natbox_wire::Word;
-use natbox_world::{Stalled, VirtualHost};
+use natbox_world::Stalled;
 use serde_json::Value;
 
 use super::shown::nanos;
 use super::talk::{Failed, Found, LOOK_UP, Problem, UPGRADE, paths, told_failure, told_path};
 use super::{Report, Runner};
+use crate::anyhost::AnyHost;
 use crate::plan::step::Connect;
 
 /// What is said to prove that the hosts talk.
@@ -84,10 +85,10 @@ impl Runner<'_> {
 }
 
 /// Two hosts that have met, or why they have not.
-type Met = Result<Contact<VirtualHost>, Problem>;
+type Met = Result<Contact<AnyHost>, Problem>;
 
 /// Whether a message comes back.
-async fn prove(contact: &mut Contact<VirtualHost>) -> bool {
+async fn prove(contact: &mut Contact<AnyHost>) -> bool {
     for _ in 0..HELLOS {
         // What cannot be sent now may go another way the next time.
         let _ = contact.send(HELLO).await;
@@ -101,7 +102,7 @@ async fn prove(contact: &mut Contact<VirtualHost>) -> bool {
     false
 }
 
-fn told(contact: &Contact<VirtualHost>, step: &Connect) -> Report {
+fn told(contact: &Contact<AnyHost>, step: &Connect) -> Report {
     let found = Found { path: contact.path(), elapsed: contact.elapsed(), remote: contact.remote() };
     let mut report = told_path(&found, step.expect.as_ref());
     report.fact("transport", contact.transport().as_str());

@@ -4,15 +4,17 @@ use natbox_probes::technique::Technique;
 use natbox_probes::{Path, discovery};
 use natbox_wire::{DropReason, Word};
 
+use super::axes::AXES;
 use super::control::{EXPECT_MAP, MAP};
 use super::measure::{EXPECT_MEASURE, MEASURE};
 use super::packets::{EXPECT_SEND, SEND};
-use super::places;
+use super::program::{AWAIT, EXPECT_PROGRAM, RUN};
 use super::schema::{
-    ADDRESSES, DURATION, DURATIONS, FAMILY, NAME, NAMES, PERCENTS, PLACE, POSITIVE, RATE, SWITCH, joined, optional,
-    required, word,
+    ADDRESSES, DURATION, DURATIONS, FAMILY, NAME, NAMES, PERCENT, PERCENTS, PLACE, POSITIVE, QUEUE, RATE, SWITCH,
+    joined, optional, required, word,
 };
 use super::shape::{Action, Choice, Field, Shape, words};
+use super::{places, units};
 
 /// Every way in which hosts of a lab can come to talk.
 pub(crate) fn ways() -> impl Iterator<Item = Path> {
@@ -72,6 +74,18 @@ pub(crate) static ACTIONS: &[Action] = &[
         shape: &TALK,
         expect: Some(&EXPECT_TALK),
     },
+    Action {
+        key: "run",
+        doc: "Starts a real program on a host. The file then needs a live run (`natbox run --live`).",
+        shape: &RUN,
+        expect: Some(&EXPECT_PROGRAM),
+    },
+    Action {
+        key: "await",
+        doc: "Waits for a program that goes on beside the steps.",
+        shape: &AWAIT,
+        expect: Some(&EXPECT_PROGRAM),
+    },
     Action { key: "wait", doc: "Lets time pass.", shape: &DURATION, expect: None },
     Action { key: "reboot", doc: "Makes a NAT lose all its state.", shape: &NAME, expect: None },
     Action {
@@ -97,6 +111,18 @@ pub(crate) static ACTIONS: &[Action] = &[
         doc: "Counts the mappings and sessions that a NAT has, and the packets that it has dropped since the scenario began.",
         shape: &NAME,
         expect: Some(&EXPECT_COUNT),
+    },
+    Action {
+        key: "set",
+        doc: "Gives axes of a NAT that runs other values. Its mappings and sessions stay, with their external endpoints; filters and other judges count from the next packet, timers from the next packet that restarts them, rules for mappings from the next mapping.",
+        shape: &SET,
+        expect: None,
+    },
+    Action {
+        key: "link",
+        doc: "Gives the links of a host, or the outer one of a NAT, other properties. What is under way or waits arrives as if nothing had happened, and is overtaken by nothing that comes later.",
+        shape: &RELINK,
+        expect: None,
     },
     Action { key: "cut", doc: "Cuts the link of a host or NAT.", shape: &CABLE, expect: None },
     Action { key: "mend", doc: "Mends a link that was cut.", shape: &CABLE, expect: None },
@@ -293,6 +319,34 @@ static EXPECT_COUNT: Shape = Shape::Object(&[
         "How many of them for each of these reasons; of the reasons that are not named nothing is said.",
     ),
 ]);
+
+static SET: Shape = Shape::Object(&joined::<{ 1 + AXES.len() }>(&[required("nat", &NAME, "The NAT.")], AXES));
+
+/// The axes that `set` changes, beside the name of the NAT.
+pub(crate) static CHANGED_AXES: Shape = Shape::Object(AXES);
+
+static RELINK: Shape = Shape::Object(&joined::<{ 2 + LINK_KEYS.len() }>(
+    &[
+        required("of", &NAME, "The host or NAT."),
+        optional("behind", &NAME, "Which of its uplinks: the NAT behind which it lies. All of them if absent."),
+    ],
+    LINK_KEYS,
+));
+
+/// The properties that `link` changes, beside the name of whose link it is.
+pub(crate) static CHANGED_LINK: Shape = Shape::Object(LINK_KEYS);
+
+static RATE_OR_NONE: Shape = Shape::Leaf(&units::RATE_OR_NONE);
+
+const LINK_KEYS: &[Field] = &[
+    optional("latency", &DURATION, "One-way delay. As it was if absent; so with all of these."),
+    optional("jitter", &DURATION, "Each packet is delayed by up to this much more."),
+    optional("loss", &PERCENT, "Share of packets lost."),
+    optional("duplicate", &PERCENT, "Share of packets delivered twice."),
+    optional("reorder", &PERCENT, "Share of packets that may overtake others."),
+    optional("rate", &RATE_OR_NONE, "Bits a second; `none` is without limit."),
+    optional("queue", &QUEUE, "Packets that may wait where there is a rate."),
+];
 
 static CABLE: Shape = Shape::Either(
     &NAME,

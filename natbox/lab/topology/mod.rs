@@ -9,6 +9,7 @@ pub(crate) mod mistake;
 mod packets;
 pub(crate) mod places;
 pub(crate) mod population;
+mod program;
 mod reference;
 pub(crate) mod schema;
 pub(crate) mod shape;

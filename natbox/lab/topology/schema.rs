@@ -50,7 +50,7 @@ pub(super) static SEED: Shape = Shape::Count { what: "a whole number", min: 0, m
 pub(super) static ADDRESS_COUNT: Shape = Shape::Count { what: "a whole number of addresses", min: 1, max: 256 };
 pub(super) static MTU: Shape =
     Shape::Count { what: "a whole number of bytes", min: MTU_BYTES_LEAST as u64, max: 65_535 };
-static QUEUE: Shape = Shape::Count { what: "a whole number of packets", min: 1, max: 1_000_000 };
+pub(super) static QUEUE: Shape = Shape::Count { what: "a whole number of packets", min: 1, max: 1_000_000 };
 
 /// The whole file.
 pub(crate) static TOPOLOGY: Shape = Shape::Object(&[

@@ -83,6 +83,13 @@ leaf!(
     "a rate with its unit, such as `20mbit` (bit, kbit, mbit, gbit a second)",
     r"^[0-9]+(\.[0-9]+)?(bit|kbit|mbit|gbit)$"
 );
+leaf!(
+    RATE_OR_NONE,
+    "rate or none",
+    rate_or_none,
+    "a rate with its unit, such as `20mbit` (bit, kbit, mbit, gbit a second), or `none`",
+    r"^([0-9]+(\.[0-9]+)?(bit|kbit|mbit|gbit)|none)$"
+);
 leaf!(PERCENT, "percentage", percent, "a percentage from `0%` to `100%`, such as `0.5%`", r"^[0-9]+(\.[0-9]+)?%$");
 leaf!(
     PERCENTS,
@@ -157,6 +164,11 @@ pub(crate) fn rate(text: &str) -> Result<u64, String> {
         rate if rate > 1_000_000_000_000 => Err("more than 1000gbit".to_owned()),
         rate => Ok(rate),
     }
+}
+
+/// A rate, or none.
+pub(crate) fn rate_or_none(text: &str) -> Result<Option<u64>, String> {
+    if text == "none" { Ok(None) } else { rate(text).map(Some) }
 }
 
 /// A share from 0 to 1, written as a percentage.

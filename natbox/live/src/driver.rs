@@ -6,20 +6,26 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::num::NonZeroU64;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Wake, Waker};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use natbox_wire::{DropReason, Packet, Time};
 use natbox_world::{Arrived, InterfaceId, Outside};
-use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, epoll, eventfd, poll};
 
+use crate::device::{Device, Guess, Pool};
+use crate::nap::Nap;
+use crate::sockets::Clock;
 use crate::tun::Tun;
 
-/// So many packets are taken from a device before the world has its turn.
-const BATCH: usize = 64;
+/// So many devices are seen to in one turn.
+const TURN: usize = 64;
+/// So many packets in a row may have been guessed to be there, before all devices are asked.
+const GUESSES: u32 = 16;
 /// How many threads close devices at the end.
 const CLOSERS: usize = 32;
 /// What the alarm has for a number among the devices.
@@ -33,26 +39,44 @@ pub struct Driver {
     /// The place of an interface's device.
     places: BTreeMap<InterfaceId, usize>,
     ready: Vec<epoll::Event>,
+    /// The places of devices that something has been gathered for.
+    gathering: Vec<usize>,
+    pool: Pool,
+    /// The device that was written to last: whoever got that may have answered at once.
+    answering: Option<usize>,
+    answers: Guess,
+    /// How many answers have been read since devices were waited for.
+    answered: u32,
+    nap: Nap,
     origin: Instant,
 }
 
-struct Device {
-    interface: InterfaceId,
-    tun: Tun,
-}
-
 impl Driver {
-    /// A driver without devices, whose time begins now.
+    /// A driver without devices, whose time begins now. The calling thread is the one that will wait: it is woken on the
+    /// microsecond from now on, and not when it suits the kernel (which may come 50 us late, to wake others with it).
     ///
     /// # Errors
     /// The system has no more file descriptors.
     pub fn new() -> io::Result<Driver> {
+        let _ = rustix::thread::set_current_timer_slack(Some(NonZeroU64::MIN));
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let event = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         epoll::add(&epoll, &event, epoll::EventData::new_u64(ALARM), epoll::EventFlags::IN)?;
         let alarm = Arc::new(Alarm { event, rung: AtomicBool::new(false), waiting: AtomicBool::new(false) });
-        let (devices, places, ready) = (Vec::new(), BTreeMap::new(), Vec::with_capacity(BATCH));
-        Ok(Driver { epoll, alarm, devices, places, ready, origin: now() })
+        Ok(Driver {
+            epoll,
+            alarm,
+            devices: Vec::new(),
+            places: BTreeMap::new(),
+            ready: Vec::with_capacity(TURN),
+            gathering: Vec::new(),
+            pool: Pool::default(),
+            answering: None,
+            answers: Guess::default(),
+            answered: 0,
+            nap: Nap::default(),
+            origin: now(),
+        })
     }
 
     /// Attaches the device behind an outlet's interface.
@@ -62,43 +86,80 @@ impl Driver {
     pub fn attach(&mut self, interface: InterfaceId, tun: Tun) -> io::Result<()> {
         let place = self.devices.len();
         epoll::add(&self.epoll, &tun, epoll::EventData::new_u64(place as u64), epoll::EventFlags::IN)?;
-        self.devices.push(Some(Device { interface, tun }));
+        self.devices.push(Some(Device::new(interface, tun)));
         self.places.insert(interface, place);
         Ok(())
+    }
+
+    /// The clock of the world that this drives.
+    pub fn clock(&self) -> Clock {
+        Clock::since(self.origin)
     }
 
     fn time(&self) -> Time {
         Time::ZERO + now().duration_since(self.origin)
     }
 
-    /// Takes what devices have, until none of those that are ready has more or each has given a batch.
     fn read(&mut self, place: usize, arrived: &mut Vec<Arrived>) {
-        for _ in 0..BATCH {
-            let Some(device) = self.devices.get_mut(place).and_then(Option::as_mut) else { return };
-            match device.tun.read() {
-                Ok(Some((bytes, offload))) => arrived.push(Arrived { interface: device.interface, bytes, offload }),
-                Ok(None) => return,
-                Err(_) => return self.close(place),
-            }
+        let device = self.devices.get_mut(place).and_then(Option::as_mut);
+        if device.is_some_and(|device| device.read(&mut self.pool, arrived).is_err()) {
+            self.close(place);
         }
+    }
+
+    /// Whether the device that was written to last has something already: with few processors, whoever got that has had
+    /// its turn before this thread. It saves waiting, which costs more than reading.
+    fn has_answered(&mut self, arrived: &mut Vec<Arrived>) -> bool {
+        let Some(place) = self.answering.take() else { return false };
+        let alarmed = self.alarm.rung.load(Ordering::SeqCst);
+        if alarmed || self.answered == GUESSES || !self.answers.is_worth_it() {
+            self.answered = 0;
+            return false;
+        }
+        self.read(place, arrived);
+        let right = !arrived.is_empty();
+        self.answers.was(right);
+        self.answered = if right { self.answered + 1 } else { 0 };
+        right
     }
 
     fn close(&mut self, place: usize) {
         if let Some(device) = self.devices.get_mut(place).and_then(Option::take) {
-            let _ = epoll::delete(&self.epoll, &device.tun);
+            let _ = epoll::delete(&self.epoll, device.tun());
         }
     }
 
     /// Waits for devices, the alarm or the time, and says which devices are ready.
     fn poll(&mut self, deadline: Time) {
+        if deadline == Time::MAX {
+            return self.watch(None);
+        }
+        let start = self.time();
+        let asked = self.nap.sleep(deadline.since(start));
+        self.watch(Some(asked));
+        let woke = self.time();
+        if !self.ready.is_empty() || self.alarm.rung.load(Ordering::SeqCst) {
+            return;
+        }
+        self.nap.woke(asked, woke.since(start));
+        while self.ready.is_empty() && self.time() < deadline && !self.alarm.rung.load(Ordering::SeqCst) {
+            self.watch(Some(Duration::ZERO));
+        }
+        self.nap.watched(self.time().since(woke));
+    }
+
+    /// Waits for devices or the alarm, so long at most.
+    fn watch(&mut self, timeout: Option<Duration>) {
         self.ready.clear();
-        let timeout = match deadline {
-            Time::MAX => None,
-            deadline => Some(timespec(deadline.since(self.time()))),
-        };
         self.alarm.waiting.store(true, Ordering::SeqCst);
-        let timeout = if self.alarm.rung.load(Ordering::SeqCst) { Some(timespec(Default::default())) } else { timeout };
-        // Interrupted or not: the world is told the time, and waits again.
+        let timeout = if self.alarm.rung.load(Ordering::SeqCst) { Some(Duration::ZERO) } else { timeout };
+        // Interrupted or not: the world is told the time, and waits again. epoll counts milliseconds (but for a call that
+        // Linux has since 5.11 alone and containers may forbid), ppoll nanoseconds.
+        let timeout = timeout.map(|timeout| {
+            let mut any = [PollFd::new(&self.epoll, PollFlags::IN)];
+            let _ = if timeout.is_zero() { Ok(0) } else { poll(&mut any, Some(&timespec(timeout))) };
+            timespec(Duration::ZERO)
+        });
         let _ = epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut self.ready), timeout.as_ref());
         self.alarm.waiting.store(false, Ordering::SeqCst);
     }
@@ -121,18 +182,31 @@ impl Drop for Driver {
 
 impl Outside for Driver {
     fn deliver(&mut self, interface: InterfaceId, packet: &Packet) -> Result<(), DropReason> {
-        let device = self.places.get(&interface).and_then(|place| self.devices[*place].as_ref());
-        let device = device.ok_or(DropReason::NoNeighbour)?;
-        device.tun.write(packet).map_err(|_| DropReason::QueueFull)
+        let place = self.places.get(&interface).copied().ok_or(DropReason::NoNeighbour)?;
+        let device = self.devices[place].as_mut().ok_or(DropReason::NoNeighbour)?;
+        self.answering = Some(place);
+        if device.write(packet, &mut self.pool).map_err(|_| DropReason::QueueFull)? {
+            self.gathering.push(place);
+        }
+        Ok(())
     }
 
-    fn reuse(&mut self, bytes: Vec<u8>) {
-        if let Some(device) = self.devices.iter_mut().flatten().next() {
-            device.tun.reuse(bytes);
+    fn flush(&mut self) {
+        for place in self.gathering.drain(..) {
+            if let Some(device) = self.devices[place].as_mut() {
+                device.flush(&mut self.pool);
+            }
         }
     }
 
+    fn reuse(&mut self, bytes: Vec<u8>) {
+        self.pool.put(bytes);
+    }
+
     fn wait(&mut self, deadline: Time, arrived: &mut Vec<Arrived>) -> Time {
+        if self.has_answered(arrived) {
+            return self.time();
+        }
         self.poll(deadline);
         self.alarm.rung.store(false, Ordering::SeqCst);
         for at in 0..self.ready.len() {
@@ -149,7 +223,7 @@ impl Outside for Driver {
     }
 }
 
-fn timespec(duration: std::time::Duration) -> Timespec {
+fn timespec(duration: Duration) -> Timespec {
     Timespec { tv_sec: duration.as_secs() as i64, tv_nsec: duration.subsec_nanos().into() }
 }
 

@@ -9,11 +9,15 @@
 
 #![cfg(target_os = "linux")]
 
+mod device;
 mod driver;
 mod error;
 mod join;
+mod listening;
 mod machine;
+mod moving;
 mod namespace;
+mod nap;
 mod netlink;
 pub mod privilege;
 mod program;
@@ -21,6 +25,7 @@ pub mod signals;
 mod socket;
 pub mod sockets;
 mod tun;
+mod watched;
 
 pub use driver::Driver;
 pub use error::LiveError;
@@ -31,3 +36,4 @@ pub use netlink::{Interface, set_up};
 pub use program::Command;
 pub use socket::{Listener, Peer};
 pub use tun::Tun;
+pub use watched::{Seen, Watched};

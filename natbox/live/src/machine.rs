@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use crate::error::LiveError;
+use crate::moving;
 use crate::namespace::{Doors, Files, Household, Namespace};
 use crate::netlink::{Interface, set_up};
 use crate::program::Command;
@@ -76,6 +77,52 @@ impl Machine {
         }))
     }
 
+    /// How many packets the host's own kernel has dropped because they were not taken from its devices in time, or `None` if
+    /// it does not say.
+    pub fn overrun(&self) -> Option<u64> {
+        let counters = self.namespace.enter(|| std::fs::read_to_string("/proc/thread-self/net/dev"));
+        counters.ok()?.ok().map(|text| text.lines().filter_map(sent_and_dropped).sum())
+    }
+
+    /// Takes the addresses of the interface of this number away, and all routes through it. Sockets stay; those that are
+    /// bound to an address that is gone cannot send any more.
+    ///
+    /// # Errors
+    /// What the system refused.
+    pub fn leave(&self, number: u32) -> Result<(), LiveError> {
+        self.change(move || moving::leave(number))
+    }
+
+    /// Gives the interface of this number, which has none, other addresses, and its default routes.
+    ///
+    /// # Errors
+    /// What the system refused.
+    pub fn arrive(&self, number: u32, interface: Interface) -> Result<(), LiveError> {
+        self.change(move || moving::arrive(number, &interface))
+    }
+
+    /// Prefers the default routes of the interface of this number to those of the others, which stay.
+    ///
+    /// # Errors
+    /// What the system refused.
+    pub fn prefer(&self, number: u32) -> Result<(), LiveError> {
+        self.change(move || moving::prefer(number))
+    }
+
+    /// Replaces the host's `/etc/hosts`.
+    ///
+    /// # Errors
+    /// What the system refused.
+    pub fn rename(&self, hosts: String) -> Result<(), LiveError> {
+        self.namespace.rename(hosts).map_err(LiveError::system(format!("write /etc/hosts of `{}`", self.name)))
+    }
+
+    /// Does something to the host's interfaces.
+    fn change(&self, change: impl FnOnce() -> io::Result<()> + Send + 'static) -> Result<(), LiveError> {
+        let done = self.namespace.enter(change).map_err(LiveError::system(format!("enter `{}`", self.name)))?;
+        done.map_err(|error| LiveError::Interface { host: self.name.to_string(), error })
+    }
+
     /// The ways in, for another process.
     pub fn doors(&self) -> &Doors {
         self.namespace.doors()
@@ -87,6 +134,12 @@ impl Machine {
 
     pub(crate) fn namespace(&self) -> &Namespace {
         &self.namespace
+    }
+}
+
+impl std::fmt::Debug for Machine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Machine").field(&self.name).finish()
     }
 }
 
@@ -105,5 +158,27 @@ impl<R> Task<R> {
     /// Whether it has ended.
     pub fn is_finished(&self) -> bool {
         self.0.is_finished()
+    }
+}
+
+/// The counter of packets that were dropped on their way out, in an interface's line of `/proc/net/dev`; loopback has none.
+fn sent_and_dropped(line: &str) -> Option<u64> {
+    /// Behind eight counters of what was received: bytes, packets, errors, drops.
+    const DROPS: usize = 11;
+    let (name, counters) = line.split_once(':')?;
+    if name.trim() == "lo" { None } else { counters.split_whitespace().nth(DROPS)?.parse().ok() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::sent_and_dropped;
+
+    #[test]
+    fn drops_of_an_interface_are_read_where_the_kernel_writes_them() {
+        let table = "Inter-|   Receive                                                |  Transmit\n \
+            face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo colls carrier compressed\n \
+            \u{20} lo:       1       2    3    4    5     6          7         8        9      10   11   12    13    14      15         16\n \
+            \u{20}eth0:53649984  583152    0    7    0     0          0         0      100      20    1 1871184    0     0       0          0\n";
+        assert_eq!(table.lines().filter_map(sent_and_dropped).collect::<Vec<_>>(), [1_871_184]);
     }
 }

@@ -2,11 +2,13 @@
 
 use std::ffi::OsStr;
 use std::io;
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, ExitStatus, Output, Stdio};
 
 use crate::error::LiveError;
 use crate::machine::Machine;
+use crate::watched::Watched;
 
 /// A program to be started on a host, as [`std::process::Command`] starts one here. It ends with the lab at the latest.
 pub struct Command {
@@ -83,6 +85,15 @@ impl Command {
     /// [`LiveError::Program`] if it cannot be started.
     pub fn status(&mut self) -> Result<ExitStatus, LiveError> {
         self.there(std::process::Command::status)
+    }
+
+    /// Starts it alone in its process group, without input, and watches it.
+    ///
+    /// # Errors
+    /// [`LiveError::Program`] if it cannot be started.
+    pub fn watch(&mut self) -> Result<Watched, LiveError> {
+        self.command.process_group(0).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Watched::new(self.spawn()?)
     }
 
     /// Does something with the command on the host.

@@ -11,10 +11,6 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use natbox_wire::{Offload, Packet};
 
-/// Largest packet that a device can hand out, and its header.
-const LARGEST_BYTES: usize = 65_535;
-/// Packets that are not larger than this get memory of their own size.
-const SMALL_BYTES: usize = 2_048;
 const HEADER_BYTES: usize = 10;
 
 const NEEDS_CSUM: u8 = 1;
@@ -39,8 +35,8 @@ const TUN_F_USO: libc::c_ulong = 0x60;
 /// A TUN device.
 pub struct Tun {
     fd: OwnedFd,
-    /// Large packets are read into this.
-    spare: Vec<u8>,
+    /// Whether the kernel knows segmentation of UDP.
+    datagrams: bool,
 }
 
 impl Tun {
@@ -52,27 +48,26 @@ impl Tun {
         let flags = rustix::fs::OFlags::RDWR | rustix::fs::OFlags::CLOEXEC | rustix::fs::OFlags::NONBLOCK;
         let fd = rustix::fs::open("/dev/net/tun", flags, rustix::fs::Mode::empty())?;
         set_interface(&fd, name)?;
-        if set_offload(&fd, TUN_F_TCP | TUN_F_USO).is_err() {
+        let datagrams = set_offload(&fd, TUN_F_TCP | TUN_F_USO).is_ok();
+        if !datagrams {
             set_offload(&fd, TUN_F_TCP)?;
         }
-        Ok(Tun { fd, spare: Vec::new() })
+        Ok(Tun { fd, datagrams })
     }
 
-    /// The next packet that the kernel sent; `None` if there is none now.
+    /// Reads the next packet that the kernel sent into `memory`, as far as it has room; `None` if there is none now.
     ///
     /// # Errors
     /// The device is gone.
-    pub fn read(&mut self) -> io::Result<Option<(Vec<u8>, Offload)>> {
-        if self.spare.capacity() < LARGEST_BYTES {
-            self.spare = Vec::with_capacity(LARGEST_BYTES);
-        }
+    pub fn read(&self, memory: &mut Vec<u8>) -> io::Result<Option<Offload>> {
         let mut header = [0; HEADER_BYTES];
-        let Some(length) = read_two(&self.fd, &mut header, &mut self.spare)? else { return Ok(None) };
-        let offload = offload(&header);
-        if length <= SMALL_BYTES {
-            return Ok(Some((self.spare.as_slice().to_vec(), offload)));
-        }
-        Ok(Some((std::mem::take(&mut self.spare), offload)))
+        let read = read_two(&self.fd, &mut header, memory)?;
+        Ok(read.then(|| offload(&header)))
+    }
+
+    /// Whether the kernel takes datagrams in one packet and makes many of it.
+    pub fn takes_datagrams_apart(&self) -> bool {
+        self.datagrams
     }
 
     /// Hands a packet to the kernel.
@@ -88,13 +83,6 @@ impl Tun {
                 Err(error) => return Err(error.into()),
                 Ok(_) => return Ok(()),
             }
-        }
-    }
-
-    /// Takes back memory that [`Tun::read`] gave.
-    pub fn reuse(&mut self, bytes: Vec<u8>) {
-        if bytes.capacity() >= LARGEST_BYTES && self.spare.capacity() < LARGEST_BYTES {
-            self.spare = bytes;
         }
     }
 }
@@ -165,9 +153,9 @@ fn set_offload(fd: &OwnedFd, mask: libc::c_ulong) -> io::Result<()> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-/// Reads a header and, into the spare memory of an emptied `body`, what follows it.
+/// Reads a header and, into the spare memory of an emptied `body`, what follows it; false if there is nothing.
 #[allow(unsafe_code, reason = "reading into memory that has not been written yet, in two parts")]
-fn read_two(fd: &OwnedFd, header: &mut [u8; HEADER_BYTES], body: &mut Vec<u8>) -> io::Result<Option<usize>> {
+fn read_two(fd: &OwnedFd, header: &mut [u8; HEADER_BYTES], body: &mut Vec<u8>) -> io::Result<bool> {
     body.clear();
     let spare = body.spare_capacity_mut();
     let parts = [
@@ -181,11 +169,11 @@ fn read_two(fd: &OwnedFd, header: &mut [u8; HEADER_BYTES], body: &mut Vec<u8>) -
             let length = (read as usize).saturating_sub(HEADER_BYTES);
             // SAFETY: the kernel has written so many bytes behind the header.
             unsafe { body.set_len(length) };
-            return Ok(Some(length));
+            return Ok(true);
         }
         match io::Error::last_os_error() {
             error if error.kind() == io::ErrorKind::Interrupted => {}
-            error if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+            error if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
             error => return Err(error),
         }
     }

@@ -52,6 +52,16 @@ impl Aliases {
         (!by_inside.is_empty()).then(|| Box::new(Aliases { by_inside, by_outside, called: BTreeMap::new() }))
     }
 
+    /// Replaces all, but for what is held.
+    pub(crate) fn replace(known: &mut Option<Box<Aliases>>, aliases: &[Alias]) {
+        let called = known.take().map(|known| known.called).filter(|called| !called.is_empty());
+        *known = Aliases::of(aliases);
+        if let Some(called) = called {
+            let empty = || Box::new(Aliases { by_inside: Vec::new(), by_outside: Vec::new(), called: BTreeMap::new() });
+            known.get_or_insert_with(empty).called = called;
+        }
+    }
+
     /// What an address is called on the other side.
     pub(crate) fn across(&self, address: IpAddr, from: Side) -> IpAddr {
         let pairs = if from == Side::Inside { &self.by_inside } else { &self.by_outside };

@@ -1,5 +1,6 @@
 //! The NAT engine's driver contract.
 
+mod change;
 mod content;
 
 use std::collections::VecDeque;

@@ -81,6 +81,12 @@ impl<A: Address> Masks<A> {
         self.routers = routers.collect();
     }
 
+    /// Forgets who hides.
+    pub(crate) fn forget(&mut self) {
+        self.masks.clear();
+        self.sweep_at = FEW;
+    }
+
     fn find(&self, protocol: Protocol, receiver: Endpoint<A>, port: u16) -> Option<&Mask<A>> {
         let key = key(&self.hash, protocol, receiver, port);
         self.masks.find(key, |one| one.protocol == protocol && one.receiver == receiver && one.port == port)

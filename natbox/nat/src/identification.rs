@@ -34,6 +34,11 @@ impl Identification {
         Identification { rule, seed, counters: None }
     }
 
+    /// Another rule; counters go on.
+    pub(crate) fn set_rule(&mut self, rule: IpId) {
+        self.rule = rule;
+    }
+
     /// Gives a packet, whose source is the one that it leaves with, the identification that the rule asks for. Of a
     /// datagram in fragments only the first comes here; the others get what it has got (`fragments`).
     #[inline(always)]

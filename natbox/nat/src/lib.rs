@@ -7,6 +7,7 @@
 mod alg;
 mod around;
 pub mod behavior;
+mod change;
 mod classify;
 mod early;
 mod engine;

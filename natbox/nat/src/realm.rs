@@ -15,7 +15,8 @@ mod shared;
 use natbox_wire::{DropReason, Packet, Protocol, Side as End, Time};
 
 use crate::Behavior;
-use crate::behavior::{Mapping as MappingRule, PortConflict, PortOverlap, SessionAffinity, TranslationKind};
+use crate::behavior::SessionAffinity;
+use crate::change;
 use crate::classify::{Class, Flow, classify};
 use crate::early::Early;
 use crate::explicit::Explicit;
@@ -59,6 +60,8 @@ pub(crate) struct Realm<A> {
     pub(crate) short: Option<Short>,
     /// What was asked for.
     pub(crate) explicit: Explicit<A>,
+    /// Whether there may be sessions that other rules have opened.
+    pub(crate) mixed: bool,
 }
 
 /// One half of a packet's way: the session that it takes.
@@ -85,16 +88,11 @@ impl<A: Address> Realm<A> {
         hash: Hash,
     ) -> Realm<A> {
         let affinity = behavior.session_affinity == SessionAffinity::On;
-        // Where nothing is translated, the rule could only name what it has: the internal endpoint.
-        let rules = [Protocol::Udp, Protocol::Tcp, Protocol::Icmp].map(|protocol| match translates {
-            true => *behavior.mapping.of(protocol),
-            false => MappingRule::EndpointIndependent,
-        });
+        let rules = change::rules(behavior, translates);
         let mut table = Table::new(hash.clone(), rules, affinity, Permissions::of(behavior, hash.clone()));
-        let basic = behavior.translation == TranslationKind::Basic && !A::unspecified().to_ip().is_ipv6();
+        let basic = change::is_basic::<A>(behavior);
         let identification = Identification::new(behavior.ip_id, hash.address(A::unspecified()));
-        table.exclusive =
-            !basic && behavior.ports.overlap == PortOverlap::None && behavior.ports.conflict != PortConflict::Overload;
+        table.exclusive = change::exclusive::<A>(behavior);
         let pool = Pool::new(behavior, basic, external, hash.clone());
         let (datagrams, early, masks) = (Aside::default(), Early::new(hash.clone()), Masks::new(hash));
         let (short, syns) = (Short::of(behavior, translates), HeldSyns::default());
@@ -112,6 +110,7 @@ impl<A: Address> Realm<A> {
             masks,
             identification,
             explicit,
+            mixed: false,
         }
     }
 
@@ -224,6 +223,14 @@ impl<A: Address> Realm<A> {
         if nat.uses.any(Uses::POLICY) {
             self.may_leave(nat, &flow, remote)?;
         }
+        if self.mixed
+            && let Some(session) = self.lead_again(nat, &flow, remote, now)
+        {
+            return match flow.protocol {
+                Protocol::Tcp => self.leave_segment(nat, packet, session, flow, now),
+                _ => Ok(self.pass(nat, session, Side::Inside, flow, now)),
+            };
+        }
         self.admit_session(nat, flow.source, Side::Inside)?;
         let towards = self.towards(nat, flow.protocol, flow.source.address, remote);
         let known = self.find_usable(&flow, towards.unwrap_or(Endpoint::unspecified()), now);
@@ -264,6 +271,9 @@ impl<A: Address> Realm<A> {
         let leads = match nat.behavior.session_affinity {
             SessionAffinity::On => {
                 self.table.is_first(mapping, remote) || self.table.find_outbound(protocol, internal, remote).is_none()
+            }
+            SessionAffinity::Off if self.mixed && self.table.find_outbound(protocol, internal, remote).is_some() => {
+                false
             }
             SessionAffinity::Off => self.leads(nat, mapping, remote),
         };

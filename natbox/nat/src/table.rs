@@ -47,6 +47,7 @@
 
 mod aside;
 mod bunch;
+mod change;
 mod deadlines;
 mod holds;
 mod index;

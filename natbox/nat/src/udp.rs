@@ -41,6 +41,11 @@ impl Datagrams {
         Datagrams { opened: now, stage: Stage::Unreplied(side) }
     }
 
+    /// Of a session that there was before anybody asked: replied to, if the inside has ever sent.
+    pub(crate) fn found(replied: bool, opened: Time) -> Datagrams {
+        Datagrams { opened, stage: if replied { Stage::Replied } else { Stage::Unreplied(Side::Outside) } }
+    }
+
     /// Whether packets of both sides have come.
     pub(crate) fn is_replied(&self) -> bool {
         !matches!(self.stage, Stage::Unreplied(_))

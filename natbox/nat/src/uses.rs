@@ -48,6 +48,11 @@ impl Uses {
         Uses(uses.into_iter().filter(|(_, used)| *used).fold(0, |bits, (one, _)| bits | one.0))
     }
 
+    /// These and others.
+    pub(crate) fn and(self, others: Uses) -> Uses {
+        Uses(self.0 | others.0)
+    }
+
     /// Whether any of these is used.
     #[inline(always)]
     pub(crate) fn any(self, of: Uses) -> bool {

@@ -160,6 +160,8 @@ enum Event {
     },
     Readdress(u8),
     Reboot,
+    /// It is to behave as another of its behaviours.
+    Reconfigure(usize),
 }
 
 /// How a datagram is cut: not, in order, backwards, without its first.
@@ -205,6 +207,7 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
         4 => prop::option::of(0..20_000_u64).prop_map(|millis| Event::Wait { millis }),
         1 => (1..4_u8).prop_map(Event::Readdress),
         1 => Just(Event::Reboot),
+        1 => (0..3_usize).prop_map(Event::Reconfigure),
     ];
     prop::collection::vec(event, 1..60)
 }
@@ -214,6 +217,10 @@ struct Watched {
     ipv6: bool,
     now: Time,
     nat: Nat,
+    /// How it may be told to behave.
+    behaviors: Vec<Behavior>,
+    /// Whether it has ever let hosts share endpoints that they should not.
+    overloads: bool,
     externals: Vec<SocketAddr>,
     delivered: [Vec<Packet>; 2],
     held: BTreeMap<HoldId, Packet>,
@@ -224,13 +231,16 @@ struct Watched {
 }
 
 impl Watched {
-    fn new(behavior: Behavior, ipv6: bool, seed: u64) -> Watched {
+    fn new(behaviors: Vec<Behavior>, ipv6: bool, seed: u64) -> Watched {
+        let behavior = behaviors[0].clone();
+        let overloads = overloads(&behavior);
         let pool: Vec<IpAddr> = (1..3).map(|host| address(ipv6, 198, host)).collect();
         let mut nat = Nat::new(Arc::new(behavior), &pool, seed);
         nat.set_inside(&[address(ipv6, 10, 254)]);
         let (externals, delivered, held) = (Vec::new(), [Vec::new(), Vec::new()], BTreeMap::new());
         let (sent, owners) = (BTreeSet::new(), BTreeMap::new());
-        Watched { ipv6, now: Time::ZERO, nat, externals, delivered, held, sent, owners }
+        let now = Time::ZERO;
+        Watched { ipv6, now, nat, behaviors, overloads, externals, delivered, held, sent, owners }
     }
 
     fn happens(&mut self, event: &Event) {
@@ -265,13 +275,37 @@ impl Watched {
                 self.sent.clear();
                 self.owners.clear();
             }
+            Event::Reconfigure(which) => self.reconfigure(*which),
         }
         self.outputs();
     }
 
+    /// What there is stays, to the last endpoint, unless it would be too old.
+    fn reconfigure(&mut self, which: usize) {
+        let Behavior { translation, ipv6, filtering, .. } = self.nat.behavior().as_ref().clone();
+        let mut behavior = Behavior { translation, ipv6, ..self.behaviors[which].clone() };
+        if behavior.filtering.udp == Filtering::Off || filtering.udp == Filtering::Off {
+            behavior.filtering = filtering;
+        }
+        self.overloads |= overloads(&behavior);
+        self.nat.handle_timeout(self.now, &mut |_| {});
+        self.outputs();
+        let before = self.nat.mappings();
+        self.nat.reconfigure(Arc::new(behavior), self.now).expect("nothing of this is fixed");
+        assert_eq!(self.nat.mappings(), before);
+        self.nat.handle_timeout(self.now, &mut |_| {});
+        let now = self.now;
+        assert!(self.nat.sessions().iter().all(|session| session.deadline > now));
+    }
+
     fn cut(&self, packet: Packet, pieces: Pieces) -> Vec<Packet> {
         let mtu_bytes = if self.ipv6 { 1280 } else { 44 };
-        let cut = if pieces == Pieces::Whole { None } else { build::fragments(packet.clone(), mtu_bytes, 7) };
+        // Only pieces of like datagrams have the same number, or what is put together would be nobody's.
+        let number =
+            packet.bytes().iter().fold(7_u32, |sum, byte| sum.wrapping_mul(31).wrapping_add(u32::from(*byte))) & 0xffff;
+        let mut numbered = packet.clone();
+        numbered.rewrite_identification(number as u16);
+        let cut = if pieces == Pieces::Whole { None } else { build::fragments(numbered, mtu_bytes, number) };
         let mut cut = cut.unwrap_or_else(|| vec![packet]);
         match pieces {
             Pieces::Backwards => cut.reverse(),
@@ -340,13 +374,10 @@ impl Watched {
         remote: SocketAddr,
         by: (natbox_nat::MappingId, SocketAddr),
     ) {
-        let behavior = self.nat.behavior();
-        let (basic, overloads) =
-            (behavior.translation == TranslationKind::Basic, behavior.ports.conflict == PortConflict::Overload);
         let former = self.owners.insert((protocol, external, ends_at(protocol, remote)), by);
         let lives = |id| self.nat.mapping(id).is_some();
         let shared = former.filter(|(mapping, internal)| *internal != by.1 && lives(*mapping));
-        assert!(shared.is_none() || overloads && !basic, "{external} towards {remote}: {shared:?} and {by:?}");
+        assert!(shared.is_none() || self.overloads, "{external} towards {remote}: {shared:?} and {by:?}");
     }
 
     /// Whoever is let in to a filter that looks at remotes has been sent to, by one protocol or the other.
@@ -413,6 +444,11 @@ impl Watched {
     }
 }
 
+/// Whether two hosts may have one tuple.
+fn overloads(behavior: &Behavior) -> bool {
+    behavior.translation != TranslationKind::Basic && behavior.ports.conflict == PortConflict::Overload
+}
+
 /// An end as a session's: a query's has no port.
 fn ends_at(protocol: Protocol, end: SocketAddr) -> SocketAddr {
     if protocol == Protocol::Icmp { SocketAddr::new(end.ip(), 0) } else { end }
@@ -442,9 +478,9 @@ proptest! {
     #![proptest_config(cases())]
     #[test]
     fn whatever_a_box_is_its_packets_are_sound_its_tuples_its_own_and_its_filters_kept(
-        behavior in all_behaviors(), ipv6 in prop::bool::weighted(0.2), seed in any::<u64>(), events in events(),
+        behaviors in prop::collection::vec(all_behaviors(), 3), ipv6 in prop::bool::weighted(0.2), seed in any::<u64>(), events in events(),
     ) {
-        let mut watched = Watched::new(behavior, ipv6, seed);
+        let mut watched = Watched::new(behaviors, ipv6, seed);
         events.iter().for_each(|event| watched.happens(event));
         // Left alone, everything ends.
         watched.wait(Some(100_000_000));

@@ -9,6 +9,7 @@ pub mod checksum;
 pub mod control;
 mod field;
 mod fragment;
+mod gather;
 pub mod icmp;
 mod layout;
 mod offload;

@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use natbox_nat::behavior::{Ipv6, Switch, TooBig, TranslationKind, Ttl};
-use natbox_nat::{HoldId, Nat, Verdict};
+use natbox_nat::{HoldId, Nat, Refusal, Verdict};
 use natbox_wire::{DropReason, IcmpError, Packet, Time, Transport};
 
 use self::machine::Machine;
@@ -24,6 +24,7 @@ pub(crate) use self::outputs::{Departure, Held};
 use self::owed::ErrorLimit;
 use crate::network::{Fabric, Hop};
 use crate::note::{InterfaceId, Outcome};
+use crate::pings::{self, Part};
 use crate::router::{self, Step};
 
 /// A gateway.
@@ -119,7 +120,7 @@ impl Gateway {
             (Verdict::Drop(_), None) if is_ping(packet) => self.local(packet, now),
             (Verdict::Drop(refusal), _) => {
                 endpoints.restore(packet);
-                self.refused(fabric, self.inside, refusal, packet, now)
+                self.refused_or_part(fabric, self.inside, refusal, packet, now)
             }
         }
     }
@@ -148,7 +149,7 @@ impl Gateway {
             Verdict::Hairpin { source, destination } => Outcome::Hairpinned { source, destination },
             Verdict::Hold(hold) => return Step::hold(hold),
             Verdict::Drop(_) if self.answers_ping(fabric, packet) => return self.local(packet, now),
-            Verdict::Drop(refusal) => return self.refused(fabric, self.outside, refusal, packet, now),
+            Verdict::Drop(refusal) => return self.refused_or_part(fabric, self.outside, refusal, packet, now),
         };
         if self.is_own_outside(fabric, packet) {
             return self.local(packet, now);
@@ -174,8 +175,35 @@ impl Gateway {
     /// Whether a packet from outside that nothing inside wants is a ping that the gateway answers itself. From inside,
     /// pings to any of its addresses are answered.
     fn answers_ping(&self, fabric: &Fabric, packet: &Packet) -> bool {
-        let wanted = self.nat.behavior().answer_ping == Switch::On && is_ping(packet);
-        wanted && fabric.interface(self.outside).owns(packet.destination())
+        is_ping(packet) && self.answers_pings(fabric, self.outside, packet)
+    }
+
+    /// Whether pings to the destination of a packet, which nothing inside wants, are answered on a side.
+    fn answers_pings(&self, fabric: &Fabric, through: InterfaceId, packet: &Packet) -> bool {
+        match through == self.inside {
+            true => self.nat.external().contains(&packet.destination()),
+            false => {
+                let wanted = self.nat.behavior().answer_ping == Switch::On;
+                wanted && fabric.interface(self.outside).owns(packet.destination())
+            }
+        }
+    }
+
+    /// As [`Gateway::refused`]; but fragments of pings that the gateway answers are its own, in whatever way the NAT
+    /// refuses them.
+    fn refused_or_part(
+        &mut self,
+        fabric: &Fabric,
+        through: InterfaceId,
+        refusal: Refusal,
+        packet: &Packet,
+        now: Time,
+    ) -> Step {
+        let own = self.answers_pings(fabric, through, packet);
+        match pings::refused_part(packet, refusal.reason).filter(|_| own) {
+            Some(Part::Ping) => Step::of_part(Outcome::Refused(refusal), Part::Ping),
+            part => Step { part, ..self.refused(fabric, through, refusal, packet, now) },
+        }
     }
 
     /// Takes one from the TTL, if the box is a hop.

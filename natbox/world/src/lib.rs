@@ -12,6 +12,8 @@ pub mod link;
 mod network;
 pub mod note;
 pub mod outside;
+pub mod pings;
+mod programs;
 mod queue;
 mod route;
 mod router;
@@ -27,5 +29,6 @@ pub use host::{VirtualEcho, VirtualHost, VirtualListener, VirtualStream, Virtual
 pub use link::LinkConfig;
 pub use note::{InterfaceId, NodeId, Note, Observer, PacketId};
 pub use outside::{Arrived, Outside};
+pub use programs::Programs;
 pub use state::Statistics;
-pub use world::{NotAGateway, World};
+pub use world::{NotAGateway, NotReconfigured, World};

@@ -88,6 +88,21 @@ impl Link {
         Link { up: Lane::new(chance, up), down: Lane::new(chance, down), config }
     }
 
+    /// How it is configured.
+    pub(crate) fn config(&self) -> &LinkConfig {
+        &self.config
+    }
+
+    /// Another configuration, for packets that come from now on; those that are under way or wait keep their times, and
+    /// nobody overtakes them who might not overtake otherwise. `up` and `down` seed dice where there are none yet.
+    pub(crate) fn reconfigure(&mut self, config: LinkConfig, up: u64, down: u64) {
+        if config.has_chance() {
+            self.up.dice.get_or_insert_with(|| Box::new(dice(up)));
+            self.down.dice.get_or_insert_with(|| Box::new(dice(down)));
+        }
+        self.config = config;
+    }
+
     /// Whether all that a packet meets is delay: no dice are thrown for it, and it takes no time to send.
     pub(crate) fn carries_whole(&self) -> bool {
         self.config.rate_bits_per_second.is_none() && !self.config.has_chance()
@@ -276,6 +291,22 @@ mod tests {
         assert_eq!(fates[3], LinkFate::Dropped(DropReason::QueueFull));
         assert_eq!(up(&mut link, 1000, 999_999), LinkFate::Dropped(DropReason::QueueFull));
         assert_eq!(up(&mut link, 1000, 1_000_000), LinkFate::Carried { arrives: at(4_000_000) });
+    }
+
+    #[test]
+    fn what_is_under_way_keeps_its_time_and_what_comes_meets_the_other_link() {
+        let mut link = link(LinkConfig { latency: 50 * MS, ..LinkConfig::default() });
+        assert_eq!(up(&mut link, 1000, 0), LinkFate::Carried { arrives: at(50_000_000) });
+        let slow =
+            LinkConfig { latency: MS, rate_bits_per_second: Some(800_000), queue_packets: 2, ..LinkConfig::default() };
+        link.reconfigure(slow.clone(), 1, 2);
+        assert_eq!(*link.config(), slow);
+        let fates: Vec<LinkFate> = (0..4).map(|_| up(&mut link, 1000, 10_000_000)).collect();
+        assert_eq!(fates[0], LinkFate::Carried { arrives: at(50_000_000) }, "behind the one before it");
+        assert_eq!(fates[2], LinkFate::Carried { arrives: at(50_000_000) });
+        assert_eq!(fates[3], LinkFate::Dropped(DropReason::QueueFull));
+        link.reconfigure(LinkConfig { loss: 1.0, ..slow }, 1, 2);
+        assert_eq!(up(&mut link, 1000, 60_000_000), LinkFate::Dropped(DropReason::Loss));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use natbox_wire::{DropReason, Time};
 
 use crate::attach::{Attachment, InterfaceAddress, NetworkId};
-use crate::link::{Direction, Link};
+use crate::link::{Direction, Link, LinkConfig};
 use crate::note::{InterfaceId, LinkFate, NodeId};
 use crate::route::Routes;
 use crate::stream::stream;
@@ -132,6 +132,24 @@ impl Fabric {
         }
         self.interfaces.push(Interface { name, node, network, addresses, mtu_bytes, cut: false, link });
         id
+    }
+
+    /// How an attachment's link is configured.
+    pub(crate) fn link_of(&self, interface: InterfaceId) -> LinkConfig {
+        let known = self.interface(interface);
+        let config = known.link.as_ref().map_or_else(LinkConfig::default, |link| link.config().clone());
+        LinkConfig { mtu_bytes: known.mtu_bytes, ..config }
+    }
+
+    /// Gives an attachment's link another configuration; its MTU stays. `seed` is the world's.
+    pub(crate) fn relink(&mut self, interface: InterfaceId, config: LinkConfig, seed: u64) {
+        let known = self.interface_mut(interface);
+        let config = LinkConfig { mtu_bytes: known.mtu_bytes, ..config };
+        let [up, down] = ["/up", "/down"].map(|way| stream(seed, &["link/", &known.name, way]));
+        match &mut known.link {
+            Some(link) => link.reconfigure(config, up, down),
+            None => known.link = Some(Box::new(Link::new(config, up, down))),
+        }
     }
 
     /// Makes an interface its local network's way out, if it has none yet.

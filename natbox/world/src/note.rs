@@ -2,7 +2,9 @@
 //!
 //! A world without an observer builds no notes and pays nothing for them.
 
-use natbox_nat::{Ended, MappingId, Refusal, Translation};
+use std::sync::Arc;
+
+use natbox_nat::{Behavior, Ended, MappingId, Refusal, Translation};
 use natbox_wire::{ControlEvent, DropReason, ExplicitMapping, Time};
 
 /// A node of the world: a host, a gateway, or the core router of a network.
@@ -103,6 +105,15 @@ pub enum Event<'a> {
     Rebooted,
     /// A gateway has other external addresses.
     Readdressed,
+    /// A gateway's NAT behaves otherwise from now on.
+    Reconfigured {
+        /// How it behaved.
+        before: &'a Arc<Behavior>,
+        /// How it behaves.
+        after: &'a Arc<Behavior>,
+    },
+    /// An interface's link has other properties.
+    Relinked(InterfaceId),
     /// An interface's link was cut.
     Cut(InterfaceId),
     /// An interface's link was mended.

@@ -22,6 +22,10 @@ pub trait Outside {
     /// Why the machine did not get it.
     fn deliver(&mut self, interface: InterfaceId, packet: &Packet) -> Result<(), DropReason>;
 
+    /// Hands over what [`Outside::deliver`] has kept back, to hand it over together with what follows. Comes before each time
+    /// that the world is left, for whatever reason.
+    fn flush(&mut self) {}
+
     /// Takes back the memory of a packet that is no longer needed.
     fn reuse(&mut self, _bytes: Vec<u8>) {}
 

@@ -12,6 +12,7 @@ use natbox_wire::{DropReason, IcmpError, Packet, Transport, address};
 use crate::attach::NetworkId;
 use crate::network::{Fabric, Hop, Kind};
 use crate::note::Outcome;
+use crate::pings::{self, Part};
 
 /// What is to be done with a packet that came.
 pub(crate) struct Step {
@@ -23,6 +24,8 @@ pub(crate) struct Step {
     pub(crate) answer: Option<Reply>,
     /// The number by which the NAT holds the packet.
     pub(crate) hold: Option<HoldId>,
+    /// The packet may be of a ping in fragments to the router itself, which takes it for that; else the outcome stands.
+    pub(crate) part: Option<Part>,
 }
 
 /// A router's answer to a packet.
@@ -35,43 +38,57 @@ pub(crate) enum Reply {
 
 impl Step {
     pub(crate) fn onward(outcome: Outcome, hop: Hop) -> Step {
-        Step { outcome, onward: Some(hop), answer: None, hold: None }
+        Step { outcome, onward: Some(hop), answer: None, hold: None, part: None }
     }
 
     /// Dropped without a word.
     pub(crate) fn silent(outcome: Outcome) -> Step {
-        Step { outcome, onward: None, answer: None, hold: None }
+        Step { outcome, onward: None, answer: None, hold: None, part: None }
+    }
+
+    /// Taken for a part of a ping, in vain if it is of none.
+    pub(crate) fn of_part(otherwise: Outcome, part: Part) -> Step {
+        Step { part: Some(part), ..Step::silent(otherwise) }
     }
 
     /// Kept by the NAT for now.
     pub(crate) fn hold(hold: HoldId) -> Step {
-        Step { outcome: Outcome::Held, onward: None, answer: None, hold: Some(hold) }
+        Step { outcome: Outcome::Held, onward: None, answer: None, hold: Some(hold), part: None }
     }
 
     /// Dropped, and the sender told by `from`; without a word where that may not be (RFC 1812 section 4.3.2.7) or
     /// the router has no address to speak from.
     pub(crate) fn refuse(reason: DropReason, error: IcmpError, from: Option<IpAddr>, offender: &Packet) -> Step {
         let answer = from.and_then(|from| build::icmp_error(error, from, offender)).map(Reply::Sent);
-        Step { outcome: Outcome::Dropped(reason), onward: None, answer, hold: None }
+        Step { outcome: Outcome::Dropped(reason), onward: None, answer, hold: None, part: None }
     }
 }
 
 /// A packet for the router itself: it answers echo, and speaks nothing else.
 pub(crate) fn local(packet: &Packet) -> Step {
     let own = Some(packet.destination());
+    if pings::part(packet).is_some() {
+        return Step::of_part(Outcome::Dropped(DropReason::NotForThisHost), Part::Ping);
+    }
     if !packet.transport_checksum_ok() {
         return Step::silent(Outcome::Dropped(DropReason::BadTransportChecksum));
     }
     match packet.transport() {
-        Transport::Echo { request: true, identifier, sequence } if packet.fragment().is_none() => {
+        Transport::Echo { request: true, identifier, sequence } => {
             let (source, destination) = (packet.destination(), packet.source());
             let fields = IpFields::default();
             let answer = build::echo(false, source, destination, fields, identifier, sequence, packet.payload());
-            Step { outcome: Outcome::Delivered, onward: None, answer: answer.map(Reply::Sent), hold: None }
+            Step { outcome: Outcome::Delivered, onward: None, answer: answer.map(Reply::Sent), hold: None, part: None }
         }
         Transport::Tcp { .. } => {
             let answer = build::reset(packet).map(Reply::Sent);
-            Step { outcome: Outcome::Dropped(DropReason::PortUnreachable), onward: None, answer, hold: None }
+            Step {
+                outcome: Outcome::Dropped(DropReason::PortUnreachable),
+                onward: None,
+                answer,
+                hold: None,
+                part: None,
+            }
         }
         Transport::Udp { .. } => Step::refuse(DropReason::PortUnreachable, IcmpError::PortUnreachable, own, packet),
         Transport::Other => Step::refuse(DropReason::ProtocolUnreachable, IcmpError::ProtocolUnreachable, own, packet),

@@ -9,6 +9,7 @@ mod machine;
 mod outlet;
 mod outputs;
 mod pace;
+mod pings;
 mod transmit;
 
 use std::task::Waker;
@@ -80,6 +81,8 @@ pub(crate) struct Node {
     /// When its NAT wants to let packets go; `Time::MAX` when it does not.
     pub(crate) wake: Time,
     pub(crate) body: Body,
+    /// Of a router, the pings to itself of which some fragments have come.
+    pub(crate) pings: Option<Box<pings::RouterPings>>,
 }
 
 /// What a node is.
@@ -133,6 +136,8 @@ enum Pending {
     Departure(NodeId),
     /// The timer of a gateway's own machine may be due.
     Machine(NodeId),
+    /// Fragments of pings to a router may have waited long enough.
+    Pings(NodeId),
     /// A program waits for this moment.
     Wake(Waker),
 }
@@ -265,6 +270,7 @@ impl State {
             Pending::Timer(node) => return self.timer(at, node),
             Pending::Departure(node) => return self.departure(at, node),
             Pending::Machine(node) => return self.machine_timer(at, node),
+            Pending::Pings(node) => return self.pings_timer(at, node),
             Pending::Wake(waker) => {
                 self.now = self.now.max(at);
                 self.woken = true;
@@ -273,7 +279,7 @@ impl State {
             Pending::Arrival(place, flight) => {
                 self.now = self.now.max(at);
                 if let Some(door) = &mut self.door {
-                    door.flying_bytes = door.flying_bytes.saturating_sub(flight.bytes.len());
+                    door.flying_bytes = door.flying_bytes.saturating_sub(flight.bytes.capacity());
                 }
                 self.arrive(place, flight);
             }

@@ -22,9 +22,11 @@ use crate::executor::{self, Stalled};
 use crate::gateway::Gateway;
 use crate::host::VirtualHost;
 use crate::host::control::VirtualGateway;
+use crate::link::LinkConfig;
 use crate::network::Kind;
 use crate::note::{InterfaceId, NodeId, Observer, PacketId};
 use crate::outside::Outside;
+use crate::programs::Programs;
 use crate::stack::{Stack, UplinkConfig};
 use crate::state::{Body, Calls, Door, Host, State, Statistics};
 use crate::stream::stream;
@@ -156,6 +158,11 @@ impl World {
         state.add_node(name, &interfaces, Body::Outlet)
     }
 
+    /// What programs of this node that bring sockets of their own share with the world.
+    pub fn programs(&self, node: NodeId) -> Programs {
+        Programs::new(self.state.clone(), node)
+    }
+
     /// From now on the world waits where it jumped before: see [`Outside`]. Runs are limited by nothing but the clock, and
     /// packets that would be too many on the way are dropped. Programs are to be started after this call.
     pub fn open(&mut self, outside: Box<dyn Outside>) {
@@ -253,6 +260,20 @@ impl World {
         self.state.borrow_mut().readdress(node, external)
     }
 
+    /// A gateway's NAT behaves otherwise from now on; what it has goes on, as [`Nat::reconfigure`] says.
+    ///
+    /// # Errors
+    /// It is no gateway, or the behaviours differ in what cannot change. Nothing has changed then.
+    pub fn reconfigure(&mut self, node: NodeId, behavior: Arc<Behavior>) -> Result<(), NotReconfigured> {
+        self.state.borrow_mut().reconfigure(node, behavior)
+    }
+
+    /// Gives an interface's link other properties, but for its MTU, which stays. What is under way or waits arrives as if
+    /// nothing had happened; what comes later does not overtake it by that alone.
+    pub fn relink(&mut self, interface: InterfaceId, link: LinkConfig) {
+        self.state.borrow_mut().relink(interface, link);
+    }
+
     /// Cuts an interface's link: nothing enters it any more, from either end. What is under way arrives.
     pub fn cut(&mut self, interface: InterfaceId) {
         self.state.borrow_mut().set_cut(interface, true);
@@ -279,6 +300,16 @@ impl World {
     /// When a mapping of a gateway's NAT ends, if nothing more comes: [`Nat::deadline`].
     pub fn deadline(&self, node: NodeId, mapping: MappingId) -> Option<Time> {
         self.state.borrow_mut().deadline(node, mapping)
+    }
+
+    /// How a gateway's NAT behaves; `None` for other nodes.
+    pub fn behavior_of(&self, node: NodeId) -> Option<Arc<Behavior>> {
+        self.state.borrow().behavior(node)
+    }
+
+    /// The properties of an interface's link.
+    pub fn link_of(&self, interface: InterfaceId) -> LinkConfig {
+        self.state.borrow().fabric.link_of(interface)
     }
 
     /// All nodes, in the order of building.
@@ -353,6 +384,34 @@ impl fmt::Display for NotAGateway {
 }
 
 impl std::error::Error for NotAGateway {}
+
+/// Why a NAT behaves as before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NotReconfigured {
+    /// There is none.
+    NotAGateway(NotAGateway),
+    /// These axes cannot change while it runs.
+    Fixed(Vec<&'static str>),
+}
+
+impl fmt::Display for NotReconfigured {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NotReconfigured::NotAGateway(error) => error.fmt(f),
+            NotReconfigured::Fixed(axes) => {
+                write!(f, "{} cannot change while a NAT runs: that is what its mappings are", axes.join(" and "))
+            }
+        }
+    }
+}
+
+impl std::error::Error for NotReconfigured {}
+
+impl From<NotAGateway> for NotReconfigured {
+    fn from(error: NotAGateway) -> NotReconfigured {
+        NotReconfigured::NotAGateway(error)
+    }
+}
 
 impl State {
     /// What a host will know of this uplink.

@@ -18,7 +18,7 @@ use natbox_wire::Time;
 use super::{Config, Failure, keeping, settle};
 use crate::ProbeError;
 use crate::contact::{self, Contact, Setting};
-use crate::path::Path;
+use crate::path::{Path, Transport};
 use crate::punch::session::{Introduced, Session};
 use crate::punch::{CheckPlan, Link, Role, local_endpoints, neighbours, open, random_u128, relay};
 use crate::relayed::streams::{self, Meeting};
@@ -68,7 +68,7 @@ pub(super) async fn begin<H: Host>(
     if !config.allow.contains(Path::Relayed) || config.relay.is_none() {
         return Err(failure);
     }
-    let relay = streams::allocate(host, config.relay.as_ref(), &CARRIERS, &mut failure.remarks).await;
+    let relay = streams::allocate(host, config.relay.as_ref(), &CARRIERS, Transport::Udp, &mut failure.remarks).await;
     let Some(relay) = relay else {
         failure.elapsed = host.now().since(began);
         return Err(failure);

@@ -15,6 +15,7 @@
 //! that lets UDP out. Fails where a side's UDP is blocked (see [`streams`]), or where neither is granted a relay.
 
 pub mod streams;
+pub mod tcp;
 
 use natbox_host::Host;
 

@@ -15,7 +15,7 @@
 //! Both sides bring a relay, as either may be one whose UDP is blocked: between the two relayed addresses there is UDP.
 //! TCP goes to the relay's own port, TLS to those of [`RelayTls`](crate::contact::RelayTls), in their order.
 //!
-//! Leaves out TCP between relay and peer (RFC 6062).
+//! TCP between relay and peer is [`tcp`](super::tcp)'s.
 
 use std::io;
 use std::net::SocketAddr;
@@ -39,7 +39,7 @@ const GRANTS: Duration = Duration::from_secs(5);
 /// How often a request between the relayed addresses is sent again.
 const AGAIN: Duration = Duration::from_millis(500);
 /// Time to hand over a failure before the technique's own end.
-const LAST_WORDS: Duration = Duration::from_millis(100);
+pub(super) const LAST_WORDS: Duration = Duration::from_millis(100);
 /// What stands in front of a relayed address when it is told to the other side.
 const RELAYED: &str = "relayed ";
 
@@ -75,11 +75,12 @@ fn deadline(setting: &Setting, began: Time) -> Time {
     began + setting.options.timeout.saturating_sub(LAST_WORDS)
 }
 
-/// A relay over the first of `carriers` that grants an address in time. Why none did, else, becomes remarks.
+/// A relay, for peers over this transport, over the first of `carriers` that grants an address in time. Why none did, else, becomes remarks.
 pub(crate) async fn allocate<H: Host>(
     host: &H,
     relay: Option<&Relay>,
     carriers: &[Carrier],
+    peers: Transport,
     remarks: &mut Vec<String>,
 ) -> Option<turn::Client<H>> {
     let Some(relay) = relay else {
@@ -88,7 +89,7 @@ pub(crate) async fn allocate<H: Host>(
     };
     for (carrier, server) in carriers.iter().flat_map(|carrier| endpoints(relay, *carrier)) {
         let certificate = relay.tls.as_ref().map(|tls| tls.certificate.clone());
-        let options = turn::Options { carrier, certificate, ..turn::Options::default() };
+        let options = turn::Options { carrier, certificate, peers, ..turn::Options::default() };
         match within(host, GRANTS, turn::Client::allocate_with(host, server, &relay.credentials, &options)).await {
             Some(Ok(client)) => return Some(client),
             Some(Err(error)) => remarks.push(format!("relayed over {carrier}: {server}: {error}")),
@@ -128,7 +129,7 @@ impl<H: Host> Meeting<'_, H> {
     ) -> Result<Contact<H>, Failure> {
         let relay = match relay {
             Some(relay) => Some(relay),
-            None => allocate(self.host, self.setting.relay.as_ref(), self.carriers, &mut remarks).await,
+            None => allocate(self.host, self.setting.relay.as_ref(), self.carriers, Transport::Udp, &mut remarks).await,
         };
         let met = self.meet(&mut signal, relay).await;
         let elapsed = self.host.now().since(self.began);
@@ -170,8 +171,11 @@ impl<H: Host> Meeting<'_, H> {
     }
 }
 
-enum Problem {
+/// Why nothing came of it.
+pub(super) enum Problem {
+    /// A step failed.
     Early(ProbeError),
+    /// Everything was tried in vain.
     Vain(String),
 }
 

@@ -39,6 +39,7 @@ words! {
         TcpPunchListen = "tcp-punch-listen", "TCP hole punching with a listener on the punched port";
         TcpPunchLowTtl = "tcp-punch-low-ttl", "TCP hole punching whose first SYNs die between the NATs";
         Ice = "ice", "ICE (RFC 8445): all pairs of candidates are checked, the best is nominated";
+        IceTcp = "ice-tcp", "ICE over TCP (RFC 6544): active, passive and simultaneous-open candidates";
         Predict = "predict", "UDP hole punching of the ports that come next, by what STUN servers saw before";
         Birthday = "birthday", "UDP hole punching of many random ports, one of which is one of many sockets'";
         Dcutr = "dcutr", "libp2p's upgrade of a relayed connection, over TCP and QUIC";
@@ -46,6 +47,7 @@ words! {
         Turn = "turn", "through a relay, over UDP";
         TurnTcp = "turn-tcp", "through relays that both reach over TCP";
         TurnTls = "turn-tls", "through relays that both reach over TLS";
+        TurnTcpAllocation = "turn-tcp-allocation", "through a relay that one side connects to by TCP, the other over TCP or TLS";
         RelayFirst = "relay-first", "a relay at once, then the best path, and back when that dies";
         Quic = "quic", "a QUIC connection whose handshake punches, and which outlives rebinding";
         NatPmp = "nat-pmp", "through a mapping that either asks its gateway for by NAT-PMP";
@@ -69,6 +71,7 @@ impl Technique {
             | Technique::Turn
             | Technique::TurnTcp
             | Technique::TurnTls
+            | Technique::TurnTcpAllocation
             | Technique::RelayFirst
             | Technique::Quic
             | Technique::TcpPunch
@@ -76,7 +79,7 @@ impl Technique {
             | Technique::Bep55
             | Technique::TcpPunchListen => &["timeout", "keep_alive"],
             Technique::TcpPunchLowTtl => &["timeout", "keep_alive", "low_ttl"],
-            Technique::Ice => &["timeout"],
+            Technique::Ice | Technique::IceTcp => &["timeout"],
             Technique::Punch => &["timeout", "keep_alive", "peer_reflexive"],
             Technique::PunchLowTtl => &["timeout", "keep_alive", "peer_reflexive", "low_ttl"],
             Technique::Predict => &["timeout", "keep_alive", "window"],
@@ -87,7 +90,8 @@ impl Technique {
 
     /// Whether the caller cannot do without a relay.
     pub fn needs_relay(self) -> bool {
-        matches!(self, Technique::Turn | Technique::TurnTcp | Technique::TurnTls | Technique::RelayFirst)
+        use Technique::{RelayFirst, Turn, TurnTcp, TurnTcpAllocation, TurnTls};
+        matches!(self, Turn | TurnTcp | TurnTls | TurnTcpAllocation | RelayFirst)
     }
 }
 
@@ -112,6 +116,7 @@ pub async fn call<H: Host>(
         Technique::TcpPunchListen => Box::pin(tcp_punch::call(host, Manner::Listen, setting, peer)),
         Technique::TcpPunchLowTtl => Box::pin(tcp_punch::call(host, Manner::LowTtl, setting, peer)),
         Technique::Ice => Box::pin(ice::call(host, setting, peer)),
+        Technique::IceTcp => Box::pin(ice::call_with(host, setting, peer, ice::Config::tcp())),
         Technique::Predict => Box::pin(predict::call(host, setting, peer)),
         Technique::Birthday => Box::pin(birthday::call(host, setting, peer)),
         Technique::Dcutr => Box::pin(dcutr::call(host, setting, peer)),
@@ -119,6 +124,7 @@ pub async fn call<H: Host>(
         Technique::Turn => Box::pin(relayed::call(host, setting, peer)),
         Technique::TurnTcp => Box::pin(relayed::streams::call(host, &[Carrier::Tcp], setting, peer)),
         Technique::TurnTls => Box::pin(relayed::streams::call(host, &[Carrier::Tls], setting, peer)),
+        Technique::TurnTcpAllocation => Box::pin(relayed::tcp::call(host, setting, peer)),
         Technique::RelayFirst => Box::pin(relay_first::call(host, setting, peer)),
         Technique::Quic => Box::pin(quic::technique::call(host, setting, peer)),
         Technique::NatPmp => Box::pin(mapped::call(host, Method::NatPmp, setting, peer)),
@@ -145,6 +151,7 @@ pub async fn answer<H: Host>(host: &H, technique: Technique, setting: &Setting) 
         Technique::TcpPunchListen => Box::pin(tcp_punch::answer(host, Manner::Listen, setting)),
         Technique::TcpPunchLowTtl => Box::pin(tcp_punch::answer(host, Manner::LowTtl, setting)),
         Technique::Ice => Box::pin(ice::answer(host, setting)),
+        Technique::IceTcp => Box::pin(ice::answer_with(host, setting, ice::Config::tcp())),
         Technique::Predict => Box::pin(predict::answer(host, setting)),
         Technique::Birthday => Box::pin(birthday::answer(host, setting)),
         Technique::Dcutr => Box::pin(dcutr::answer(host, setting)),
@@ -152,6 +159,7 @@ pub async fn answer<H: Host>(host: &H, technique: Technique, setting: &Setting) 
         Technique::Turn => Box::pin(relayed::answer(host, setting)),
         Technique::TurnTcp => Box::pin(relayed::streams::answer(host, &[Carrier::Tcp], setting)),
         Technique::TurnTls => Box::pin(relayed::streams::answer(host, &[Carrier::Tls], setting)),
+        Technique::TurnTcpAllocation => Box::pin(relayed::tcp::answer(host, setting)),
         Technique::RelayFirst => Box::pin(relay_first::answer(host, setting)),
         Technique::Quic => Box::pin(quic::technique::answer(host, setting)),
         Technique::NatPmp => Box::pin(mapped::answer(host, Method::NatPmp, setting)),

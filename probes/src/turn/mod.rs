@@ -8,9 +8,10 @@
 //! Refresh, CreatePermission, ChannelBind, Send and Data indications, ChannelData, EVEN-PORT, RESERVATION-TOKEN,
 //! DONT-FRAGMENT, both address families (REQUESTED- and ADDITIONAL-ADDRESS-FAMILY), ICMP errors from the peers' side
 //! (ICMP attribute), quotas, and STUN Binding on the same port. Over a stream ([`Carrier`]) messages follow each other without
-//! a frame, ChannelData is padded to four bytes, and the allocation ends with the connection.
+//! a frame, ChannelData is padded to four bytes, and the allocation ends with the connection; there may be TCP
+//! allocations (RFC 6062: Connect, ConnectionBind, ConnectionAttempt).
 //!
-//! **Not** supported: TURN over DTLS; TCP allocations (RFC 6062); mobility (RFC 8016); SHA-256 passwords,
+//! **Not** supported: TURN over DTLS; mobility (RFC 8016); SHA-256 passwords,
 //! USERHASH and third-party authorization; 300 Try Alternate (a client reports it as a refusal); copying of DSCP, ECN
 //! and TTL between the two sides; SASLprep and OpaqueString (usernames, realms and passwords are taken as they are).
 
@@ -23,7 +24,7 @@ mod stream;
 
 pub use stream::Carrier;
 
-pub use client::{Client, Credentials, Options, PeerError};
+pub use client::{Client, Credentials, Options, PeerError, PeerStream};
 
 pub use error::Error;
 

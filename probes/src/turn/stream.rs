@@ -71,6 +71,11 @@ impl<S: Bytes> Messages<S> {
         Messages { stream, read: Vec::new() }
     }
 
+    /// The stream, and what has been read from it beyond the last message.
+    pub(super) fn into_parts(self) -> (S, Vec<u8>) {
+        (self.stream, self.read)
+    }
+
     pub(super) async fn send(&mut self, message: &[u8]) -> io::Result<()> {
         let mut padded = message.to_vec();
         if kind(message) == Kind::Channel {

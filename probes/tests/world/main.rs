@@ -9,3 +9,4 @@ mod reaching;
 mod signalling;
 mod stun_over_tcp;
 mod techniques;
+mod turn_over_tcp;

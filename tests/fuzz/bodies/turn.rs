@@ -1,5 +1,5 @@
-//! A TURN server without sockets, and a sequence of requests, indications, ChannelData, peers' datagrams, ICMP errors,
-//! sockets that open or do not, and waits.
+//! A TURN server without sockets, and a sequence of requests, indications, ChannelData, peers' datagrams and connections,
+//! ICMP errors, sockets that open or do not, connections that end, and waits.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use natbox::probes::stun::codec::{self, AttributeType, MessageClass, Method, TransactionId, Writer, attribute};
 use natbox::probes::turn::Carrier;
-use natbox::probes::turn::server::{FiveTuple, Output, Quotas, Server, ServerConfig, handles};
+use natbox::probes::turn::server::{ConnectionId, FiveTuple, Output, Quotas, Server, ServerConfig, handles};
 use natbox::wire::{IcmpError, Time};
 use rand_pcg::Pcg64Mcg;
 use rand_pcg::rand_core::SeedableRng;
@@ -15,7 +15,8 @@ use rand_pcg::rand_core::SeedableRng;
 use super::input::Input;
 
 const ALLOCATE: u16 = 0x003;
-const METHODS: [u16; 8] = [ALLOCATE, ALLOCATE, 0x004, 0x008, 0x009, 0x009, 0x001, 0x00C];
+/// Among them Connect (0x00A) and ConnectionBind (0x00B) of RFC 6062.
+const METHODS: [u16; 10] = [ALLOCATE, ALLOCATE, 0x004, 0x008, 0x009, 0x009, 0x001, 0x00C, 0x00A, 0x00B];
 const SEND: u16 = 0x006;
 const CHANNEL_NUMBER: AttributeType = AttributeType::new(0x000C);
 const LIFETIME: AttributeType = AttributeType::new(0x000D);
@@ -25,10 +26,18 @@ const REQUESTED_ADDRESS_FAMILY: AttributeType = AttributeType::new(0x0017);
 const EVEN_PORT: AttributeType = AttributeType::new(0x0018);
 const REQUESTED_TRANSPORT: AttributeType = AttributeType::new(0x0019);
 const DONT_FRAGMENT: AttributeType = AttributeType::new(0x001A);
+const CONNECTION_ID: AttributeType = AttributeType::new(0x002A);
 const RESERVATION_TOKEN: AttributeType = AttributeType::new(0x0022);
 const ADDITIONAL_ADDRESS_FAMILY: AttributeType = AttributeType::new(0x8000);
 
-const QUOTAS: Quotas = Quotas { allocations: 3, allocations_per_user: 2, permissions: 3, channels: 3 };
+const QUOTAS: Quotas = Quotas {
+    allocations: 3,
+    allocations_per_user: 2,
+    permissions: 3,
+    channels: 3,
+    peer_connections: 2,
+    client_connections: 4,
+};
 const USERS: [(&str, &str); 2] = [("alice", "secret"), ("bob", "hidden")];
 const LONGEST_DATAGRAM_BYTES: usize = 65_507;
 
@@ -69,6 +78,9 @@ struct Table {
     /// Sockets that the server had opened, and those that it waits for.
     open: BTreeSet<SocketAddr>,
     opening: Vec<SocketAddr>,
+    /// Connections with peers that are being made, and those that are there.
+    connecting: BTreeSet<ConnectionId>,
+    connected: BTreeSet<ConnectionId>,
 }
 
 impl Table {
@@ -86,13 +98,15 @@ impl Table {
             Err(error) => panic!("{error}"),
         };
         let (nonce, token, last, open, opening) = Default::default();
-        Table { server, now: Time::ZERO, next_id: 1, nonce, token, last, open, opening }
+        let (connecting, connected) = Default::default();
+        Table { server, now: Time::ZERO, next_id: 1, nonce, token, last, open, opening, connecting, connected }
     }
 
     fn step(&mut self, input: &mut Input<'_>) {
         let kind = input.byte();
         let client = SocketAddr::new([192, 0, 2, kind >> 6].into(), 5000 + u16::from(kind >> 5 & 1));
-        let five_tuple = FiveTuple { client, server: server_endpoint(), carrier: Carrier::Udp };
+        let carrier = if kind & 16 == 0 { Carrier::Udp } else { Carrier::Tcp };
+        let five_tuple = FiveTuple { client, server: server_endpoint(), carrier };
         match kind & 15 {
             0..=6 => self.last = self.request(input),
             7 => self.last = input.bytes().to_vec(),
@@ -115,6 +129,7 @@ impl Table {
                 return;
             }
             12 => return self.wait(input),
+            14 => return self.connection(input, five_tuple),
             13 => {
                 let at = usize::from(input.byte()) % self.last.len().max(1);
                 let change = input.byte();
@@ -127,6 +142,36 @@ impl Table {
         assert!(handled || taken.is_err() || codec::parse(&self.last).is_some(), "what is not TURN is not taken");
     }
 
+    /// What becomes of connections, of peers and of clients.
+    fn connection(&mut self, input: &mut Input<'_>, five_tuple: FiveTuple) {
+        let what = input.byte();
+        match what & 3 {
+            0 => {
+                let relay = self.relay(input);
+                if let Ok(connection) = self.server.accepted(peer(input.byte()), relay, self.now) {
+                    assert!(self.open.contains(&relay), "nobody listens on {relay}");
+                    assert!(self.connected.insert(connection), "{connection:?} is another's name");
+                }
+            }
+            1 => {
+                let Some(connection) = self.connecting.pop_first() else { return };
+                if what & 4 != 0 {
+                    self.connected.insert(connection);
+                }
+                self.server.connected(connection, what & 4 != 0, self.now);
+            }
+            2 => {
+                if let Some(connection) = self.connected.pop_first() {
+                    self.server.hung_up(connection);
+                }
+            }
+            _ => {
+                self.server.disconnected(five_tuple);
+                assert!(!self.server.holds(five_tuple), "an allocation ends with its connection");
+            }
+        }
+    }
+
     fn id(&mut self) -> TransactionId {
         self.next_id += 1;
         TransactionId::from(self.next_id)
@@ -137,7 +182,7 @@ impl Table {
         let (method, options, id) = (input.pick(&METHODS), input.byte(), self.id());
         let mut writer = Writer::request(Method::new(method), id);
         if method == ALLOCATE && options & 1 == 0 {
-            writer = writer.raw(REQUESTED_TRANSPORT, &[17, 0, 0, 0]);
+            writer = writer.raw(REQUESTED_TRANSPORT, &[if options & 0x80 == 0 { 17 } else { 6 }, 0, 0, 0]);
         }
         for _ in 0..options >> 1 & 3 {
             writer = self.attribute(writer, input);
@@ -164,6 +209,10 @@ impl Table {
             11 => writer.raw(RESERVATION_TOKEN, &self.token),
             12 => writer.raw(ADDITIONAL_ADDRESS_FAMILY, &[value & 3, 0, 0, 0]),
             13 => writer.raw(DATA, input.bytes()),
+            14 => {
+                let known = self.connected.iter().nth(usize::from(value & 1));
+                writer.raw(CONNECTION_ID, &known.map_or(u32::from(value), |connection| connection.0).to_be_bytes())
+            }
             _ => {
                 let (kind, value) = (AttributeType::new(input.short()), input.bytes());
                 let closing = [attribute::MESSAGE_INTEGRITY, attribute::FINGERPRINT].contains(&kind);
@@ -192,13 +241,23 @@ impl Table {
     fn drain(&mut self, input: &mut Input<'_>) {
         while let Some(output) = self.server.poll_output() {
             match output {
-                Output::Open { relay } => {
+                Output::Open { relay } | Output::Listen { relay } => {
                     assert!(!self.open.contains(&relay), "{relay} is open already");
                     self.opening.push(relay);
                 }
                 Output::Close { relay } => assert!(self.open.remove(&relay), "{relay} is not open"),
                 Output::Relay { relay, payload, .. } => {
                     assert!(self.open.contains(&relay) && payload.len() <= LONGEST_DATAGRAM_BYTES);
+                }
+                Output::Connect { connection, relay, .. } => {
+                    assert!(self.open.contains(&relay) && self.connecting.insert(connection));
+                }
+                Output::Splice { connection, .. } => {
+                    assert!(self.connected.contains(&connection), "{connection:?} is not there");
+                }
+                Output::HangUp { connection } => {
+                    let known = self.connecting.remove(&connection) | self.connected.remove(&connection);
+                    assert!(known, "{connection:?} has ended already");
                 }
                 Output::Reply { five_tuple, payload } => {
                     assert_eq!(five_tuple.server, server_endpoint());
@@ -240,9 +299,9 @@ impl Table {
             1 => next.map_or(self.now, |next| Time::from_nanos(next.as_nanos().saturating_sub(1))).max(self.now),
             _ => self.now + Duration::from_secs(u64::from(input.byte()) * 10),
         };
-        let counts = (self.server.allocation_count(), self.server.reservation_count());
+        let counts = self.counts();
         self.server.handle_timeout(self.now);
-        let after = (self.server.allocation_count(), self.server.reservation_count());
+        let after = self.counts();
         if next.is_none_or(|next| next > self.now) {
             assert_eq!((after, self.server.next_deadline()), (counts, next), "silence before the deadline");
         } else {
@@ -250,10 +309,21 @@ impl Table {
         }
     }
 
+    /// Allocations, reservations, connections with peers.
+    fn counts(&self) -> (usize, usize, usize) {
+        let server = &self.server;
+        (server.allocation_count(), server.reservation_count(), server.connection_count())
+    }
+
     fn look(&self) {
-        let counts = (self.server.allocation_count(), self.server.reservation_count());
+        let counts = self.counts();
         assert!(counts.0 <= QUOTAS.allocations && counts.1 <= 256, "{counts:?}");
-        assert_eq!(self.server.next_deadline().is_none(), counts == (0, 0));
+        assert!(
+            counts.2 <= QUOTAS.peer_connections * counts.0,
+            "every connection belongs to an allocation: {counts:?}"
+        );
+        assert_eq!(counts.2, self.connecting.len() + self.connected.len());
+        assert_eq!(self.server.next_deadline().is_none(), (counts.0, counts.1) == (0, 0));
         assert!(self.open.len() <= 2 * QUOTAS.allocations, "every socket belongs to an allocation: {:?}", self.open);
     }
 
@@ -266,7 +336,7 @@ impl Table {
             self.open_one(relay, true);
         }
         self.drain(&mut Input::new(&[]));
-        assert_eq!((self.server.allocation_count(), self.server.reservation_count()), (0, 0));
+        assert_eq!(self.counts(), (0, 0, 0));
         assert!(self.open.is_empty(), "sockets that nobody closes: {:?}", self.open);
     }
 }

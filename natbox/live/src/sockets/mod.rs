@@ -18,8 +18,12 @@
 //! namespace has that one's addresses and sockets. Time is counted from the beginning of the run, or from an instant that
 //! several hosts share ([`run_since`]); timers of the system are as fine as a millisecond. A datagram's arrival is when it
 //! was read.
+//!
+//! [`OsHost::on`] is a machine of a lab, used from a thread that is elsewhere: sockets and questions about routes go there
+//! too, and a [`Reactor`] watches the sockets.
 
 mod echo;
+mod home;
 mod interfaces;
 mod report;
 mod tcp;
@@ -37,7 +41,11 @@ use natbox_wire::Time;
 use rand_core::UnwrapErr;
 use tokio::task::LocalSet;
 
+use crate::machine::Machine;
+use home::Home;
+
 pub use echo::OsEcho;
+pub use home::Reactor;
 pub use tcp::{OsListener, OsStream};
 pub use udp::OsUdp;
 
@@ -55,7 +63,7 @@ pub fn run<R>(name: &str, program: impl AsyncFnOnce(OsHost) -> R) -> io::Result<
 /// As [`run`].
 pub fn run_since<R>(name: &str, clock: Clock, program: impl AsyncFnOnce(OsHost) -> R) -> io::Result<R> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
-    let host = OsHost { name: name.into(), clock };
+    let host = OsHost { name: name.into(), clock, home: Home::default() };
     Ok(LocalSet::new().block_on(&runtime, program(host)))
 }
 
@@ -66,6 +74,11 @@ pub struct Clock {
 }
 
 impl Clock {
+    /// Counts from then on.
+    pub(crate) fn since(began: Instant) -> Clock {
+        Clock { began }
+    }
+
     /// Counts from now on.
     #[allow(clippy::disallowed_methods, reason = "this room is where the clock is read")]
     pub fn start() -> Clock {
@@ -84,11 +97,20 @@ impl Clock {
     }
 }
 
-/// This machine, as a program sees it. There is one only inside of [`run`].
+/// This machine, as a program sees it, inside of [`run`]; or another one ([`OsHost::on`]).
 #[derive(Clone, Debug)]
 pub struct OsHost {
     name: Rc<str>,
     clock: Clock,
+    home: Home,
+}
+
+impl OsHost {
+    /// A machine of a lab, for the thread that has [entered](Reactor::enter) the reactor. What it spawns needs a
+    /// [`LocalSet`] on that thread.
+    pub fn on(machine: &Machine, clock: Clock, reactor: &Reactor) -> OsHost {
+        OsHost { name: machine.name().into(), clock, home: Home::of(machine, reactor) }
+    }
 }
 
 impl Host for OsHost {
@@ -105,23 +127,25 @@ impl Host for OsHost {
 
     /// In the system's order, without loopback and link-local addresses; none if the system does not tell.
     fn addresses(&self) -> Vec<IpAddr> {
-        interfaces::addresses()
+        self.home.there(interfaces::addresses).unwrap_or_default()
     }
 
     fn default_gateway(&self, ipv6: bool) -> Option<IpAddr> {
-        interfaces::default_gateway(ipv6)
+        self.home.there(move || interfaces::default_gateway(ipv6)).ok().flatten()
     }
 
     fn is_neighbour(&self, address: IpAddr) -> bool {
-        interfaces::is_neighbour(address)
+        self.home.there(move || interfaces::is_neighbour(address)).unwrap_or(false)
     }
 
     /// As the system's routes say; nothing is sent.
     fn source_for(&self, destination: IpAddr) -> io::Result<IpAddr> {
-        let socket = std::net::UdpSocket::bind((unspecified(destination.is_ipv6()), 0))?;
-        // To a UDP socket, connecting means to look for the route and no more. Port 9 is nobody's in particular.
-        socket.connect((destination, 9))?;
-        Ok(socket.local_addr()?.ip())
+        self.home.there(move || {
+            let socket = std::net::UdpSocket::bind((unspecified(destination.is_ipv6()), 0))?;
+            // To a UDP socket, connecting means to look for the route and no more. Port 9 is nobody's in particular.
+            socket.connect((destination, 9))?;
+            Ok(socket.local_addr()?.ip())
+        })?
     }
 
     fn now(&self) -> Time {
@@ -144,19 +168,22 @@ impl Host for OsHost {
     }
 
     async fn udp_bind(&self, local: SocketAddr) -> io::Result<OsUdp> {
-        OsUdp::bind(local, self.clock)
+        let (clock, home) = (self.clock, self.home.clone());
+        self.home.there(move || OsUdp::bind(local, clock, home))?
     }
 
     async fn tcp_connect(&self, remote: SocketAddr, options: TcpOptions) -> io::Result<OsStream> {
-        OsStream::connect(remote, options).await
+        let socket = self.home.there(move || OsStream::socket(remote, options))??;
+        OsStream::connect(socket, remote, options).await
     }
 
     async fn tcp_listen(&self, local: SocketAddr, options: TcpOptions) -> io::Result<OsListener> {
-        OsListener::listen(local, options)
+        self.home.there(move || OsListener::listen(local, options))?
     }
 
     async fn echo_socket(&self, local: IpAddr) -> io::Result<OsEcho> {
-        OsEcho::open(local, self.clock)
+        let clock = self.clock;
+        self.home.there(move || OsEcho::open(local, clock))?
     }
 }
 

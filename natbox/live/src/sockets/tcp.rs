@@ -39,11 +39,16 @@ pub struct OsStream {
 }
 
 impl OsStream {
-    pub(super) async fn connect(remote: SocketAddr, options: TcpOptions) -> io::Result<OsStream> {
+    /// A socket that is to be connected to `remote`.
+    pub(super) fn socket(remote: SocketAddr, options: TcpOptions) -> io::Result<TcpSocket> {
         let socket = socket(remote.is_ipv6(), options)?;
         if let Some(local) = options.local {
             socket.bind(local)?;
         }
+        Ok(socket)
+    }
+
+    pub(super) async fn connect(socket: TcpSocket, remote: SocketAddr, options: TcpOptions) -> io::Result<OsStream> {
         let connecting = socket.connect(remote);
         let stream = match options.connect_timeout {
             Some(limit) => tokio::time::timeout(limit, connecting).await.map_err(|_| io::ErrorKind::TimedOut)??,

@@ -14,6 +14,7 @@ use socket2::{Domain, SockRef, Socket, Type};
 use tokio::io::Interest;
 use tokio::net;
 
+use super::home::Home;
 use super::{Clock, interfaces, os_error, report};
 
 /// Room for what the system tells beside a datagram, in bytes.
@@ -26,10 +27,11 @@ pub struct OsUdp {
     /// The local endpoint when it was bound.
     bound: SocketAddr,
     clock: Clock,
+    home: Home,
 }
 
 impl OsUdp {
-    pub(super) fn bind(local: SocketAddr, clock: Clock) -> io::Result<OsUdp> {
+    pub(super) fn bind(local: SocketAddr, clock: Clock, home: Home) -> io::Result<OsUdp> {
         let socket = Socket::new(Domain::for_address(local), Type::DGRAM.nonblocking().cloexec(), None)?;
         if local.is_ipv6() {
             socket.set_only_v6(true)?;
@@ -41,7 +43,7 @@ impl OsUdp {
         }
         socket.bind(&local.into())?;
         let bound = socket.local_addr()?.as_socket().unwrap_or(local);
-        Ok(OsUdp { socket: watched(socket)?, bound, clock })
+        Ok(OsUdp { socket: watched(socket)?, bound, clock, home })
     }
 
     fn is_ipv6(&self) -> bool {
@@ -149,7 +151,9 @@ impl UdpSocket for OsUdp {
         let socket = SockRef::from(&self.socket);
         match (group, interface) {
             (IpAddr::V4(group), IpAddr::V4(interface)) => socket.join_multicast_v4(&group, &interface),
-            (IpAddr::V6(group), interface) => socket.join_multicast_v6(&group, interfaces::index_of(interface)?),
+            (IpAddr::V6(group), interface) => {
+                socket.join_multicast_v6(&group, self.home.there(move || interfaces::index_of(interface))??)
+            }
             _ => Err(io::Error::new(io::ErrorKind::InvalidInput, "the group and the interface differ in IP version")),
         }
     }

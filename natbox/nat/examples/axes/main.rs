@@ -27,6 +27,7 @@ mod inside {
     pub(crate) mod alg;
     pub(crate) mod around;
     pub(crate) mod behavior;
+    pub(crate) mod change;
     pub(crate) mod classify;
     pub(crate) mod early;
     pub(crate) mod engine;

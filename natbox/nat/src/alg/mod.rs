@@ -88,6 +88,11 @@ impl Crossing {
 }
 
 impl Algs {
+    /// Lets in nobody any more for what was announced so far.
+    pub(crate) fn forget_announced(&mut self) {
+        self.expectations = Expectations::default();
+    }
+
     /// A whole packet.
     pub(crate) fn receive(
         &mut self,

@@ -262,7 +262,7 @@ impl<A: Address> Realm<A> {
     }
 
     /// Keeps the other protocol's port for the same host.
-    pub(super) fn keep_pair(&mut self, protocol: Protocol, host: A, external: Endpoint<A>) {
+    pub(crate) fn keep_pair(&mut self, protocol: Protocol, host: A, external: Endpoint<A>) {
         let other = other(protocol);
         if self.translates && !self.is_hosts(protocol, host, external) && self.pool.keep_wished(other, external) {
             self.explicit.keep_for(other, external, host);

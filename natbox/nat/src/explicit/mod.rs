@@ -184,6 +184,14 @@ impl<A: Address> Explicit<A> {
         self.0.iter().flat_map(|holds| holds.holds.values()).map(Hold::view)
     }
 
+    /// Nothing is kept for anybody any more on the other protocol's account; for whom it should be, by what it has.
+    pub(crate) fn forget_pairs(&mut self) -> Vec<(Protocol, A, Endpoint<A>)> {
+        let Some(holds) = self.0.as_deref_mut() else { return Vec::new() };
+        holds.pairs.clear();
+        let pairs = holds.holds.values().filter(|hold| hold.pair);
+        pairs.map(|hold| (hold.protocol, hold.internal.address, hold.external)).collect()
+    }
+
     /// For whom an external endpoint is kept.
     fn kept_for(&self, protocol: Protocol, external: Endpoint<A>) -> Option<A> {
         self.0.as_deref()?.pairs.get(&(protocol as u8, external)).copied()

@@ -136,6 +136,11 @@ impl Cache {
         }
     }
 
+    /// Gives everything up by then.
+    pub(crate) fn hasten(&mut self, latest: Time) {
+        self.datagrams.values_mut().for_each(|one| one.deadline = one.deadline.min(latest));
+    }
+
     /// The datagram of this key, if a fragment of it is known.
     pub(crate) fn find(&self, key: Key) -> Option<u64> {
         self.by_key.get(&key).copied()

@@ -82,6 +82,11 @@ impl Fragments {
         self.cache.expire(now, output);
     }
 
+    /// Waits for no datagram's fragments longer than until then.
+    pub(crate) fn hasten(&mut self, latest: Time) {
+        self.cache.hasten(latest);
+    }
+
     /// The NAT has other external addresses: fragments of datagrams that went by one that is gone have no first any more.
     pub(crate) fn readdress(&mut self, external: &[IpAddr]) {
         self.cache.forget_ways(|key, way| match key.from {

@@ -102,6 +102,13 @@ impl<A> Host<A> {
         }
     }
 
+    /// Forgets in which order its mappings would end.
+    pub(crate) fn forget_order(&mut self) {
+        if let Some(more) = &mut self.more {
+            more.oldest = Oldest::default();
+        }
+    }
+
     fn has_nothing(&self) -> bool {
         self.mappings == 0 && self.sessions == 0
     }
@@ -121,6 +128,11 @@ pub(crate) struct Hosts<A> {
 impl<A: Address> Hosts<A> {
     pub(crate) fn new(hash: Hash, remembers: bool) -> Hosts<A> {
         Hosts { slots: Slab::new(), by_address: HashTable::new(), remembers, idle: VecDeque::new(), hash }
+    }
+
+    /// Whether hosts that have nothing are remembered.
+    pub(crate) fn remembers(&self) -> bool {
+        self.remembers
     }
 
     pub(crate) fn find(&self, address: A) -> Option<&Host<A>> {

@@ -19,11 +19,13 @@
 //!       quarantine    ports kept from everybody for a while
 //!       evict         mappings in the order in which they would end
 //!       giveway       which of them gives way
+//!     change        other rules for a pool in use
 //! ```
 
 mod asked;
 mod blocks;
 mod candidates;
+mod change;
 mod choose;
 mod degrade;
 pub(crate) mod deterministic;

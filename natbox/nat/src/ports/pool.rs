@@ -68,7 +68,7 @@ pub(crate) struct Pool<A> {
     pub(super) choices: Choices,
     pub(super) cut: Cut,
     pub(super) plan: Option<Arithmetic>,
-    quarantine: Quarantine<A>,
+    pub(super) quarantine: Quarantine<A>,
     pub(super) reserved: Reserved<A>,
     /// An endpoint that changes hands just now.
     held: Option<(Protocol, Endpoint<A>)>,
@@ -134,7 +134,7 @@ impl<A: Address> Pool<A> {
 
     /// Whether mappings may share an external endpoint, or a port of the one set of UDP and TCP.
     pub(crate) fn shares(&self) -> bool {
-        self.traits.shares
+        self.traits.shares || self.traits.shared
     }
 
     /// Whether UDP and TCP have one set of ports.
@@ -144,7 +144,7 @@ impl<A: Address> Pool<A> {
 
     /// Whether an external endpoint may be used towards several remotes by several mappings.
     pub(crate) fn by_destination(&self) -> bool {
-        self.traits.by_destination
+        self.traits.by_destination || self.traits.shared
     }
 
     /// Replaces the addresses; ports taken on those that stay remain taken. When the mappings on the others have ended,

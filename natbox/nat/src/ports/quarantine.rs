@@ -35,6 +35,14 @@ impl<A: Copy + PartialEq> Quarantine<A> {
         Quarantine { time: behavior.ports.quarantine, most, waiting: VecDeque::new(), resumed: false }
     }
 
+    /// Other rules: what waits does so no longer than their time from now on, and no more than they allow.
+    pub(crate) fn reconfigure(&mut self, behavior: &Behavior, now: Time) {
+        let Quarantine { time, most, .. } = Quarantine::<A>::new(behavior);
+        (self.time, self.most) = (time, most);
+        self.waiting.iter_mut().for_each(|one| one.until = one.until.map(|until| until.min(now + time)));
+        self.waiting.drain(..self.waiting.len().saturating_sub(most));
+    }
+
     /// Whether ports of this protocol wait at all. RFC 6888 REQ-8 exempts TCP, whose connections are followed to their
     /// end; ports that never change hands; and ports behind address-dependent filters, through which nobody's old
     /// traffic comes.

@@ -58,6 +58,14 @@ impl<A: Address> Reserved<A> {
         its.then(|| self.0.remove(&key)).flatten().map(|kept| kept.external)
     }
 
+    /// The endpoints that are kept.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Protocol, Endpoint<A>)> {
+        let protocols = [Protocol::Udp, Protocol::Tcp, Protocol::Icmp];
+        self.0.iter().filter_map(move |((protocol, _), kept)| {
+            protocols.into_iter().find(|one| *one as u8 == *protocol).map(|protocol| (protocol, kept.external))
+        })
+    }
+
     /// Forgets what was kept on addresses that are gone.
     pub(crate) fn retain(&mut self, stays: impl Fn(A) -> bool) {
         self.0.retain(|_, kept| stays(kept.external.address));

@@ -17,6 +17,8 @@ pub(super) struct Traits {
     pub(super) by_destination: bool,
     /// Mappings may share an external endpoint.
     pub(super) shares: bool,
+    /// Some do, by rules that the box had before.
+    pub(super) shared: bool,
     pub(super) contiguous: bool,
     pub(super) blocks: bool,
     /// The box itself may use endpoints.
@@ -40,6 +42,7 @@ impl Traits {
             shares: ports.overlap == PortOverlap::ByDestination
                 || ports.conflict == PortConflict::Overload
                 || matches!(behavior.protocol_sharing, ProtocolSharing::Mapping | ProtocolSharing::Both),
+            shared: false,
             contiguous: ports.contiguity == PortContiguity::ReserveNext,
             blocks: ports.allocation == PortAllocation::Block,
             early: behavior.early_inbound == EarlyInbound::Remap,

@@ -152,8 +152,9 @@ fn openwrt() -> Preset {
         observed: "its configuration, on Linux 6.18 (nftables, INPUT reject)",
         source: "openwrt/openwrt package/kernel/linux/files/sysctl-nf-conntrack.conf (UDP 60 and 180 s, TCP 7440 s); WAN input \
                  REJECT: TCP is reset and UDP answered with port unreachable, and no entry is confirmed; its rule Allow-Ping lets \
-                 pings in; a masquerading zone drops what is invalid (fw4, \"Prevent NAT leakage\"). Reflection for port \
-                 forwards is left out.",
+                 pings in; what is invalid does not leave by a masquerading zone unless \
+                 `masq_allow_invalid` is set, whatever `drop_invalid` says (openwrt/firewall4 root/usr/share/firewall4/templates/\
+                 zone-drop-invalid.uc, \"Prevent NAT leakage\", since October 2022). Reflection for port forwards is left out.",
         known: EVERYTHING,
         behavior: Behavior {
             timeouts,
@@ -199,9 +200,10 @@ fn mikrotik() -> Preset {
         summary: "MikroTik RouterOS: Linux masquerading with shorter timers",
         observed: "configuration dumps of RouterOS 6 and 7",
         source: "published `/ip firewall connection tracking print` dumps: UDP 10 s (newer 30 s) and 180 s, TCP established one day, ICMP \
-                 10 s; its default configuration drops what is invalid. The rest as Linux, which it is built on.",
+                 10 s; `/ip firewall filter` of its default configuration: \"defconf: drop invalid\" in input and forward, \"defconf: accept \
+                 ICMP\" in input, whoever asks. The rest as Linux, which it is built on.",
         known: &["mapping"],
-        behavior: Behavior { timeouts, invalid_outbound: InvalidOutbound::Drop, ..base },
+        behavior: Behavior { timeouts, invalid_outbound: InvalidOutbound::Drop, answer_ping: Switch::On, ..base },
     }
 }
 

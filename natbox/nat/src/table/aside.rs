@@ -28,6 +28,13 @@ impl<T> Aside<T> {
         self.0[at] = Some(value);
     }
 
+    /// A session has another index from now on, where nobody's value is.
+    pub(crate) fn rename(&mut self, from: u32, to: u32) {
+        let value = self.0.get_mut(from as usize).and_then(Option::take);
+        self.clear(to);
+        value.into_iter().for_each(|value| self.set(to, value));
+    }
+
     /// Forgets a session's value.
     pub(crate) fn clear(&mut self, session: u32) {
         if let Some(value) = self.0.get_mut(session as usize) {

@@ -9,6 +9,11 @@ use std::collections::BTreeMap;
 pub(crate) struct Bunches(BTreeMap<u32, Vec<u32>>);
 
 impl Bunches {
+    /// Whether every key is one mapping's.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Puts one more behind a head.
     pub(crate) fn add(&mut self, head: u32, index: u32) {
         self.0.entry(head).or_default().push(index);

@@ -25,7 +25,7 @@ mod lifetimes;
 mod machine;
 mod netfilter;
 mod notice;
-mod passage;
+pub(crate) mod passage;
 mod segment;
 pub(crate) mod unsolicited;
 mod window;

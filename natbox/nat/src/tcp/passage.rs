@@ -268,7 +268,7 @@ enum Passed {
 }
 
 /// Whether anybody asks about sequence numbers, apart from the machine of Linux, which sees to that itself.
-fn tracks(nat: &Shared) -> bool {
+pub(crate) fn tracks(nat: &Shared) -> bool {
     let judges = nat.behavior.tcp_window != TcpWindow::Off && nat.behavior.tcp_machine == TcpMachine::Rfc7857;
     judges || nat.behavior.expiry_notify == ExpiryNotify::RstBoth
 }

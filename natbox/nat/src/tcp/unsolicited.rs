@@ -57,6 +57,12 @@ impl<A: Address> HeldSyns<A> {
         self.next <= now
     }
 
+    /// Holds nothing for longer than until then.
+    pub(crate) fn hasten(&mut self, latest: Time) {
+        self.queue.iter_mut().for_each(|held| held.due = held.due.min(latest));
+        self.next = self.next_deadline().unwrap_or(Time::MAX);
+    }
+
     fn find(&self, external: Endpoint<A>, remote: Endpoint<A>) -> Option<usize> {
         self.queue.iter().position(|held| held.external == external && held.remote == remote)
     }

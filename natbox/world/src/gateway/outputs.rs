@@ -60,7 +60,7 @@ impl Gateway {
                     None
                 }
                 Output::Discard { hold, packet, refusal, .. } => self.held.remove(&hold).map(|held| {
-                    let step = self.refused(fabric, held.through, refusal, &packet, now);
+                    let step = self.refused_or_part(fabric, held.through, refusal, &packet, now);
                     Departure::Held(held, packet, step)
                 }),
                 Output::Release { hold, from, mut packet, verdict } => self.held.remove(&hold).map(|held| {

@@ -44,7 +44,7 @@ impl ErrorLimit {
 
 impl Gateway {
     /// A packet for the gateway itself.
-    pub(super) fn local(&mut self, packet: &Packet, now: Time) -> Step {
+    pub(crate) fn local(&mut self, packet: &Packet, now: Time) -> Step {
         let step = router::local(packet);
         Step { answer: step.answer.and_then(|reply| self.within_limits(reply, now)), ..step }
     }
@@ -59,7 +59,7 @@ impl Gateway {
         now: Time,
     ) -> Step {
         let answer = why.1.and_then(|error| self.owed(fabric, through, Answer::Icmp(error), packet, now));
-        Step { outcome: Outcome::Dropped(why.0), onward: None, answer, hold: None }
+        Step { outcome: Outcome::Dropped(why.0), onward: None, answer, hold: None, part: None }
     }
 
     /// As [`Gateway::refuse`], for what the NAT refuses. `packet` is as it came.
@@ -72,7 +72,13 @@ impl Gateway {
         now: Time,
     ) -> Step {
         let answer = refusal.answer.and_then(|answer| self.owed(fabric, through, answer, packet, now));
-        Step { outcome: Outcome::Refused(refusal), onward: None, answer, hold: None }
+        Step { outcome: Outcome::Refused(refusal), onward: None, answer, hold: None, part: None }
+    }
+
+    /// What is owed for a ping of which not all fragments came: an error about the first.
+    pub(crate) fn timed_out(&mut self, first: &Packet, now: Time) -> Option<Reply> {
+        let error = build::icmp_error(IcmpError::ReassemblyTimeExceeded, first.destination(), first)?;
+        self.within_limits(Reply::Sent(error), now)
     }
 
     /// What the sender of a refused packet is told, if anything. `offender` is the packet as it came `through` an

@@ -13,7 +13,7 @@ mod echo;
 pub(crate) mod errno;
 mod icmp;
 mod raw;
-mod reassembly;
+pub(crate) mod reassembly;
 mod route;
 mod tcp;
 #[cfg(test)]
@@ -69,7 +69,7 @@ pub(crate) struct Stack {
 #[derive(Debug, Default)]
 struct Rare {
     echo: echo::EchoSockets,
-    reassembly: Reassembly,
+    reassembly: Reassembly<Option<PacketId>>,
     /// Multicast groups by uplink, with the socket that joined.
     groups: Vec<(usize, IpAddr, u32)>,
     /// Protocols and numbers that raw programs take.
@@ -219,10 +219,10 @@ impl Stack {
         let Some(rare) = &mut self.rare else { return };
         for abandoned in rare.reassembly.take_abandoned() {
             if abandoned.timed_out_first {
-                let arrival = Arrival { id: abandoned.id, to_many: false, now };
+                let arrival = Arrival { id: abandoned.tag, to_many: false, now };
                 self.send_icmp_error(IcmpError::ReassemblyTimeExceeded, &abandoned.packet, arrival);
             }
-            self.drops.push_back((abandoned.packet, abandoned.id, abandoned.reason));
+            self.drops.push_back((abandoned.packet, abandoned.tag, abandoned.reason));
         }
     }
 

@@ -11,8 +11,6 @@ use std::time::Duration;
 
 use natbox_wire::{DropReason, Packet, Time, build};
 
-use crate::note::PacketId;
-
 /// How long fragments wait for the others: Linux's `net.ipv4.ipfrag_time`, and RFC 8200 section 4.5.
 const TIMEOUT4: Duration = Duration::from_secs(30);
 const TIMEOUT6: Duration = Duration::from_secs(60);
@@ -36,23 +34,36 @@ pub(crate) enum Step {
 
 /// A fragment that was held and is dropped after all.
 #[derive(Debug)]
-pub(crate) struct Abandoned {
+pub(crate) struct Abandoned<T> {
     pub(crate) packet: Packet,
-    pub(crate) id: Option<PacketId>,
+    pub(crate) tag: T,
     pub(crate) reason: DropReason,
     /// The first fragment of a datagram that timed out: its sender is owed an ICMP error.
     pub(crate) timed_out_first: bool,
 }
 
-/// The datagrams of which some fragments have come.
-#[derive(Debug, Default)]
-pub(crate) struct Reassembly {
-    partials: BTreeMap<u64, Partial>,
+/// The datagrams of which some fragments have come, each fragment with what its owner knows of it.
+#[derive(Debug)]
+pub(crate) struct Reassembly<T> {
+    partials: BTreeMap<u64, Partial<T>>,
     by_key: BTreeMap<Key, u64>,
     deadlines: BTreeSet<(Time, u64)>,
     next_serial: u64,
     held_bytes: usize,
-    abandoned: Vec<Abandoned>,
+    abandoned: Vec<Abandoned<T>>,
+}
+
+impl<T> Default for Reassembly<T> {
+    fn default() -> Reassembly<T> {
+        Reassembly {
+            partials: BTreeMap::new(),
+            by_key: BTreeMap::new(),
+            deadlines: BTreeSet::new(),
+            next_serial: 0,
+            held_bytes: 0,
+            abandoned: Vec::new(),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -65,56 +76,82 @@ struct Key {
 }
 
 #[derive(Debug)]
-struct Partial {
+struct Partial<T> {
     key: Key,
     deadline: Time,
     /// Sorted by offset, none overlapping.
-    pieces: Vec<Piece>,
+    pieces: Vec<Piece<T>>,
     /// How many of the datagram's bytes have come.
     come: usize,
     /// How many it has; known when the last fragment has come.
     total: Option<usize>,
-    /// Fragments overlapped: whatever comes is dropped until the deadline.
-    spoilt: bool,
+    /// Why whatever comes is dropped until the deadline: fragments overlapped, or nobody wants the datagram.
+    spoilt: Option<DropReason>,
 }
 
 #[derive(Debug)]
-struct Piece {
+struct Piece<T> {
     start: usize,
     end: usize,
     packet: Packet,
-    id: Option<PacketId>,
+    tag: T,
 }
 
-impl Reassembly {
+impl Key {
+    /// The datagram that a fragment is of.
+    fn of(packet: &Packet) -> Option<Key> {
+        Some(Key {
+            source: packet.source(),
+            destination: packet.destination(),
+            identification: packet.fragment()?.identification,
+            protocol: if packet.is_ipv6() { 0 } else { packet.protocol_number() },
+        })
+    }
+}
+
+impl<T> Reassembly<T> {
     /// Takes a fragment.
-    pub(crate) fn receive(&mut self, packet: Packet, id: Option<PacketId>, now: Time) -> Step {
-        let Some(fragment) = packet.fragment() else { return Step::Dropped(DropReason::BadFragment) };
+    pub(crate) fn receive(&mut self, packet: Packet, tag: T, now: Time) -> Step {
+        let (Some(fragment), Some(key)) = (packet.fragment(), Key::of(&packet)) else {
+            return Step::Dropped(DropReason::BadFragment);
+        };
         let start = usize::from(fragment.offset_bytes);
         let length = packet.fragment_data().len();
         let end = start + length;
         if end > MAX_PAYLOAD_BYTES || length == 0 || (fragment.more && !length.is_multiple_of(8)) {
             return Step::Dropped(DropReason::BadFragment);
         }
-        let key = Key {
-            source: packet.source(),
-            destination: packet.destination(),
-            identification: fragment.identification,
-            protocol: if packet.is_ipv6() { 0 } else { packet.protocol_number() },
-        };
-        let piece = Piece { start, end, packet, id };
+        let piece = Piece { start, end, packet, tag };
         self.insert(key, piece, fragment.more, now)
     }
 
-    fn insert(&mut self, key: Key, piece: Piece, more: bool, now: Time) -> Step {
+    /// Nobody wants the datagram that a fragment is of: what came of it is abandoned, and what comes is dropped.
+    pub(crate) fn refuse(&mut self, fragment: &Packet, reason: DropReason, now: Time) {
+        let Some(key) = Key::of(fragment) else { return };
+        let serial = self.partial(key, now);
+        self.spoil(serial, reason);
+        self.evict(serial);
+    }
+
+    /// Forgets everything.
+    pub(crate) fn abandon_all(&mut self, reason: DropReason) {
+        while let Some(serial) = self.partials.keys().next().copied() {
+            self.abandon(serial, reason);
+        }
+    }
+
+    fn insert(&mut self, key: Key, piece: Piece<T>, more: bool, now: Time) -> Step {
         let serial = self.partial(key, now);
         let Some(partial) = self.partials.get_mut(&serial) else {
             return Step::Dropped(DropReason::ReassemblyLimit);
         };
+        if let Some(reason) = partial.spoilt {
+            return Step::Dropped(reason);
+        }
         match partial.place(&piece, more) {
             Place::Repeated => return Step::Held,
             Place::Contradiction => {
-                self.spoil(serial);
+                self.spoil(serial, DropReason::FragmentOverlap);
                 return Step::Dropped(DropReason::FragmentOverlap);
             }
             Place::At(index) => {
@@ -144,12 +181,11 @@ impl Reassembly {
         self.by_key.insert(key, serial);
         self.deadlines.insert((deadline, serial));
         self.held_bytes += OVERHEAD_BYTES;
-        self.partials
-            .insert(serial, Partial { key, deadline, pieces: Vec::new(), come: 0, total: None, spoilt: false });
+        self.partials.insert(serial, Partial { key, deadline, pieces: Vec::new(), come: 0, total: None, spoilt: None });
         serial
     }
 
-    fn remove(&mut self, serial: u64) -> Option<Partial> {
+    fn remove(&mut self, serial: u64) -> Option<Partial<T>> {
         let partial = self.partials.remove(&serial)?;
         self.by_key.remove(&partial.key);
         self.deadlines.remove(&(partial.deadline, serial));
@@ -163,18 +199,14 @@ impl Reassembly {
     }
 
     /// Drops what came of a datagram and remembers that the rest is to be dropped too.
-    fn spoil(&mut self, serial: u64) {
+    fn spoil(&mut self, serial: u64, reason: DropReason) {
         let Some(partial) = self.partials.get_mut(&serial) else { return };
-        partial.spoilt = true;
+        partial.spoilt = Some(reason);
         let pieces = std::mem::take(&mut partial.pieces);
         for piece in pieces {
             self.held_bytes -= piece.packet.bytes().len() + OVERHEAD_BYTES;
-            self.abandoned.push(Abandoned {
-                packet: piece.packet,
-                id: piece.id,
-                reason: DropReason::FragmentOverlap,
-                timed_out_first: false,
-            });
+            let (packet, tag) = (piece.packet, piece.tag);
+            self.abandoned.push(Abandoned { packet, tag, reason, timed_out_first: false });
         }
     }
 
@@ -191,7 +223,7 @@ impl Reassembly {
         let owed = reason == DropReason::ReassemblyTimeout;
         for piece in partial.pieces {
             let timed_out_first = owed && piece.start == 0;
-            self.abandoned.push(Abandoned { packet: piece.packet, id: piece.id, reason, timed_out_first });
+            self.abandoned.push(Abandoned { packet: piece.packet, tag: piece.tag, reason, timed_out_first });
         }
     }
 
@@ -211,7 +243,7 @@ impl Reassembly {
     }
 
     /// The fragments that were held and are now dropped.
-    pub(crate) fn take_abandoned(&mut self) -> Vec<Abandoned> {
+    pub(crate) fn take_abandoned(&mut self) -> Vec<Abandoned<T>> {
         std::mem::take(&mut self.abandoned)
     }
 }
@@ -222,9 +254,9 @@ enum Place {
     Contradiction,
 }
 
-impl Partial {
-    fn place(&self, piece: &Piece, more: bool) -> Place {
-        if self.spoilt || self.contradicts_total(piece, more) {
+impl<T> Partial<T> {
+    fn place(&self, piece: &Piece<T>, more: bool) -> Place {
+        if self.contradicts_total(piece, more) {
             return Place::Contradiction;
         }
         let index = self.pieces.partition_point(|held| held.start < piece.start);
@@ -240,7 +272,7 @@ impl Partial {
         if overlaps_before || overlaps_after { Place::Contradiction } else { Place::At(index) }
     }
 
-    fn contradicts_total(&self, piece: &Piece, more: bool) -> bool {
+    fn contradicts_total(&self, piece: &Piece<T>, more: bool) -> bool {
         match self.total {
             Some(total) => piece.end > total || (!more && piece.end != total) || (more && piece.end == total),
             None => !more && self.pieces.last().is_some_and(|held| held.end > piece.start),

@@ -48,15 +48,17 @@ impl State {
     fn core_receives(&mut self, arrival: Arrival, mut packet: Packet) {
         let network = self.fabric.interface(arrival.through).network;
         let step = router::core(&self.fabric, network, &packet);
+        let step = match step.part {
+            None => step,
+            Some(part) => self.take_part(arrival, part, packet.clone(), step),
+        };
         self.note_received(arrival, packet.bytes(), step.outcome);
         if let Some(hop) = step.onward {
             packet.decrement_ttl();
             self.send(arrival.node, hop, arrival.id, arrival.cause, packet);
         }
-        if let Some(Reply::Sent(answer)) = step.answer {
-            let id = self.new_packet();
-            let hop = router::core_hop(&self.fabric, network, answer.destination());
-            self.send_or_drop(arrival.node, hop, id, Some(arrival.id), answer);
+        if let Some(answer) = step.answer {
+            self.reply(arrival.node, arrival.through, arrival.id, answer);
         }
     }
 
@@ -67,7 +69,11 @@ impl State {
         }
         self.keep(&packet);
         let Body::Gateway(gateway) = &mut self.nodes[arrival.node.0 as usize].body else { return };
-        let step = gateway.receive(&self.fabric, arrival.through, &mut packet, self.now);
+        let mut step = gateway.receive(&self.fabric, arrival.through, &mut packet, self.now);
+        if let Some(part) = step.part {
+            step = self.take_part(arrival, part, packet.clone(), step);
+        }
+        let Body::Gateway(gateway) = &mut self.nodes[arrival.node.0 as usize].body else { return };
         if let Some(hold) = step.hold {
             let bytes = if self.observer.is_some() { self.scratch.clone() } else { Vec::new() };
             gateway.hold(hold, Held::new(arrival.through, arrival.id, arrival.cause, &packet, bytes));
@@ -88,11 +94,20 @@ impl State {
         }
     }
 
-    /// What a gateway says about a packet that came through an interface.
-    fn reply(&mut self, node: NodeId, through: InterfaceId, cause: PacketId, reply: Reply) {
+    /// What a router says about a packet that came through an interface.
+    pub(super) fn reply(&mut self, node: NodeId, through: InterfaceId, cause: PacketId, reply: Reply) {
         let id = self.new_packet();
         match reply {
-            Reply::Sent(packet) => self.transmit(node, through, id, Some(cause), packet),
+            Reply::Sent(packet) => {
+                let hop = match self.node(node).body {
+                    Body::Core => {
+                        let network = self.fabric.interface(through).network;
+                        router::core_hop(&self.fabric, network, packet.destination())
+                    }
+                    _ => self.fabric.next_hop(through, packet.destination()),
+                };
+                self.originate(node, hop, id, cause, packet);
+            }
             Reply::Withheld(packet) => {
                 let packet = PacketRef { id, cause: Some(cause), bytes: packet.bytes() };
                 self.note_dropped(node, packet, DropReason::RateLimited);

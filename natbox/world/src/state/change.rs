@@ -1,18 +1,21 @@
-//! What is done to a world from outside: nodes added, gateways rebooted and readdressed, links cut and mended.
+//! What is done to a world from outside: nodes added, gateways rebooted, readdressed and told to behave otherwise, links
+//! changed, cut and mended.
 
 use std::future::Future;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use futures::task::LocalSpawnExt;
-use natbox_nat::{Ended, MappingId, MappingView, SessionView};
+use natbox_nat::{Behavior, Ended, MappingId, MappingView, SessionView};
 use natbox_wire::Time;
 
 use super::{Body, Node, State};
 use crate::attach::{InterfaceAddress, NetworkId};
 use crate::gateway::Gateway;
+use crate::link::LinkConfig;
 use crate::note::{Event, InterfaceId, NodeId, Note, Observer};
 use crate::outside::Alarmed;
-use crate::world::NotAGateway;
+use crate::world::{NotAGateway, NotReconfigured};
 
 impl State {
     /// The number that the next node will have.
@@ -30,6 +33,7 @@ impl State {
             timer: Time::MAX,
             wake: Time::MAX,
             body,
+            pings: None,
         });
         id
     }
@@ -53,6 +57,7 @@ impl State {
         self.expire(node, self.now);
         self.change(node, |gateway, ended| gateway.nat.reboot(ended))?;
         self.lose_held(node);
+        self.lose_pings(node);
         self.note(node, Event::Rebooted);
         self.tell_machine(node, true);
         Ok(())
@@ -155,6 +160,32 @@ impl State {
             Body::Core | Body::Gateway(_) => return,
         }
         self.note(node, Event::Preferred(interface));
+    }
+
+    /// A gateway's NAT behaves otherwise from now on.
+    pub(crate) fn reconfigure(&mut self, node: NodeId, behavior: Arc<Behavior>) -> Result<(), NotReconfigured> {
+        self.expire(node, self.now);
+        let (now, after, before) = (self.now, behavior.clone(), self.behavior(node));
+        let mut fixed = Ok(());
+        self.change(node, |gateway, _| fixed = gateway.nat.reconfigure(behavior, now))?;
+        fixed.map_err(NotReconfigured::Fixed)?;
+        if let Some(before) = &before {
+            self.note(node, Event::Reconfigured { before, after: &after });
+        }
+        Ok(())
+    }
+
+    pub(crate) fn behavior(&self, node: NodeId) -> Option<Arc<Behavior>> {
+        match &self.node(node).body {
+            Body::Gateway(gateway) => Some(gateway.nat.behavior().clone()),
+            Body::Core | Body::Host(_) | Body::Outlet => None,
+        }
+    }
+
+    pub(crate) fn relink(&mut self, interface: InterfaceId, config: LinkConfig) {
+        self.fabric.relink(interface, config, self.seed);
+        let node = self.fabric.interface(interface).node;
+        self.note(node, Event::Relinked(interface));
     }
 
     pub(crate) fn set_cut(&mut self, interface: InterfaceId, cut: bool) {

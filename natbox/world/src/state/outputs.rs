@@ -8,7 +8,7 @@ use natbox_wire::{DropReason, Time};
 use super::arrive::Arrival;
 use super::{Body, State};
 use crate::gateway::{Departure, Gateway, Held};
-use crate::note::{Event, NodeId, PacketRef};
+use crate::note::{Event, NodeId, Outcome, PacketRef};
 
 impl State {
     /// Lets go what a gateway's NAT releases, discards and makes.
@@ -18,9 +18,17 @@ impl State {
                 Departure::Held(held, packet, step) => {
                     let Held { through, id, cause, ref bytes, .. } = *held;
                     let bytes = if bytes.is_empty() { packet.bytes() } else { bytes };
-                    let packet_ref = PacketRef { id, cause, bytes };
-                    self.note(node, Event::Released { packet: packet_ref, outcome: step.outcome });
-                    self.follow(Arrival { node, through, id, cause }, packet, step);
+                    let arrival = Arrival { node, through, id, cause };
+                    let step = match step.part {
+                        None => step,
+                        Some(part) => self.take_part(arrival, part, packet.clone(), step),
+                    };
+                    // What the router itself goes on holding has not been let go.
+                    if step.outcome != Outcome::Held {
+                        let packet_ref = PacketRef { id, cause, bytes };
+                        self.note(node, Event::Released { packet: packet_ref, outcome: step.outcome });
+                    }
+                    self.follow(arrival, packet, step);
                 }
                 Departure::Made(through, packet, mapping) => {
                     let id = self.new_packet();
@@ -42,7 +50,7 @@ impl State {
         let Some(gateway) = self.gateway(node) else { return };
         for held in std::mem::take(&mut gateway.held).into_values() {
             let packet = PacketRef { id: held.id, cause: held.cause, bytes: &held.bytes };
-            self.note(node, Event::Released { packet, outcome: crate::note::Outcome::Dropped(DropReason::Rebooted) });
+            self.note(node, Event::Released { packet, outcome: Outcome::Dropped(DropReason::Rebooted) });
         }
     }
 

@@ -3,7 +3,7 @@
 
 use std::task::Waker;
 
-use natbox_wire::{DropReason, Offload, Packet, build};
+use natbox_wire::{DropReason, Offload, Packet, Time, build};
 
 use super::{Body, Flight, Pending, Place, State};
 use crate::network::Hop;
@@ -139,23 +139,28 @@ impl State {
     }
 
     /// Queues what a link lets through.
-    fn launch(&mut self, fate: LinkFate, place: Place, flight: Flight) {
-        if let Some(door) = &mut self.door {
-            let copies = match fate {
-                LinkFate::Carried { .. } => 1,
-                LinkFate::Duplicated { .. } => 2,
-                LinkFate::Dropped(_) => 0,
-            };
-            door.flying_bytes += flight.bytes.len() * copies;
+    fn launch(&mut self, fate: LinkFate, place: Place, mut flight: Flight) {
+        if let LinkFate::Carried { arrives } = fate {
+            match self.at_once(arrives, place, flight) {
+                Ok(()) => return,
+                Err(later) => flight = later,
+            }
         }
         match fate {
-            LinkFate::Carried { arrives } => drop(self.queue.push(arrives, Pending::Arrival(place, flight))),
+            LinkFate::Carried { arrives } => self.enqueue(arrives, place, flight),
             LinkFate::Duplicated { arrives, again } => {
-                self.queue.push(arrives, Pending::Arrival(place, flight.clone()));
-                self.queue.push(again, Pending::Arrival(place, flight));
+                self.enqueue(arrives, place, flight.clone());
+                self.enqueue(again, place, flight);
             }
             LinkFate::Dropped(_) => {}
         }
+    }
+
+    fn enqueue(&mut self, arrives: Time, place: Place, flight: Flight) {
+        if let Some(door) = &mut self.door {
+            door.flying_bytes += flight.bytes.capacity();
+        }
+        self.queue.push(arrives, Pending::Arrival(place, flight));
     }
 
     /// Bytes sent from an interface as if its node had sent them, well-formed or not.

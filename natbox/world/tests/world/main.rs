@@ -11,6 +11,7 @@ mod machines;
 mod malformed;
 mod mtu;
 mod owed;
+mod pings;
 mod programs;
 mod realms;
 mod routers;

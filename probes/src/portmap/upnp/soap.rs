@@ -1,6 +1,6 @@
 //! Actions in envelopes (UPnP Device Architecture 1.1 section 3.2), and what their error codes mean.
 
-use super::xml::{Element, element};
+use super::xml::{Element, element, enclosing};
 
 /// An action with its arguments, or its results.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +31,8 @@ pub enum Content {
 
 const BEGIN: &str = "<?xml version=\"1.0\"?>\n<s:Envelope xmlns:s=\"http://schemas.xmlsoap.org/soap/envelope/\" \
                      s:encodingStyle=\"http://schemas.xmlsoap.org/soap/encoding/\"><s:Body>";
+/// The one value that is a document of its own.
+const LISTING: &str = "NewPortListing";
 const END: &str = "</s:Body></s:Envelope>\n";
 
 impl Call {
@@ -41,10 +43,14 @@ impl Call {
 
     /// The envelope around it. `service` is its type.
     pub fn envelope(&self, service: &str) -> String {
-        let values: String = self.values.iter().map(|(name, value)| element(name, value)).collect();
+        let values: String = self.values.iter().map(|(name, value)| write(name, value)).collect();
         let name = &self.name;
         format!("{BEGIN}<u:{name} xmlns:u=\"{service}\">{values}</u:{name}>{END}")
     }
+}
+
+fn write(name: &str, value: &str) -> String {
+    if name == LISTING { enclosing(name, value) } else { element(name, value) }
 }
 
 impl Fault {
@@ -110,6 +116,8 @@ mod tests {
     #[test]
     fn calls_and_faults_come_out_of_their_envelopes_as_they_went_in() {
         let values = vec![("NewProtocol".to_owned(), "TCP".to_owned()), ("NewText".to_owned(), "a <b> & c".to_owned())];
+        let listing = (LISTING.to_owned(), "<a>]]>&amp;</a>".to_owned());
+        let values = values.into_iter().chain([listing]).collect();
         let call = Call { name: "AddPortMapping".to_owned(), values };
         assert_eq!(open(call.envelope("urn:x").as_bytes()), Some(Content::Call(call)));
         let fault = Fault::new(718);

@@ -92,6 +92,11 @@ pub fn element(name: &str, text: &str) -> String {
     format!("<{name}>{}</{name}>", escape(text))
 }
 
+/// An element with a document in it, unescaped: miniupnpc takes what is inside of NewPortListing as it stands.
+pub fn enclosing(name: &str, document: &str) -> String {
+    format!("<{name}><![CDATA[{}]]></{name}>", document.replace("]]>", "]]]]><![CDATA[>"))
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -115,7 +120,9 @@ mod tests {
         fn text_comes_back_as_it_was(text in "[ -~]{0,40}") {
             let document = element("a", &text);
             let read = Element::parse(document.as_bytes()).expect("a document");
-            prop_assert_eq!(read.text, text.trim());
+            prop_assert_eq!(&read.text, text.trim());
+            let read = Element::parse(enclosing("a", &text).as_bytes()).expect("a document");
+            prop_assert_eq!(&read.text, text.trim());
         }
 
         #[test]

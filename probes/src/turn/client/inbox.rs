@@ -1,4 +1,4 @@
-//! What came for a client to read: peers' datagrams and ICMP errors. Bounded; what comes beyond is lost, as in a
+//! What came for a client to read: peers' datagrams, ICMP errors, and news of peers' connections. Bounded; what comes beyond is lost, as in a
 //! socket's buffer.
 
 use std::cell::RefCell;
@@ -7,7 +7,7 @@ use std::future::Future;
 use std::net::SocketAddr;
 
 use stun_types::message::Message;
-use turn_types::attribute::{Data, Icmp, XorPeerAddress};
+use turn_types::attribute::{ConnectionId, Data, Icmp, XorPeerAddress};
 
 use super::PeerError;
 use crate::turn::message::icmp_error;
@@ -15,11 +15,14 @@ use crate::turn::notify::Notify;
 
 const MAX_DATAGRAMS: usize = 1024;
 const MAX_ERRORS: usize = 64;
+/// The server hangs up by itself what is not bound in time.
+const MAX_ATTEMPTS: usize = 256;
 
 #[derive(Default)]
 pub(super) struct Inbox {
     datagrams: RefCell<VecDeque<(Vec<u8>, SocketAddr)>>,
     errors: RefCell<VecDeque<PeerError>>,
+    attempts: RefCell<VecDeque<(u32, SocketAddr)>>,
     filled: Notify,
 }
 
@@ -30,6 +33,24 @@ impl Inbox {
 
     pub(super) fn pop_error(&self) -> Option<PeerError> {
         self.errors.borrow_mut().pop_front()
+    }
+
+    pub(super) fn pop_attempt(&self) -> Option<(u32, SocketAddr)> {
+        self.attempts.borrow_mut().pop_front()
+    }
+
+    /// Takes a ConnectionAttempt indication (RFC 6062 section 4.4).
+    pub(super) fn push_attempt(&self, message: &Message<'_>) {
+        let (Ok(peer), Ok(connection)) = (message.attribute::<XorPeerAddress>(), message.attribute::<ConnectionId>())
+        else {
+            return;
+        };
+        let mut attempts = self.attempts.borrow_mut();
+        if attempts.len() < MAX_ATTEMPTS {
+            attempts.push_back((connection.id(), peer.addr(message.transaction_id())));
+        }
+        drop(attempts);
+        self.filled.notify();
     }
 
     /// Resolves when something came, or somebody called [`wake`](Inbox::wake), after this call.

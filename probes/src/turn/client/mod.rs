@@ -8,6 +8,7 @@ mod inbox;
 mod keeper;
 mod lease;
 mod link;
+mod tcp;
 
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
@@ -27,8 +28,10 @@ use turn_types::message::{ALLOCATE, CHANNEL_BIND, CREATE_PERMISSION, SEND};
 use self::lease::{Lease, Term};
 use self::link::Link;
 pub(super) use self::link::SENDS;
+pub use self::tcp::PeerStream;
 use super::message::{Writer, channel_data, parse};
 use super::{CHANNEL_LIFETIME, Carrier, Error, MAX_DATAGRAM_BYTES, PERMISSION_LIFETIME};
+use crate::path::Transport;
 use crate::tls::Certificate;
 
 /// STUN header, XOR-PEER-ADDRESS for IPv6, DATA's header and padding, DONT-FRAGMENT.
@@ -59,6 +62,8 @@ pub struct Options {
     pub certificate: Option<Certificate>,
     /// The local endpoint to talk to the server from, over UDP; any free port of any address if none.
     pub local: Option<SocketAddr>,
+    /// Over what peers are reached: UDP, or TCP (RFC 6062), which wants another carrier than UDP.
+    pub peers: Transport,
     /// The lifetime to ask for; the server's default (600 s) if none.
     pub lifetime: Option<Duration>,
     /// Whether to ask for an IPv6 address; the family of the server's own address if none.
@@ -75,6 +80,7 @@ impl Default for Options {
             carrier: Carrier::Udp,
             certificate: None,
             local: None,
+            peers: Transport::Udp,
             lifetime: None,
             ipv6: None,
             dont_fragment: false,
@@ -134,10 +140,14 @@ impl<H: Host> Client<H> {
         // From here on, giving up in the middle stops the link's programs too.
         let client = Client { holder: Rc::new(Holder { link: link.clone() }) };
         let wants_ipv6 = options.ipv6.unwrap_or(server.is_ipv6());
+        let requested = match options.peers {
+            Transport::Udp => RequestedTransport::UDP,
+            Transport::Tcp => RequestedTransport::TCP,
+        };
         let asked_at = host.now();
         let answer = link
             .ask("Allocate", ALLOCATE, &|writer: Writer, _| {
-                let mut writer = writer.with(&RequestedTransport::new(RequestedTransport::UDP));
+                let mut writer = writer.with(&RequestedTransport::new(requested));
                 if wants_ipv6 {
                     writer = writer.with(&RequestedAddressFamily::new(AddressFamily::IPV6));
                 }
@@ -229,6 +239,26 @@ impl<H: Host> Client<H> {
         let length = payload.len().min(buffer.len());
         buffer[..length].copy_from_slice(&payload[..length]);
         Ok((length, peer))
+    }
+
+    /// Connects to `peer` by TCP from the relayed address of a TCP allocation (RFC 6062 section 4.3); needs no
+    /// permission.
+    ///
+    /// # Errors
+    /// [`Error::Refused`]: 403 where there is no TCP allocation, 446 if there is a connection to that peer already, 447
+    /// if the peer does not accept it.
+    pub async fn connect(&self, peer: SocketAddr) -> Result<PeerStream<H>, Error> {
+        self.link().expect_held()?;
+        tcp::connect(self, peer).await
+    }
+
+    /// The next connection that a peer, who has a permission, opens to the relayed address of a TCP allocation (RFC 6062
+    /// section 4.4).
+    ///
+    /// # Errors
+    /// [`Error::Gone`] once the allocation is lost; [`Error::Refused`] if the connection has ended before it was bound.
+    pub async fn accept(&self) -> Result<PeerStream<H>, Error> {
+        tcp::accept(self).await
     }
 
     /// The oldest ICMP error not yet read about something sent to a peer.

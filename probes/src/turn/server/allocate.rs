@@ -18,6 +18,8 @@ use super::allocation::{Allocation, Code, Opening, Placement, Relay, Stage};
 use super::auth::User;
 use super::requests::{Pending, Refusal, Request, dont_fragment_if, expect_known, is_of, seconds};
 use super::state::{Discard, Ending, FiveTuple, Output, Reservation, Server};
+use super::tcp::expect_tcp_allowed;
+use crate::path::Transport;
 use crate::turn::message::Writer;
 
 /// RFC 8656 section 7.2: a reserved port is held for at least 30 seconds.
@@ -29,6 +31,8 @@ const MAX_ATTEMPTS: u8 = 16;
 
 /// What an Allocate request asks for, checked.
 struct Wish {
+    /// Over what peers are to be reached.
+    transport: Transport,
     placement: Placement,
     token: Option<u64>,
     /// The family of the relayed address, and the other one if both are asked for.
@@ -59,10 +63,15 @@ impl Server {
     /// The checks 3 to 9 of RFC 8656 section 7.2.
     fn wish(&self, request: &Request<'_>, user: &User) -> Result<Wish, Refusal> {
         let message = request.message;
-        let transport = message.attribute::<RequestedTransport>().map_err(|_| 400u16)?;
-        if transport.protocol() != RequestedTransport::UDP {
-            return Err(442.into());
-        }
+        let requested = message.attribute::<RequestedTransport>().map_err(|_| 400u16)?;
+        let transport = match requested.protocol() {
+            RequestedTransport::UDP => Transport::Udp,
+            RequestedTransport::TCP => {
+                expect_tcp_allowed(request)?;
+                Transport::Tcp
+            }
+            _ => return Err(442.into()),
+        };
         expect_known(request, dont_fragment_if(self.config.dont_fragment))?;
         let token = self.token(request, user)?;
         if token.is_none() && message.has_attribute(RequestedAddressFamily::TYPE) && is_dual(request) {
@@ -80,7 +89,7 @@ impl Server {
             (None, Some(true)) => Placement::EvenAndNext,
         };
         let additional = additional_family(request)?;
-        Ok(Wish { placement, token, family, additional, lifetime: self.lifetime_for(request)? })
+        Ok(Wish { transport, placement, token, family, additional, lifetime: self.lifetime_for(request)? })
     }
 
     fn token(&self, request: &Request<'_>, user: &User) -> Result<Option<u64>, Code> {
@@ -134,11 +143,12 @@ impl Server {
             endpoint
         });
         let expires = request.now + wish.lifetime;
-        let mut allocation = Allocation::new(user.name.clone(), request.message.transaction_id(), opening, expires);
+        let mut allocation =
+            Allocation::new(user.name.clone(), request.message.transaction_id(), wish.transport, opening, expires);
         for address in std::iter::once(first).chain(additional) {
             self.relays.insert(address, five_tuple);
             allocation.relays.push(Relay { address, is_open: false });
-            self.push(Output::Open { relay: address });
+            self.push(open(wish.transport, address));
         }
         self.allocations.insert(five_tuple, allocation);
         self.endings.insert((expires, Ending::Allocation(five_tuple)));
@@ -194,7 +204,8 @@ impl Server {
     }
 
     fn open_another(&mut self, five_tuple: FiveTuple, address: SocketAddr, username: String, now: Time) {
-        let Some(Stage::Opening(opening)) = self.allocations.get(&five_tuple).map(|a| &a.stage) else { return };
+        let Some(allocation) = self.allocations.get(&five_tuple) else { return };
+        let (Stage::Opening(opening), transport) = (&allocation.stage, allocation.transport) else { return };
         let held = match opening.placement {
             Placement::EvenAndNext => self.hold_next(address, username, now).ok(),
             _ => None,
@@ -206,7 +217,7 @@ impl Server {
                 opening.reservation = held;
             }
         }
-        self.push(Output::Open { relay: address });
+        self.push(open(transport, address));
     }
 
     /// No port can be had at this address: the additional family is missed, the first one ends the allocation.
@@ -284,6 +295,14 @@ impl Server {
             }
         };
         ports.into_iter().find(|port| fits(*port)).map(|port| SocketAddr::new(address, port))
+    }
+}
+
+/// What opens a relayed address over this transport.
+fn open(transport: Transport, relay: SocketAddr) -> Output {
+    match transport {
+        Transport::Udp => Output::Open { relay },
+        Transport::Tcp => Output::Listen { relay },
     }
 }
 

@@ -7,6 +7,7 @@ use natbox_wire::Time;
 use stun_types::message::TransactionId;
 
 use super::Quotas;
+use crate::path::Transport;
 use crate::turn::{CHANNEL_LIFETIME, CHANNEL_QUARANTINE, PERMISSION_LIFETIME};
 
 /// An error code of RFC 8656 section 19.
@@ -17,6 +18,8 @@ pub(super) struct Allocation {
     /// The Allocate request that made it, and the answer: a retransmission gets the same bytes.
     pub(super) transaction: TransactionId,
     pub(super) stage: Stage,
+    /// Over what peers are reached.
+    pub(super) transport: Transport,
     /// One or two, of different families.
     pub(super) relays: Vec<Relay>,
     pub(super) expires: Time,
@@ -75,11 +78,18 @@ impl Channel {
 }
 
 impl Allocation {
-    pub(super) fn new(username: String, transaction: TransactionId, opening: Opening, expires: Time) -> Allocation {
+    pub(super) fn new(
+        username: String,
+        transaction: TransactionId,
+        transport: Transport,
+        opening: Opening,
+        expires: Time,
+    ) -> Allocation {
         Allocation {
             username,
             transaction,
             stage: Stage::Opening(opening),
+            transport,
             relays: Vec::new(),
             expires,
             permissions: BTreeMap::new(),

@@ -13,6 +13,7 @@ use turn_types::message::{DATA, SEND};
 use super::allocation::{Allocation, Stage};
 use super::requests::dont_fragment_if;
 use super::state::{Discard, FiveTuple, Output, Server};
+use crate::path::Transport;
 use crate::turn::MAX_DATAGRAM_BYTES;
 use crate::turn::message::{Writer, channel_data, icmp_attribute, parse_channel_data, unknown_attributes};
 
@@ -39,6 +40,9 @@ impl Server {
         };
         let peer = peer.addr(message.transaction_id());
         let allocation = self.lent(five_tuple)?;
+        if allocation.transport == Transport::Tcp {
+            return Err(Discard::TcpAllocation);
+        }
         if !allocation.permits(peer.ip(), now) {
             return Err(Discard::NoPermission);
         }

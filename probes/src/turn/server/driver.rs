@@ -11,7 +11,9 @@ use std::rc::Rc;
 use futures::channel::{mpsc, oneshot};
 use futures::future::{Either, select};
 use natbox_host::{Host, Received, UdpSocket};
+use natbox_wire::Time;
 
+use super::splice::Peers;
 use super::{Discard, FiveTuple, Output, Server, ServerConfig};
 use crate::ProbeError;
 use crate::turn::Carrier;
@@ -43,6 +45,7 @@ pub(super) struct Shared<H: Host> {
     /// What waits to be written to the clients that have come over streams.
     pub(super) streams: RefCell<BTreeMap<FiveTuple, mpsc::Sender<Vec<u8>>>>,
     sockets: RefCell<BTreeMap<SocketAddr, RelaySocket<H::Udp>>>,
+    pub(super) peers: Peers<H>,
     pub(super) deadline_moved: Notify,
 }
 
@@ -68,6 +71,7 @@ impl<H: Host> Service<H> {
             server: RefCell::new(server),
             streams: RefCell::default(),
             sockets: RefCell::new(BTreeMap::new()),
+            peers: Peers::default(),
             deadline_moved: Notify::default(),
         });
         host.spawn(Shared::run_timers(shared.clone()));
@@ -89,8 +93,13 @@ impl<H: Host> Service<H> {
 impl<H: Host> Shared<H> {
     /// Takes a message of a client.
     pub(super) async fn take(shared: &Rc<Shared<H>>, message: &[u8], five_tuple: FiveTuple) -> Result<(), Discard> {
+        Shared::tell(shared, |server, now| server.receive(message, five_tuple, now)).await
+    }
+
+    /// Tells the server something, and does what it wants done for it.
+    pub(super) async fn tell<T>(shared: &Rc<Shared<H>>, tell: impl FnOnce(&mut Server, Time) -> T) -> T {
         let before = shared.next_deadline();
-        let outcome = shared.server.borrow_mut().receive(message, five_tuple, shared.host.now());
+        let outcome = tell(&mut shared.server.borrow_mut(), shared.host.now());
         Shared::flush(shared).await;
         if shared.next_deadline() != before {
             shared.deadline_moved.notify();
@@ -98,7 +107,7 @@ impl<H: Host> Shared<H> {
         outcome
     }
 
-    fn next_deadline(&self) -> Option<natbox_wire::Time> {
+    fn next_deadline(&self) -> Option<Time> {
         self.server.borrow().next_deadline()
     }
 
@@ -136,7 +145,14 @@ impl<H: Host> Shared<H> {
                     shared.relay(relay, peer, &payload, dont_fragment).await;
                 }
                 Output::Open { relay } => Shared::open(shared, relay).await,
-                Output::Close { relay } => drop(shared.sockets.borrow_mut().remove(&relay)),
+                Output::Close { relay } => {
+                    shared.sockets.borrow_mut().remove(&relay);
+                    shared.peers.unlisten(relay);
+                }
+                Output::Listen { relay } => Peers::listen(shared, relay).await,
+                Output::Connect { connection, relay, peer } => Peers::connect(shared, connection, relay, peer),
+                Output::Splice { connection, five_tuple } => shared.peers.splice(connection, five_tuple),
+                Output::HangUp { connection } => shared.peers.hang_up(connection),
             }
         }
     }

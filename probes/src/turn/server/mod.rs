@@ -25,8 +25,10 @@ mod data;
 mod driver;
 mod requests;
 mod serve;
+mod splice;
 mod state;
 mod streams;
+mod tcp;
 #[cfg(test)]
 mod tests;
 
@@ -34,6 +36,7 @@ pub use config::{InvalidConfig, Quotas, ServerConfig, TlsConfig};
 pub use driver::Service;
 pub use serve::{serve, serve_with_stun};
 pub use state::{Discard, FiveTuple, Output, Server};
+pub use tcp::ConnectionId;
 
 /// Whether a datagram that came to a port shared with other protocols is for a TURN server: ChannelData, or a STUN
 /// message with one of TURN's methods. Binding requests are not counted, though [`Server::receive`] answers them.

@@ -10,19 +10,21 @@ use stun_types::attribute::{
 };
 use stun_types::message::{BINDING, IntegrityKey, Message, MessageClass, Method};
 use turn_types::attribute::{
-    AdditionalAddressFamily, ChannelNumber, Data, DontFragment, EvenPort, Lifetime, RequestedAddressFamily,
-    RequestedTransport, ReservationToken, XorPeerAddress,
+    AdditionalAddressFamily, ChannelNumber, ConnectionId, Data, DontFragment, EvenPort, Lifetime,
+    RequestedAddressFamily, RequestedTransport, ReservationToken, XorPeerAddress,
 };
-use turn_types::message::{ALLOCATE, CHANNEL_BIND, CREATE_PERMISSION, REFRESH, SEND};
+use turn_types::message::{ALLOCATE, CHANNEL_BIND, CONNECT, CONNECTION_BIND, CREATE_PERMISSION, REFRESH, SEND};
 
 use super::allocation::{Allocation, Code};
 use super::auth::User;
 use super::state::{Discard, FiveTuple, Output, Server};
+use crate::path::Transport;
 use crate::turn::DEFAULT_LIFETIME;
-use crate::turn::message::{CHANNEL_NUMBERS, Kind, Writer, family, kind, parse, unknown_attributes};
+use crate::turn::message::{Kind, Writer, family, kind, parse, unknown_attributes};
 
 /// The methods that a client sends to a TURN server.
-pub(super) const METHODS: [Method; 5] = [ALLOCATE, REFRESH, SEND, CREATE_PERMISSION, CHANNEL_BIND];
+pub(super) const METHODS: [Method; 7] =
+    [ALLOCATE, REFRESH, SEND, CREATE_PERMISSION, CHANNEL_BIND, CONNECT, CONNECTION_BIND];
 
 /// Why a request is answered with an error.
 #[derive(Debug)]
@@ -110,6 +112,19 @@ impl Server {
                 Err(Pending::Discard(discard)) => return Err(discard),
                 Err(Pending::Refusal(refusal)) => Err(refusal),
             },
+            CONNECT => match self.connect(request, &user) {
+                // The answer follows when the peer has accepted, or has not.
+                Ok(()) => return Ok(()),
+                Err(refusal) => Err(refusal),
+            },
+            CONNECTION_BIND => {
+                let bound = self.bind_connection(request, &user);
+                let connection = bound.as_ref().ok().map(|(_, connection)| *connection);
+                self.reply(request, Some(&user.key), bound.map(|(writer, _)| writer));
+                let five_tuple = request.five_tuple;
+                connection.into_iter().for_each(|connection| self.push(Output::Splice { connection, five_tuple }));
+                return Ok(());
+            }
             REFRESH => self.refresh(request, &user),
             CREATE_PERMISSION => self.create_permission(request, &user),
             _ => self.bind_channel(request, &user),
@@ -174,15 +189,18 @@ impl Server {
 
     fn bind_channel(&mut self, request: &Request<'_>, user: &User) -> Result<Writer, Refusal> {
         expect_known(request, &[XorPeerAddress::TYPE, ChannelNumber::TYPE])?;
-        let quotas = self.config.quotas;
+        let (quotas, channel_numbers) = (self.config.quotas, self.config.channel_numbers.clone());
         let allocation = self.owned(request.five_tuple, user)?;
         let (Ok(number), Ok(peer)) =
             (request.message.attribute::<ChannelNumber>(), request.message.attribute::<XorPeerAddress>())
         else {
             return Err(400.into());
         };
+        if allocation.transport == Transport::Tcp {
+            return Err(403.into());
+        }
         let (number, peer) = (number.channel(), peer.addr(request.message.transaction_id()));
-        if !CHANNEL_NUMBERS.contains(&number) {
+        if !channel_numbers.contains(&number) {
             return Err(400.into());
         }
         expect_peer(allocation, peer.ip())?;
@@ -191,7 +209,7 @@ impl Server {
     }
 
     /// The allocation of the 5-tuple, if it is this user's: else 437 or 441 (RFC 8656 section 5).
-    fn owned(&mut self, five_tuple: FiveTuple, user: &User) -> Result<&mut Allocation, Code> {
+    pub(super) fn owned(&mut self, five_tuple: FiveTuple, user: &User) -> Result<&mut Allocation, Code> {
         let allocation = self.allocations.get_mut(&five_tuple).ok_or(437u16)?;
         if allocation.username == user.name { Ok(allocation) } else { Err(441) }
     }
@@ -257,9 +275,10 @@ impl<T: Into<Refusal>> From<T> for Pending {
 /// The attributes of an authentic request, besides those of its method.
 const CREDENTIALS: [AttributeType; 3] = [Username::TYPE, Realm::TYPE, Nonce::TYPE];
 /// TURN's own attributes, which no TURN server calls unknown where they have no meaning.
-const TURN: [AttributeType; 10] = [
+const TURN: [AttributeType; 11] = [
     AdditionalAddressFamily::TYPE,
     ChannelNumber::TYPE,
+    ConnectionId::TYPE,
     Data::TYPE,
     EvenPort::TYPE,
     Lifetime::TYPE,
@@ -284,7 +303,7 @@ pub(super) fn dont_fragment_if(supported: bool) -> &'static [AttributeType] {
     if supported { &[DontFragment::TYPE] } else { &[] }
 }
 
-fn expect_peer(allocation: &Allocation, peer: IpAddr) -> Result<(), Code> {
+pub(super) fn expect_peer(allocation: &Allocation, peer: IpAddr) -> Result<(), Code> {
     if allocation.relay_for(peer).is_none() {
         Err(443)
     } else if is_forbidden(peer) {

@@ -1,8 +1,10 @@
 //! The server's state machine: datagrams, ICMP errors, opened sockets and the time go in; datagrams and orders for
 //! sockets come out.
 //!
-//! Five things may be told to it ([`receive`](Server::receive), [`receive_relayed`](Server::receive_relayed),
-//! [`receive_icmp`](Server::receive_icmp), [`opened`](Server::opened), [`handle_timeout`](Server::handle_timeout));
+//! Eight things may be told to it ([`receive`](Server::receive), [`receive_relayed`](Server::receive_relayed),
+//! [`receive_icmp`](Server::receive_icmp), [`opened`](Server::opened), [`handle_timeout`](Server::handle_timeout), and of
+//! connections with peers [`connected`](Server::connected), [`accepted`](Server::accepted),
+//! [`hung_up`](Server::hung_up)), and that a client's connection has ended ([`disconnected`](Server::disconnected));
 //! after each, drain [`poll_output`](Server::poll_output) and ask [`next_deadline`](Server::next_deadline) anew.
 //! Knows no sockets, no clock and no chance but the stream it was given.
 
@@ -16,6 +18,7 @@ use stun_types::message::TransactionId;
 
 use super::allocation::Allocation;
 use super::auth::Gate;
+use super::tcp::{ConnectionId, PeerConnections};
 use super::{InvalidConfig, ServerConfig};
 use crate::turn::Carrier;
 
@@ -56,10 +59,38 @@ pub enum Output {
         /// The relayed transport address.
         relay: SocketAddr,
     },
+    /// Listen over TCP on the relayed address and tell [`Server::opened`] how it went; then tell
+    /// [`Server::accepted`] of every peer that connects.
+    Listen {
+        /// The relayed transport address.
+        relay: SocketAddr,
+    },
     /// Close the socket on the relayed address.
     Close {
         /// The relayed transport address.
         relay: SocketAddr,
+    },
+    /// Connect to the peer from the relayed address and tell [`Server::connected`] how it went.
+    Connect {
+        /// What the connection is called.
+        connection: ConnectionId,
+        /// The relayed transport address.
+        relay: SocketAddr,
+        /// The peer.
+        peer: SocketAddr,
+    },
+    /// Carry bytes both ways between the client's connection, after what it has been sent, and the peer's; tell
+    /// [`Server::hung_up`] when either has ended.
+    Splice {
+        /// What the peer's connection is called.
+        connection: ConnectionId,
+        /// The client's connection.
+        five_tuple: FiveTuple,
+    },
+    /// Close the connection with a peer, and the client's that is bound to it; or give up making it.
+    HangUp {
+        /// What it is called.
+        connection: ConnectionId,
     },
 }
 
@@ -87,6 +118,10 @@ pub enum Discard {
     WrongFamily,
     /// Wrapped for the client, the payload is longer than a datagram may be.
     TooLong,
+    /// Peers of a TCP allocation get no datagrams.
+    TcpAllocation,
+    /// The allocation has all the connections with peers that it may have.
+    TooMany,
     /// The ICMP error is not of a type that is passed on to clients.
     IcmpType,
     /// An Allocate request is repeated, or data is to be relayed, while the sockets are being opened; the answer is
@@ -107,6 +142,8 @@ impl fmt::Display for Discard {
             Discard::NoChannel => "the channel is not bound",
             Discard::WrongFamily => "no relayed address of the peer's family",
             Discard::TooLong => "too long for one datagram",
+            Discard::TcpAllocation => "a datagram for a peer of a TCP allocation",
+            Discard::TooMany => "too many connections with peers",
             Discard::IcmpType => "not an ICMP error that is passed on",
             Discard::InProgress => "repeated, or data, while the allocation is being made",
         })
@@ -125,6 +162,7 @@ pub(super) struct Reservation {
 pub(super) enum Ending {
     Allocation(FiveTuple),
     Reservation(u64),
+    Connection(ConnectionId),
 }
 
 /// A TURN server without sockets.
@@ -138,6 +176,7 @@ pub struct Server {
     /// Every relayed address in use, and whose it is.
     pub(super) relays: BTreeMap<SocketAddr, FiveTuple>,
     pub(super) reservations: BTreeMap<u64, Reservation>,
+    pub(super) connections: PeerConnections,
     pub(super) endings: BTreeSet<(Time, Ending)>,
     outputs: VecDeque<Output>,
 }
@@ -154,6 +193,7 @@ impl Server {
             allocations: BTreeMap::new(),
             relays: BTreeMap::new(),
             reservations: BTreeMap::new(),
+            connections: PeerConnections::new(),
             endings: BTreeSet::new(),
             outputs: VecDeque::new(),
         })
@@ -178,6 +218,7 @@ impl Server {
                 Ending::Reservation(token) => {
                     self.reservations.remove(&token);
                 }
+                Ending::Connection(connection) => self.end_connection(connection),
             }
         }
     }
@@ -232,6 +273,7 @@ impl Server {
         for relay in allocation.relays {
             self.close_relay(relay.address, relay.is_open);
         }
+        self.end_connections_of(five_tuple);
     }
 
     /// Gives a relayed address back; a socket still being opened is closed when it reports.

@@ -14,6 +14,7 @@ use natbox_host::{Host, TcpListener, TcpOptions, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
 use super::driver::{Service, Shared};
+use super::splice::Spliced;
 use super::{FiveTuple, ServerConfig};
 use crate::ProbeError;
 use crate::stream::before;
@@ -21,8 +22,6 @@ use crate::tls::Identity;
 use crate::turn::Carrier;
 use crate::turn::stream::{Bytes, Messages, acceptor};
 
-/// Connections at a time; more are closed at once.
-const MOST_CONNECTIONS: usize = 4096;
 /// A connection without an allocation is closed when nothing has come for so long.
 const IDLE: Duration = Duration::from_secs(60);
 /// How long a TLS handshake, and a client that takes nothing, may hold a connection.
@@ -65,12 +64,13 @@ impl<H: Host> Service<H> {
 /// Accepts connections, each served by a program of its own.
 async fn accept<H: Host>(shared: Rc<Shared<H>>, listener: H::Listener, tls: Option<TlsAcceptor>) {
     let open = Rc::new(Cell::new(0));
+    let most = shared.server.borrow().config.quotas.client_connections;
     loop {
         let Ok(stream) = listener.accept().await else {
             shared.host.sleep(Duration::from_millis(10)).await;
             continue;
         };
-        if open.get() >= MOST_CONNECTIONS {
+        if open.get() >= most {
             continue;
         }
         open.set(open.get() + 1);
@@ -96,11 +96,12 @@ async fn connection<H: Host>(shared: Rc<Shared<H>>, stream: H::Tcp, tls: Option<
     };
     let (sender, outgoing) = mpsc::channel(QUEUE);
     shared.streams.borrow_mut().insert(five_tuple, sender);
-    converse(&shared, Messages::new(stream), outgoing, five_tuple).await;
+    let bound = converse(&shared, Messages::new(stream), outgoing, five_tuple).await;
     shared.streams.borrow_mut().remove(&five_tuple);
-    shared.server.borrow_mut().disconnected(five_tuple);
-    Shared::flush(&shared).await;
-    shared.deadline_moved.notify();
+    match bound {
+        Some((spliced, messages)) => spliced.run(&shared, messages).await,
+        None => Shared::tell(&shared, |server, _| server.disconnected(five_tuple)).await,
+    }
 }
 
 enum Event {
@@ -109,13 +110,14 @@ enum Event {
     Idle,
 }
 
-/// Carries messages both ways until the client has gone, or holds nothing and says nothing.
+/// Carries messages both ways until the client has gone, or holds nothing and says nothing; or until the connection is
+/// bound to a peer's: then both are answered.
 async fn converse<H: Host, S: Bytes>(
     shared: &Rc<Shared<H>>,
     mut messages: Messages<S>,
     mut outgoing: mpsc::Receiver<Vec<u8>>,
     five_tuple: FiveTuple,
-) {
+) -> Option<(Spliced<H>, Messages<S>)> {
     let host = &shared.host;
     loop {
         let event = {
@@ -129,14 +131,20 @@ async fn converse<H: Host, S: Bytes>(
         };
         match event {
             // What is discarded is discarded silently, as the RFC wants it.
-            Event::Came(Ok(message)) => drop(Shared::take(shared, &message, five_tuple).await),
-            Event::Going(Some(message)) => {
-                if before(host, host.now() + PATIENCE, messages.send(&message)).await.is_err() {
-                    return;
+            Event::Came(Ok(message)) => {
+                let _ = Shared::take(shared, &message, five_tuple).await;
+                if let Some(spliced) = shared.peers.spliced(five_tuple) {
+                    while let Ok(message) = outgoing.try_recv() {
+                        before(host, host.now() + PATIENCE, messages.send(&message)).await.ok()?;
+                    }
+                    return Some((spliced, messages));
                 }
             }
+            Event::Going(Some(message)) => {
+                before(host, host.now() + PATIENCE, messages.send(&message)).await.ok()?;
+            }
             Event::Idle if shared.server.borrow().holds(five_tuple) => {}
-            Event::Came(Err(_)) | Event::Going(None) | Event::Idle => return,
+            Event::Came(Err(_)) | Event::Going(None) | Event::Idle => return None,
         }
     }
 }

@@ -126,10 +126,10 @@ fn a_retransmission_while_the_socket_is_being_opened_waits_for_the_one_answer() 
 }
 
 #[test]
-fn requested_transport_is_400_when_missing_and_442_when_not_udp() {
+fn requested_transport_is_400_when_missing_and_442_when_neither_udp_nor_tcp() {
     let mut table = Table::new();
     assert_eq!(table.ask(ALLOCATE, &[]).code(), Some(400));
-    assert_eq!(table.ask(ALLOCATE, &[&RequestedTransport::new(6)]).code(), Some(442));
+    assert_eq!(table.ask(ALLOCATE, &[&RequestedTransport::new(33)]).code(), Some(442));
     let malformed = RawAttribute::new(RequestedTransport::TYPE, &[17]);
     assert_eq!(table.ask(ALLOCATE, &[&malformed]).code(), Some(400));
 }

@@ -93,7 +93,7 @@ proptest! {
 
     #[test]
     fn the_state_stays_within_the_quotas(ports in proptest::collection::vec((any::<u16>(), any::<u16>()), 1..60)) {
-        let quotas = super::super::Quotas { allocations: 3, allocations_per_user: 3, permissions: 4, channels: 4 };
+        let quotas = super::super::Quotas { allocations: 3, allocations_per_user: 3, permissions: 4, channels: 4, ..Default::default() };
         let mut table = Table::with(ServerConfig { quotas, ..config() });
         for (client, peer) in ports {
             table.client = SocketAddr::new(addr(CLIENT).ip(), client | 1);

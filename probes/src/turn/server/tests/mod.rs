@@ -4,6 +4,7 @@ mod allocate;
 mod chance;
 mod peers;
 mod requests;
+mod tcp;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -69,6 +70,7 @@ pub(super) struct Table {
     pub(super) server: Server,
     pub(super) now: Time,
     pub(super) client: SocketAddr,
+    pub(super) carrier: crate::turn::Carrier,
     pub(super) user: (&'static str, &'static str),
     pub(super) outputs: Vec<Output>,
     /// How many sockets the host refuses to open from now on.
@@ -128,6 +130,7 @@ impl Table {
             server: Server::new(config, Dice(7)).unwrap(),
             now: Time::from_nanos(1_000_000_000),
             client: addr(CLIENT),
+            carrier: crate::turn::Carrier::Udp,
             user: ("alice", "secret"),
             outputs: Vec::new(),
             refusals: 0,
@@ -142,13 +145,13 @@ impl Table {
     }
 
     pub(super) fn five_tuple(&self) -> FiveTuple {
-        FiveTuple { client: self.client, server: addr(SERVER), carrier: crate::turn::Carrier::Udp }
+        FiveTuple { client: self.client, server: addr(SERVER), carrier: self.carrier }
     }
 
     /// The host: opens what is to be opened, keeps the rest.
     pub(super) fn drain(&mut self) {
         while let Some(output) = self.server.poll_output() {
-            if let Output::Open { relay } = output {
+            if let Output::Open { relay } | Output::Listen { relay } = output {
                 let is_open = self.refusals == 0;
                 self.refusals = self.refusals.saturating_sub(1);
                 self.server.opened(relay, is_open, self.now);
