@@ -177,13 +177,12 @@ fn show_inside<A: Address>(packet: &mut Packet, how: IcmpErrors, internal: Endpo
 
 /// Rewrites the quote as well as the box knows how.
 fn edit_quote(packet: &mut Packet, how: IcmpErrors, edit: impl FnOnce(&mut Packet)) {
-    match (how, packet.quoted_ip_checksum()) {
-        (IcmpErrors::OuterOnly, _) => {}
-        (IcmpErrors::BadInnerChecksum, Some(checksum)) => {
-            edit(packet);
-            packet.set_quoted_ip_checksum(checksum);
-        }
-        _ => edit(packet),
+    let kept = if how == IcmpErrors::BadInnerChecksum { packet.quoted_ip_checksum() } else { None };
+    if how != IcmpErrors::OuterOnly {
+        edit(packet);
+    }
+    if let Some(checksum) = kept {
+        packet.set_quoted_ip_checksum(checksum);
     }
 }
 

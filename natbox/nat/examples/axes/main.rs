@@ -1,5 +1,6 @@
 //! What the axes cost where none is used: the NAT beside a road without any test of an axis, on the same table, pool and
-//! packets, in one run; both must write the same bytes. An established UDP flow, in and out mixed, one by one.
+//! packets, in one run; both must write the same bytes. An established UDP flow, in and out mixed, one by one; then, in
+//! `slow`, what goes the long way: openings, segments of connections, ICMP errors.
 //!
 //! `cargo run --release -p natbox-nat --example axes`
 //!
@@ -18,9 +19,10 @@
 // To the shared part of the benchmarks, which names the crate, this program is the crate.
 extern crate self as natbox_nat;
 
-#[path = "../benches/bare/mod.rs"]
+#[path = "../../benches/bare/mod.rs"]
 mod bare;
-#[path = "../src"]
+mod slow;
+#[path = "../../src"]
 mod inside {
     pub(crate) mod alg;
     pub(crate) mod around;
@@ -86,6 +88,7 @@ fn main() {
         let [plain, natbox] = measured.map(median);
         println!("{flows:>9}{plain:>12.1}{natbox:>12.1}{:>8.2}", natbox / plain);
     }
+    slow::measure();
 }
 
 impl Nat {
@@ -156,7 +159,7 @@ fn agree(nat: &mut Nat, round: Vec<(Side, Packet)>) {
 fn timed(
     nat: &mut Nat,
     mut packets: Vec<(Side, Packet)>,
-    take: impl Fn(&mut Nat, Side, &mut Packet, Time) -> Verdict,
+    mut take: impl FnMut(&mut Nat, Side, &mut Packet, Time) -> Verdict,
 ) -> f64 {
     // A zero that nobody knows to be one: who adds it to an index waits for what it was masked with.
     let mask = black_box(0_usize);
