@@ -1,5 +1,5 @@
-//! `natbox up`, `exec`, `shell`, `down`, and what changes a live lab: `reboot`, `readdress`, `set`,
-//! `link`, `cut`, `mend`.
+//! `natbox up`, `exec`, `shell`, `down`, and what changes a live lab: `reboot`, `readdress`, `move`,
+//! `set`, `link`, `cut`, `mend`.
 
 use std::io::IsTerminal as _;
 use std::process::Command as Program;
@@ -29,6 +29,10 @@ pub(crate) fn execute(live: &Live, terminal: &mut Terminal) -> Result<Verdict, F
         Live::Down(down) => self::down(down, terminal),
         Live::Reboot(nat) => turn(Change::Reboot, nat, terminal),
         Live::Readdress(nat) => readdress(nat, terminal),
+        Live::Move(host) => {
+            let wish = Change::Move(host.host.clone(), host.to.clone());
+            told(&change(host.lab.as_deref(), wish).map_err(failed)?, terminal)
+        }
         Live::Set(values) => give(Change::Set, values, terminal),
         Live::Link(values) => give(Change::Link, values, terminal),
         Live::Cut(name) => turn(Change::Cut, name, terminal),

@@ -134,6 +134,15 @@ impl Built {
         self.machines.get(name).map(|machine| machine.node).or_else(|| self.names.find(name))
     }
 
+    /// The world's number of a network of the plan.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn network(&self, network: Network) -> NetworkId {
+        match network {
+            Network::Internet => self.internet,
+            Network::Behind(index) => self.lans[index],
+        }
+    }
+
     /// Takes the first uplink of a host to another network of the plan, where it has these addresses.
     pub(crate) fn take_to(&mut self, plan: &Plan, host: &str, network: Network, addresses: &[IpAddr]) {
         let networks = Networks { plan, internet: self.internet, lans: self.lans.clone() };

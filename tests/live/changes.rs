@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use natbox::live::{Change, LiveError, LiveLab};
 
 use crate::commands::{Up, say};
-use crate::common::{live, text};
+use crate::common::{has, live, text};
 
 const LAB: &str = "
 nats: { home: port-restricted-cone, other: symmetric }
@@ -122,4 +122,99 @@ fn what_cannot_be_changed_is_an_error_of_the_library_too() {
     let Some(lab) = live(LAB) else { return };
     let change = Change::Set("server".to_owned(), vec!["filtering=address-dependent".to_owned()]);
     assert!(matches!(lab.change(&change), Err(LiveError::Refused(why)) if why.contains("no NAT `server`")));
+}
+
+const NETWORKS: &str = "
+nats: { home: port-restricted-cone, cafe: symmetric }
+hosts:
+  alice: { behind: home }
+  laptop: { behind: [home, cafe] }
+  server: { address: 198.18.0.9 }
+  relay: { services: [stun] }
+";
+
+/// The addresses and default routes of a host, as its kernel tells them.
+fn told_by_kernel(lab: &Up, host: &str) -> (String, String) {
+    let ip = |words: &[&str]| text(&lab.exec(&[&[host, "--", "ip"], words].concat()));
+    (ip(&["-o", "-4", "address", "show", "scope", "global"]), ip(&["-4", "route", "show", "table", "all", "default"]))
+}
+
+#[test]
+fn a_host_that_moves_has_another_address_and_other_routes_and_none_of_the_old_ones() {
+    let Some(lab) = Up::of("move", NETWORKS) else { return };
+    let command = |words: &[&str]| say(&[&words[..1], &["--lab", &lab.name], &words[1..]].concat());
+    assert_eq!(text(&command(&["move", "alice", "--to", "cafe"])), "alice is now at 10.0.1.3\n");
+    if has("ip") {
+        let (addresses, routes) = told_by_kernel(&lab, "alice");
+        assert!(addresses.contains("10.0.1.3/24") && addresses.lines().count() == 1, "{addresses}");
+        assert!(routes.lines().count() == 2 && !routes.contains("10.0.0.1"), "{routes}");
+        assert_eq!(routes.matches("via 10.0.1.1").count(), 2, "{routes}");
+    }
+    let hosts = text(&lab.exec(&["server", "--", "cat", "/etc/hosts"]));
+    assert!(hosts.contains("10.0.1.3 alice\n") && !hosts.contains("10.0.0.2 alice"), "{hosts}");
+    assert_eq!(text(&command(&["move", "alice", "--to", "internet"])), "alice is now at 198.18.0.6\n");
+    assert_eq!(text(&command(&["move", "relay", "--to", "home"])), "relay is now at 10.0.0.2, 10.0.0.4\n");
+    if has("ping") {
+        for (from, to) in [("alice", "server"), ("server", "alice"), ("server", "198.18.0.6")] {
+            let pinged = lab.exec(&[from, "--", "ping", "-n", "-c", "1", "-W", "20", to]);
+            assert!(pinged.status.success(), "{from} {to}: {}", text(&pinged));
+        }
+    }
+    // Over an uplink that there is, and back.
+    for (to, first) in [("cafe", "10.0.1.2"), ("home", "10.0.0.3")] {
+        assert_eq!(text(&command(&["move", "laptop", "--to", to])), format!("laptop is now at {first}\n"));
+        if has("ip") {
+            let route = text(&lab.exec(&["laptop", "--", "ip", "route", "get", "198.18.0.9"]));
+            assert!(route.contains(&format!("src {first}")), "{to}: {route}");
+            assert_eq!(told_by_kernel(&lab, "laptop").0.lines().count(), 2);
+        }
+    }
+    for (words, why) in [
+        (&["move", "alic", "--to", "home"][..], "error: there is no host `alic`: did you mean `alice`?\n"),
+        (&["move", "alice", "--to", "hme"], "error: there is no NAT `hme`: did you mean `home`?\n"),
+        (&["move", "home", "--to", "cafe"], "error: there is no host `home`"),
+        (&["move", "alice"], "error: the following required arguments were not provided"),
+    ] {
+        let said = command(words);
+        assert_eq!(said.status.code(), Some(2), "{words:?}");
+        assert!(text(&said).starts_with(why), "{words:?}: {}", text(&said));
+    }
+}
+
+#[test]
+fn a_program_whose_host_moves_goes_on_from_the_new_address() {
+    let Some(lab) = live(NETWORKS) else { return };
+    let [alice, server] = [("alice", "0.0.0.0:5000"), ("server", SERVER)].map(|(host, at)| bound(&lab, host, at));
+    let tied = bound(&lab, "alice", "10.0.0.2:5001");
+    alice.send_to(b"from home", SERVER).expect("sent");
+    let (_, home) = next(&server);
+    assert_eq!(home.ip(), lab.addresses("home").expect("a NAT")[0]);
+    assert_eq!(lab.take_to("alice", Some("cafe")).expect("a move"), lab.addresses("alice").expect("a host"));
+    alice.send_to(b"from the cafe", SERVER).expect("sent");
+    let (said, cafe) = next(&server);
+    assert_eq!((said.as_str(), cafe.ip()), ("from the cafe", lab.addresses("cafe").expect("a NAT")[0]));
+    server.send_to(b"hello again", cafe).expect("sent");
+    assert_eq!(next(&alice).0, "hello again");
+    assert!(tied.send_to(b"from nowhere", SERVER).is_err(), "its address is gone");
+}
+
+#[test]
+fn a_live_scenario_moves_its_real_hosts() {
+    let scenario = "scenario:
+  - connect: { from: alice, to: bob, as: link }
+    expect: punched
+  - move: { host: alice, behind: cafe }
+  - talk: { on: link, for: 8s }
+    expect: { path: punched }
+  - set: { nat: cafe, filtering: endpoint-independent }
+  - link: { of: alice, latency: 50ms }
+  - ping: { from: alice, to: relay, count: 2 }
+    expect: { rtt: 140ms.. }
+";
+    let lab = "nats: { home: full-cone, cafe: full-cone, far: full-cone }\nhosts: { alice: { behind: home }, bob: { behind: far }, \
+               relay: { services: [stun, turn, rendezvous] } }\n";
+    let lab = natbox::Lab::from_yaml(&format!("{lab}{scenario}")).expect("a lab");
+    let Some(recording) = crate::scenario::run(&lab) else { return };
+    let outcome = recording.outcome;
+    assert!(outcome.ok, "{:#?}", outcome.failures().collect::<Vec<_>>());
 }

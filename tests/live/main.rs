@@ -13,6 +13,8 @@ mod common;
 mod parity;
 mod port_control;
 mod programs;
+mod relay;
 mod scenario;
+mod tools;
 mod trouble;
 mod turn;

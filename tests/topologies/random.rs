@@ -54,8 +54,37 @@ fn step() -> impl Strategy<Value = String> {
         (0..4usize).prop_map(|nat| format!("readdress: n{nat}")),
         (0..4usize).prop_map(|nat| format!("cut: n{nat}")),
         (0..4usize).prop_map(|nat| format!("mend: n{nat}")),
+        (0..4usize, set()).prop_map(|(nat, axes)| format!("set: {{ nat: n{nat}, {axes} }}")),
+        (0..4usize, link()).prop_map(|(nat, link)| format!("link: {{ of: n{nat}, {link} }}")),
+        (host(), link()).prop_map(|(host, link)| format!("link: {{ of: {host}, {link} }}")),
+        (0..4usize).prop_map(|nat| format!("move: {{ host: h3, behind: n{nat} }}")),
         (1..9u32).prop_map(|seconds| format!("wait: {seconds}s")),
     ]
+}
+
+/// What a NAT is told to do otherwise.
+fn set() -> impl Strategy<Value = &'static str> {
+    prop::sample::select(vec![
+        "mapping: address-and-port-dependent",
+        "mapping: endpoint-independent, session_affinity: off",
+        "filtering: address-dependent, filter_scope: endpoint",
+        "ports: { allocation: block, range: 6000-6999 }",
+        "ports: { overlap: by-destination, conflict: overload, allocation: preserve }",
+        "timeouts: { udp: 2s, udp_stream: 9s, absolute: 5s }",
+        "pooling: arbitrary, exhausted: evict-lru, quota: { ports: 3, sessions: 4 }",
+        "tcp_machine: netfilter, tcp_window: strict",
+        "protocol_sharing: both, early_inbound: destroy, refresh: inbound",
+    ])
+}
+
+/// How a link becomes another.
+fn link() -> impl Strategy<Value = &'static str> {
+    prop::sample::select(vec![
+        "latency: 90ms, jitter: 5ms",
+        "latency: 0ms, loss: 20%, duplicate: 20%, reorder: 20%",
+        "rate: 200kbit, queue: 3",
+        "rate: none",
+    ])
 }
 
 fn from_to((from, to): (&str, &str), port: u16) -> String {

@@ -14,6 +14,7 @@ pub(crate) enum Live {
     #[command(after_help = CHANGE_EXAMPLES)]
     Reboot(Name),
     Readdress(Addresses),
+    Move(Move),
     /// Give axes of a NAT of a live lab other values; its mappings stay
     #[command(after_help = SET_EXAMPLES)]
     Set(Values),
@@ -131,6 +132,27 @@ pub(crate) struct Name {
     /// Its name in the topology file
     #[arg(value_name = "NAME")]
     pub(crate) name: String,
+    /// Which lab, where several are up
+    #[arg(long, value_name = "NAME")]
+    pub(crate) lab: Option<String>,
+}
+
+/// Take a host of a live lab to another network: behind another NAT, or to `internet`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  natbox move alice --to cafe
+  natbox move alice --to internet
+
+Over an uplink that the host has there, its default route leads from now on. Without one, its first uplink goes there: it gets another
+address and other routes, and sockets that are bound to the old address cannot send any more.")]
+pub(crate) struct Move {
+    /// A host
+    #[arg(value_name = "HOST")]
+    pub(crate) host: String,
+    /// A NAT, or `internet`
+    #[arg(long, value_name = "NETWORK")]
+    pub(crate) to: String,
     /// Which lab, where several are up
     #[arg(long, value_name = "NAME")]
     pub(crate) lab: Option<String>,

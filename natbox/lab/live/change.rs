@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::LiveLab;
 use super::world::Lively;
+use super::{LiveLab, hosts};
 use crate::plan::change::{Axes, LinkChange};
 use crate::plan::{Network, Plan};
 use crate::suggest::did_you_mean;
@@ -33,7 +33,7 @@ impl LiveLab {
     /// [`LiveError::Refused`] if there is no such NAT, or an address is not on its outer network or is another's.
     pub fn readdress(&self, nat: &str, addresses: &[IpAddr]) -> Result<(), LiveError> {
         let (nat, addresses) = (nat.to_owned(), addresses.to_vec());
-        self.world.ask(move |lively| {
+        let names = self.world.ask(move |lively| -> Result<String, LiveError> {
             let node = lively.nat(&nat)?;
             addresses.iter().try_for_each(|address| lively.check_free(&nat, *address))?;
             let change = lively.built.world.readdress(node, &addresses);
@@ -41,8 +41,9 @@ impl LiveLab {
             if let Some(machine) = lively.built.machine_mut(&nat) {
                 machine.addresses = addresses;
             }
-            Ok(())
-        })?
+            Ok(hosts::names(&lively.plan, &lively.built))
+        })??;
+        self.rename(&names)
     }
 
     /// Gives axes of a NAT other values; its mappings stay. Says how many there are.
@@ -154,7 +155,7 @@ impl Lively {
     }
 }
 
-fn prefixes(plan: &Plan, network: Network) -> Vec<IpNet> {
+pub(super) fn prefixes(plan: &Plan, network: Network) -> Vec<IpNet> {
     let (v4, v6) = match network {
         Network::Internet => (plan.internet.prefix, plan.internet.prefix6),
         Network::Behind(index) => (plan.nats[index].inside.prefix, plan.nats[index].inside.prefix6),
@@ -162,7 +163,7 @@ fn prefixes(plan: &Plan, network: Network) -> Vec<IpNet> {
     std::iter::once(IpNet::V4(v4)).chain(v6.map(IpNet::V6)).collect()
 }
 
-fn unknown<'a>(kind: &str, name: &str, there: impl Iterator<Item = &'a str>) -> LiveError {
+pub(super) fn unknown<'a>(kind: &str, name: &str, there: impl Iterator<Item = &'a str>) -> LiveError {
     let there: Vec<&str> = there.collect();
     let near = did_you_mean(name, there.iter().copied()).map(|near| format!(": did you mean `{near}`?"));
     let expected = near.unwrap_or_else(|| format!(": expected one of {}", there.join(", ")));

@@ -24,6 +24,8 @@ pub enum Change {
     Reboot(String),
     /// A NAT gets other external addresses.
     Readdress(String, Vec<IpAddr>),
+    /// A host goes behind this NAT, or to `internet`.
+    Move(String, String),
     /// Axes of a NAT get other values: `AXIS=VALUE` each.
     Set(String, Vec<String>),
     /// The links of a host or NAT get other properties: `KEY=VALUE` each.
@@ -114,6 +116,10 @@ impl LiveLab {
                 let shown: Vec<String> = addresses.iter().map(ToString::to_string).collect();
                 self.readdress(nat, addresses).map(|()| format!("{nat} is now at {}", shown.join(", ")))
             }
+            Change::Move(host, to) => self.take_to(host, Some(to)).map(|addresses| {
+                let shown: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+                format!("{host} is now at {}", shown.join(", "))
+            }),
             Change::Set(nat, words) => {
                 let axes = Axes::from_words(nat, words).map_err(LiveError::Refused)?;
                 self.set(nat, &axes).map(|kept| match kept {

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 
 use natbox_live::{Files, Household, Interface, LiveError, Machine, Tun};
 
+use crate::build::Built;
 use crate::plan::{Host, Network, Plan, Uplink};
 
 /// Whether programs can run on a host: it is real unless it has services, which need no process.
@@ -33,7 +34,7 @@ fn interfaces(plan: &Plan, host: &Host) -> Vec<Interface> {
     host.uplinks.iter().enumerate().map(|(number, uplink)| interface(plan, number, uplink)).collect()
 }
 
-fn interface(plan: &Plan, number: usize, uplink: &Uplink) -> Interface {
+pub(super) fn interface(plan: &Plan, number: usize, uplink: &Uplink) -> Interface {
     let (v4, v6, routers) = match uplink.network {
         // A link of the public network reaches its router and nobody else.
         Network::Internet => (32, 128, &plan.internet.router),
@@ -55,13 +56,25 @@ fn interface(plan: &Plan, number: usize, uplink: &Uplink) -> Interface {
 /// What hosts find in their `/etc`. A name stands for its machine's own addresses, a NAT's for its external ones; whether
 /// they can be reached is the network's affair.
 fn files(plan: &Plan) -> Files {
+    let machines = plan.hosts.iter().map(|host| (host.name.as_str(), host.addresses().collect::<Vec<_>>()));
+    let gateways = plan.nats.iter().map(|nat| (nat.name.as_str(), nat.outside.addresses.clone()));
+    let hosts = told(machines.chain(gateways));
+    Files { hosts, resolv: "# This lab has no name server: names are in /etc/hosts.\n".to_owned() }
+}
+
+/// `/etc/hosts` as machines are addressed now.
+pub(crate) fn names(plan: &Plan, built: &Built) -> String {
+    let machines = plan.hosts.iter().map(|host| host.name.as_str());
+    let all = machines.chain(plan.nats.iter().map(|nat| nat.name.as_str()));
+    told(all.map(|name| (name, built.addresses(name).to_vec())))
+}
+
+fn told<'a>(machines: impl Iterator<Item = (&'a str, Vec<IpAddr>)>) -> String {
     let mut hosts = "127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n".to_owned();
-    let machines = plan.hosts.iter().map(|host| (&host.name, host.addresses().collect::<Vec<_>>()));
-    let gateways = plan.nats.iter().map(|nat| (&nat.name, nat.outside.addresses.clone()));
-    for (name, addresses) in machines.chain(gateways) {
+    for (name, addresses) in machines {
         for address in addresses {
             let _ = writeln!(hosts, "{address} {name}");
         }
     }
-    Files { hosts, resolv: "# This lab has no name server: names are in /etc/hosts.\n".to_owned() }
+    hosts
 }

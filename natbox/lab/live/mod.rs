@@ -7,6 +7,7 @@
 mod change;
 mod control;
 mod hosts;
+mod moving;
 mod resident;
 mod run;
 mod tally;
@@ -22,6 +23,8 @@ pub use natbox_live::{Command, LiveError, Machine as LiveHost, Task, privilege, 
 pub use self::control::{Change, Control, End, Shared, change, exec, take_down};
 
 pub use self::hosts::is_real;
+pub(crate) use self::hosts::names;
+pub(crate) use self::moving::take;
 pub(crate) use self::resident::Resident;
 pub(crate) use self::run::run;
 pub use self::tally::{HostTally, NatTally, Tally};

@@ -5,6 +5,10 @@ use std::net::IpAddr;
 use serde_json::Map;
 
 use super::{Report, Runner};
+#[cfg(target_os = "linux")]
+use crate::anyhost::Any;
+#[cfg(target_os = "linux")]
+use crate::live;
 use crate::plan::step::{Cable, Count, Move, Relink, Set};
 
 impl Runner<'_> {
@@ -72,6 +76,7 @@ impl Runner<'_> {
         if let Some(machine) = self.built.machine_mut(nat) {
             machine.addresses = addresses.to_vec();
         }
+        self.rename();
         let shown: Vec<String> = addresses.iter().map(ToString::to_string).collect();
         Report::new(format!("now at {}", shown.join(", ")))
     }
@@ -103,13 +108,49 @@ impl Runner<'_> {
     }
 
     pub(super) fn move_host(&mut self, step: &Move) -> Report {
-        match (step.uplink, self.built.host(&step.host)) {
-            (Some(uplink), Some(host)) => self.built.world.prefer(&host, uplink),
-            _ => self.built.take_to(self.plan, &step.host, step.network, &step.addresses),
+        if let Some(real) = self.take_machine(step) {
+            if let Err(error) = real {
+                return Report::impossible(error);
+            }
+        } else {
+            match (step.uplink, self.built.host(&step.host)) {
+                (Some(uplink), Some(host)) => self.built.world.prefer(&host, uplink),
+                _ => self.built.take_to(self.plan, &step.host, step.network, &step.addresses),
+            }
         }
+        self.rename();
         let shown: Vec<String> = step.addresses.iter().map(ToString::to_string).collect();
         Report::new(format!("now at {}", shown.join(", ")))
     }
+
+    /// Takes a host with its machine, if it is real; why that cannot be.
+    #[cfg(target_os = "linux")]
+    fn take_machine(&mut self, step: &Move) -> Option<Result<(), String>> {
+        let Some(Any::Real(real)) = self.built.any_host(&step.host) else { return None };
+        let taken = live::take(&mut self.built, self.plan, step, Some(real.machine()));
+        Some(taken.map_err(|error| error.to_string()))
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn take_machine(&mut self, _: &Move) -> Option<Result<(), String>> {
+        None
+    }
+
+    /// Tells real hosts who is where.
+    #[cfg(target_os = "linux")]
+    fn rename(&self) {
+        let hosts = self.plan.hosts.iter().filter_map(|host| self.built.any_host(&host.name));
+        let real = hosts.filter_map(|host| if let Any::Real(real) = host { Some(real) } else { None });
+        let mut names = None;
+        for host in real {
+            let names = names.get_or_insert_with(|| live::names(self.plan, &self.built));
+            // Names are for programs that ask: what a step does, it does by addresses.
+            let _ = host.machine().rename(names.clone());
+        }
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn rename(&self) {}
 
     pub(super) fn switch(&mut self, cable: &Cable, cut: bool) -> Report {
         let uplinks = self.built.machine(&cable.node).map(|machine| machine.uplinks.clone()).unwrap_or_default();

@@ -15,6 +15,7 @@ mod error;
 mod join;
 mod listening;
 mod machine;
+mod moving;
 mod namespace;
 mod nap;
 mod netlink;

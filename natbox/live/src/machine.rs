@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use crate::error::LiveError;
+use crate::moving;
 use crate::namespace::{Doors, Files, Household, Namespace};
 use crate::netlink::{Interface, set_up};
 use crate::program::Command;
@@ -81,6 +82,45 @@ impl Machine {
     pub fn overrun(&self) -> Option<u64> {
         let counters = self.namespace.enter(|| std::fs::read_to_string("/proc/thread-self/net/dev"));
         counters.ok()?.ok().map(|text| text.lines().filter_map(sent_and_dropped).sum())
+    }
+
+    /// Takes the addresses of the interface of this number away, and all routes through it. Sockets stay; those that are
+    /// bound to an address that is gone cannot send any more.
+    ///
+    /// # Errors
+    /// What the system refused.
+    pub fn leave(&self, number: u32) -> Result<(), LiveError> {
+        self.change(move || moving::leave(number))
+    }
+
+    /// Gives the interface of this number, which has none, other addresses, and its default routes.
+    ///
+    /// # Errors
+    /// What the system refused.
+    pub fn arrive(&self, number: u32, interface: Interface) -> Result<(), LiveError> {
+        self.change(move || moving::arrive(number, &interface))
+    }
+
+    /// Prefers the default routes of the interface of this number to those of the others, which stay.
+    ///
+    /// # Errors
+    /// What the system refused.
+    pub fn prefer(&self, number: u32) -> Result<(), LiveError> {
+        self.change(move || moving::prefer(number))
+    }
+
+    /// Replaces the host's `/etc/hosts`.
+    ///
+    /// # Errors
+    /// What the system refused.
+    pub fn rename(&self, hosts: String) -> Result<(), LiveError> {
+        self.namespace.rename(hosts).map_err(LiveError::system(format!("write /etc/hosts of `{}`", self.name)))
+    }
+
+    /// Does something to the host's interfaces.
+    fn change(&self, change: impl FnOnce() -> io::Result<()> + Send + 'static) -> Result<(), LiveError> {
+        let done = self.namespace.enter(change).map_err(LiveError::system(format!("enter `{}`", self.name)))?;
+        done.map_err(|error| LiveError::Interface { host: self.name.to_string(), error })
     }
 
     /// The ways in, for another process.

@@ -81,6 +81,8 @@ pub struct Files {
 pub struct Namespace {
     agent: Agent,
     doors: Doors,
+    /// Whether `/etc/hosts` is the host's own.
+    names: bool,
 }
 
 /// The ways into a host's namespaces: whoever holds them can join, from another process too .
@@ -119,13 +121,24 @@ impl Namespace {
     pub fn new(name: &str, files: &Files, household: &Household) -> io::Result<Namespace> {
         let agent = Agent::start(name)?;
         let (name, files, processes) = (name.to_owned(), files.clone(), household.processes.try_clone()?);
-        let doors = agent.run(move || -> io::Result<Doors> {
+        let (doors, names) = agent.run(move || -> io::Result<(Doors, bool)> {
             unshare(UnshareFlags::NEWNET | UnshareFlags::NEWNS | UnshareFlags::NEWUTS)?;
             rustix::system::sethostname(name.as_bytes())?;
-            furnish(&files)?;
-            Doors::own(processes)
+            let names = furnish(&files)?;
+            Ok((Doors::own(processes)?, names))
         })??;
-        Ok(Namespace { agent, doors })
+        Ok(Namespace { agent, doors, names })
+    }
+
+    /// Replaces the host's `/etc/hosts`, if it has one of its own.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn rename(&self, hosts: String) -> io::Result<()> {
+        match self.names {
+            true => self.enter(move || std::fs::write("/etc/hosts", hosts))?,
+            false => Ok(()),
+        }
     }
 
     /// Does something on the host: in its namespaces, on its thread. What it starts there stays there; programs outlive
@@ -215,7 +228,9 @@ fn open_own(kind: &str) -> io::Result<OwnedFd> {
 }
 
 /// Gives the calling thread's mount namespace files of its own in `/etc`. They live in a file system without a name.
-fn furnish(files: &Files) -> io::Result<()> {
+/// Tells whether `/etc/hosts` is one of them.
+fn furnish(files: &Files) -> io::Result<bool> {
+    let mut names = false;
     let shelf = "/tmp";
     rustix::mount::mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
     rustix::mount::mount("tmpfs", shelf, "tmpfs", MountFlags::NOSUID | MountFlags::NODEV, None)?;
@@ -225,9 +240,11 @@ fn furnish(files: &Files) -> io::Result<()> {
         // A system without the file has nothing that could be covered: programs there do without, too.
         if std::path::Path::new(&public).exists() {
             rustix::mount::mount_bind(&own, &public)?;
+            names |= name == "hosts";
         }
     }
-    Ok(rustix::mount::unmount(shelf, UnmountFlags::DETACH)?)
+    rustix::mount::unmount(shelf, UnmountFlags::DETACH)?;
+    Ok(names)
 }
 
 /// Starts the first process of the PID namespace that the calling thread has just made.

@@ -14,10 +14,10 @@ use rtnetlink::{Handle, LinkUnspec, RouteMessageBuilder};
 const QUEUE_PACKETS: u32 = 5_000;
 
 /// The kernel's number of the routes that everything takes.
-const MAIN_TABLE: u32 = 254;
+pub(crate) const MAIN_TABLE: u32 = 254;
 
 /// The routes that packets from an interface's own addresses take: what a program has bound there leaves there.
-fn own_table(number: u32) -> u32 {
+pub(crate) fn own_table(number: u32) -> u32 {
     1_000 + number
 }
 
@@ -39,11 +39,16 @@ pub struct Interface {
 /// # Errors
 /// What the kernel says, with what was asked of it.
 pub fn set_up(interfaces: &[Interface]) -> io::Result<()> {
+    ask(async |handle| all(handle, interfaces).await)
+}
+
+/// Asks the kernel for something, or for several things.
+pub(crate) fn ask<R>(work: impl AsyncFnOnce(&Handle) -> io::Result<R>) -> io::Result<R> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
     runtime.block_on(async {
         let (connection, handle, _) = rtnetlink::new_connection()?;
         let connection = tokio::spawn(connection);
-        let result = all(&handle, interfaces).await;
+        let result = work(&handle).await;
         connection.abort();
         result
     })
@@ -60,13 +65,19 @@ async fn all(handle: &Handle, interfaces: &[Interface]) -> io::Result<()> {
 }
 
 async fn one(handle: &Handle, interface: &Interface, number: u32) -> io::Result<()> {
-    let Interface { name, addresses, mtu_bytes, gateways } = interface;
+    let Interface { name, mtu_bytes, .. } = interface;
     let index = index(handle, name).await?;
     settle(interface);
     let mut link = LinkUnspec::new_with_index(index).mtu(*mtu_bytes).up().build();
     link.attributes.push(rtnetlink::packet_route::link::LinkAttribute::TxQueueLen(QUEUE_PACKETS));
     let set = handle.link().set(link).execute().await;
     set.map_err(|error| failed(&format!("bring {name} up with an MTU of {mtu_bytes}"), error))?;
+    inhabit(handle, interface, number, index).await
+}
+
+/// Gives an interface its addresses, and the routes and rules that go with them.
+pub(crate) async fn inhabit(handle: &Handle, interface: &Interface, number: u32, index: u32) -> io::Result<()> {
+    let Interface { name, addresses, gateways, .. } = interface;
     for (address, prefix_len) in addresses {
         let add = handle.address().add(index, *address, *prefix_len).execute().await;
         add.map_err(|error| failed(&format!("give {name} the address {address}/{prefix_len}"), error))?;
@@ -112,7 +123,7 @@ fn default_route(gateway: IpAddr, index: u32, number: u32, table: u32) -> RouteM
 
 /// What a kernel does of its own accord and a lab's host must not: it speaks when nobody has spoken. Where `/proc` cannot
 /// be written to, it goes on doing so.
-fn settle(interface: &Interface) {
+pub(crate) fn settle(interface: &Interface) {
     let name = &interface.name;
     let speaks_ipv6 = interface.addresses.iter().any(|(address, _)| address.is_ipv6());
     let own = |key: &str| format!("/proc/sys/net/ipv6/conf/{name}/{key}");
@@ -130,13 +141,13 @@ fn settle(interface: &Interface) {
     }
 }
 
-async fn index(handle: &Handle, name: &str) -> io::Result<u32> {
+pub(crate) async fn index(handle: &Handle, name: &str) -> io::Result<u32> {
     let found = handle.link().get().match_name(name.to_owned()).execute().try_next().await;
     let found = found.map_err(|error| failed(&format!("find {name}"), error))?;
     found.map(|link| link.header.index).ok_or_else(|| io::Error::other(format!("no interface {name}")))
 }
 
-fn failed(what: &str, error: rtnetlink::Error) -> io::Error {
+pub(crate) fn failed(what: &str, error: rtnetlink::Error) -> io::Error {
     let kind = match &error {
         rtnetlink::Error::NetlinkError(message) => message.to_io().kind(),
         _ => io::ErrorKind::Other,

@@ -139,3 +139,52 @@ fn a_host_with_two_uplinks_leaves_by_the_preferred_one() {
     world.prefer(&host, 9);
     assert_eq!(source(), "198.18.0.8", "there is no such uplink");
 }
+
+#[test]
+fn a_link_that_becomes_another_lets_what_is_under_way_arrive_as_it_would_have() {
+    let mut home = home(1, Links { server: link(10), ..Links::default() }, open_behavior());
+    let under_way = home.world.inject(home.server_interface, ping("198.18.0.9", "198.18.0.1", 64));
+    let before = home.world.link_of(home.server_interface);
+    assert_eq!(before.latency, Duration::from_millis(10));
+    let after = LinkConfig { latency: Duration::from_millis(30), mtu_bytes: 900, ..before };
+    home.world.relink(home.server_interface, after);
+    let kept = home.world.link_of(home.server_interface);
+    assert_eq!((kept.latency, kept.mtu_bytes), (Duration::from_millis(30), 1500), "an MTU stays");
+    let later = home.send(home.server_interface, ping("198.18.0.9", "198.18.0.1", 64));
+    assert_eq!(home.notes.way(under_way), [(ms(10), home.core, Outcome::Delivered)]);
+    assert_eq!(home.notes.way(later), [(ms(30), home.core, Outcome::Delivered)]);
+    // A link that did nothing until now has dice when it needs some.
+    home.world.relink(home.alice_interface, LinkConfig { loss: 1.0, ..LinkConfig::default() });
+    let lost = home.send(home.alice_interface, ping("10.0.0.2", "10.0.0.1", 64));
+    assert_eq!(home.notes.fates(lost), [LinkFate::Dropped(DropReason::Loss)]);
+}
+
+#[test]
+fn a_nat_that_behaves_otherwise_keeps_its_mappings_and_wakes_when_they_end() {
+    let mut home = home(1, Links::default(), open_behavior());
+    home.send(home.alice_interface, udp("10.0.0.2:5000", "198.18.0.9:9", Default::default(), 4));
+    let mapping = home.world.mappings(home.home)[0];
+    let mut behavior = natbox_nat::Behavior::clone(&open_behavior());
+    behavior.timeouts.absolute = Some(Duration::from_secs(7));
+    home.world.reconfigure(home.home, behavior.clone().into()).expect("it can be changed");
+    assert_eq!(*home.world.behavior_of(home.home).expect("a NAT"), behavior);
+    assert_eq!(home.world.mappings(home.home), [mapping]);
+    home.world.run_for(Duration::from_secs(8)).expect("it runs");
+    let told: Vec<(Time, String)> = home
+        .notes
+        .all()
+        .into_iter()
+        .filter_map(|seen| match seen {
+            Seen::Other(at, _, told) => Some((at, told)),
+            _ => None,
+        })
+        .collect();
+    assert!(told[0].1.starts_with("Reconfigured"), "{told:?}");
+    assert!(told[1].1.starts_with("MappingEnded") && told[1].0 == mapping.created + Duration::from_secs(7), "{told:?}");
+
+    behavior.ipv6 = natbox_nat::behavior::Ipv6::Napt;
+    let refused = home.world.reconfigure(home.home, behavior.into()).expect_err("what is translated stays");
+    assert_eq!(refused.to_string(), "ipv6 cannot change while a NAT runs: that is what its mappings are");
+    assert!(home.world.reconfigure(home.alice, open_behavior()).is_err());
+    assert_eq!(home.world.behavior_of(home.alice), None);
+}
