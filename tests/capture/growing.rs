@@ -48,8 +48,6 @@ pub(crate) fn renote(record: &Record, take: &mut dyn FnMut(&Note<'_>)) {
         What::Reconfigured(before, after) => Event::Reconfigured { before, after },
         What::Relinked(interface) => Event::Relinked(*interface),
         What::Cut(interface) => Event::Cut(*interface),
-        What::Reconfigured(before, after) => Event::Reconfigured { before, after },
-        What::Relinked(interface) => Event::Relinked(*interface),
         What::Moved(interface) => Event::Moved(*interface),
         What::Preferred(interface) => Event::Preferred(*interface),
         What::Mended(interface) => Event::Mended(*interface),
