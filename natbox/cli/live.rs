@@ -1,12 +1,20 @@
 //! `natbox up`, `exec`, `shell`, `down`, and what changes a live lab: `reboot`, `readdress`, `move`,
 //! `set`, `link`, `cut`, `mend`.
 
+use std::io::IsTerminal as _;
 use std::process::Command as Program;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use natbox::Lab;
-use natbox::live::{Change, Control, End, LiveError, change, exec, is_real, privilege, signals, take_down};
+use natbox::live::{
+    Change, Control, End, LiveError, LiveLab, Shared, Tally, change, exec, is_real, privilege, signals, take_down,
+};
+use natbox::paint::Paint;
 use natbox::plan::{Network, Plan};
+use natbox::report::traffic::table;
 
 use crate::arguments::{Addresses, Down, Exec, Live, Name, Shell, Up, Values};
 use crate::files::labs;
@@ -68,13 +76,67 @@ fn up(up: &Up, terminal: &mut Terminal) -> Result<Verdict, Failure> {
     let (heard, shared) = (ending.clone(), live.clone());
     std::thread::spawn(move || heard.send(control.serve(&shared).map_or_else(Ending::Deaf, Ending::Down)));
     std::thread::spawn(move || signals::wait().map(|_| ending.send(Ending::Signal)));
-    let why = ended.recv();
+    let mut watched = Watch::new(terminal);
+    let why = loop {
+        match ended.recv_timeout(SECOND) {
+            Err(mpsc::RecvTimeoutError::Timeout) => watched.look(&live),
+            why => break why,
+        }
+    };
+    watched.clear();
     let taken = live.lock().unwrap_or_else(PoisonError::into_inner).take();
-    let stopped = taken.map_or(Ok(()), natbox::live::LiveLab::stop);
+    if let Some(lab) = taken.as_ref().filter(|_| !terminal.quiet) {
+        write!(terminal.out(), "{}", overrun(lab))?;
+    }
+    let stopped = taken.map_or(Ok(()), LiveLab::stop);
     stopped.map_err(failed)?;
     match why {
         Ok(Ending::Deaf(error)) => Err(failed(error)),
         _ => Ok(Verdict::Holds),
+    }
+}
+
+/// What the lab has never seen, because it came too fast.
+fn overrun(lab: &LiveLab) -> String {
+    let told = lab.overrun().into_iter();
+    told.map(|(host, packets)| format!("{host} sent too fast: its own kernel dropped {packets} packets\n")).collect()
+}
+
+/// How often somebody who watches sees something new.
+const SECOND: Duration = Duration::from_secs(1);
+
+/// The table of what goes through a lab, at a terminal. Elsewhere there is none, and nothing is counted.
+struct Watch {
+    place: Option<ProgressBar>,
+    paint: Paint,
+    before: Option<Tally>,
+}
+
+impl Watch {
+    fn new(terminal: &Terminal) -> Watch {
+        let seen = !terminal.quiet && std::io::stdout().is_terminal() && std::io::stderr().is_terminal();
+        let place = seen.then(|| {
+            let place = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+            ProgressStyle::with_template("{msg}").map_or(place.clone(), |style| place.with_style(style))
+        });
+        Watch { place, paint: terminal.paint, before: None }
+    }
+
+    /// Shows what has gone through since the last look.
+    fn look(&mut self, live: &Shared) {
+        let Some(place) = &self.place else { return };
+        let guard = live.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(Ok(now)) = guard.as_ref().map(LiveLab::tally) else { return };
+        if let Some(before) = self.before.replace(now.clone()) {
+            place.set_message(format!("\n{}", table(&before, &now, self.paint)));
+            place.tick();
+        }
+    }
+
+    fn clear(&self) {
+        if let Some(place) = &self.place {
+            place.finish_and_clear();
+        }
     }
 }
 

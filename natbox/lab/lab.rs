@@ -150,6 +150,23 @@ impl Lab {
 
     /// Runs the scenario at wall-clock speed, with real hosts: [`Outcome::live`] says which. Needs what [`Lab::live`] needs.
     ///
+    /// ```no_run
+    /// use natbox::Lab;
+    ///
+    /// let lab = Lab::from_yaml("
+    /// nats: { home: symmetric, office: full-cone }
+    /// hosts: { alice: { behind: home }, bob: { behind: office }, relay: { services: [stun, turn, rendezvous] } }
+    /// scenario:
+    ///   - connect: { from: alice, to: bob }
+    ///     expect: punched
+    ///   - run: { on: alice, command: [ping, -c, 1, relay] }
+    ///     expect: { exit: 0, line: 1 received }
+    /// ")?;
+    /// let outcome = lab.run_live()?;
+    /// assert!(outcome.ok, "{}", outcome.to_json());
+    /// # Ok::<(), natbox::LabError>(())
+    /// ```
+    ///
     /// # Errors
     /// As [`Lab::run`]; [`LabError::Live`] if the system refuses what is needed. Nothing is left behind.
     #[cfg(target_os = "linux")]

@@ -7,3 +7,5 @@ pub mod measure;
 pub mod population;
 pub mod presets;
 pub mod run;
+#[cfg(target_os = "linux")]
+pub mod traffic;

@@ -8,6 +8,7 @@ mod help;
 mod inspect;
 mod lab;
 mod nat;
+mod replay;
 mod run;
 #[path = "../capture/scene.rs"]
 #[allow(dead_code, reason = "shared with the tests of captures")]

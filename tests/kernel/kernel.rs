@@ -6,6 +6,7 @@
 //! Timers run in compressed time ([`crate::variant::TIMERS`]), and sequences on a grid of slots of 1.5 s. All sequences of a
 //! batch run at once, each in a lane of its own.
 
+use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::fs;
 use std::io::Write as _;
@@ -37,8 +38,10 @@ const LATE: Duration = Duration::from_millis(200);
 const PHASES: usize = 5;
 /// Scripts that are played at once, so that a busy machine keeps the time.
 const AT_ONCE: usize = 1000;
-/// Lane 0 to 7 are nobody's; every eighth of the others is of one variant.
-const LANES_A_VARIANT: u32 = LAST / variant::ALL.len() as u32;
+/// So few are not too many for any machine.
+const FEW: usize = 100;
+/// The lanes below [`variant::STRIDE`] are nobody's; of the others one in so many is of one variant.
+const LANES_A_VARIANT: u32 = LAST / variant::STRIDE - 1;
 /// After so long without a packet every entry is gone.
 const OUTLIVED: Duration = Duration::from_secs(11);
 
@@ -78,19 +81,26 @@ impl Kernel {
     /// Plays scripts, as many at once as there are lanes, and tells what the kernel did. `Err` if the machine was too busy
     /// to keep the time.
     pub(crate) fn testify(&mut self, scripts: &[Script]) -> Result<Vec<Script>, String> {
-        let mut testimony = Vec::new();
-        for chunk in scripts.chunks(AT_ONCE) {
-            testimony.extend(self.on_time(chunk)?);
+        let mut testimony: Vec<Option<Script>> = vec![None; scripts.len()];
+        for batch in batches(scripts) {
+            let asked: Vec<Script> = batch.iter().map(|at| scripts[*at].clone()).collect();
+            for (at, said) in batch.into_iter().zip(self.on_time(&asked)?) {
+                testimony[at] = Some(said);
+            }
         }
-        Ok(testimony)
+        Ok(testimony.into_iter().flatten().collect())
     }
 
-    /// Plays scripts at once, again if time was not kept.
+    /// Plays scripts at once; if time was not kept, again, fewer at once.
     fn on_time(&mut self, scripts: &[Script]) -> Result<Vec<Script>, String> {
         let mut late = Duration::ZERO;
         for _ in 0..5 {
             match self.once(scripts) {
                 Ok(testimony) => return Ok(testimony),
+                Err(_) if scripts.len() > FEW => {
+                    let (one, other) = scripts.split_at(scripts.len() / 2);
+                    return Ok([self.on_time(one)?, self.on_time(other)?].concat());
+                }
                 Err(by) => late = late.max(by),
             }
         }
@@ -120,7 +130,6 @@ impl Kernel {
 
     /// A fresh lane of the right variant for each script. Lanes are used again when nothing is left in them.
     fn lanes(&mut self, scripts: &[Script]) -> Vec<Lane> {
-        let index = |script: &Script| variant::index(&script.variant).expect("a known variant");
         let mut wanted = [0; variant::ALL.len()];
         scripts.iter().for_each(|script| wanted[index(script)] += 1);
         if self.used.iter().zip(wanted).any(|(used, wanted)| used + wanted > LANES_A_VARIANT) {
@@ -131,7 +140,7 @@ impl Kernel {
         let lane = |script: &Script| {
             let index = index(script);
             self.used[index] += 1;
-            Lane((self.used[index] % (LANES_A_VARIANT + 1)) * variant::ALL.len() as u32 + index as u32)
+            Lane(self.used[index] * variant::STRIDE + index as u32)
         };
         scripts.iter().map(lane).collect()
     }
@@ -147,6 +156,27 @@ impl Kernel {
             }
         }
     }
+}
+
+fn index(script: &Script) -> usize {
+    variant::index(&script.variant).expect("a known variant")
+}
+
+/// Which scripts are played at once: as many as can be, of every variant as many as it has lanes, the variants in turn.
+fn batches(scripts: &[Script]) -> Vec<Vec<usize>> {
+    let mut waiting = vec![VecDeque::new(); variant::ALL.len()];
+    scripts.iter().enumerate().for_each(|(at, script)| waiting[index(script)].push_back(at));
+    let mut batches = Vec::new();
+    while waiting.iter().any(|waiting| !waiting.is_empty()) {
+        let mut batch = Vec::new();
+        for _ in 0..LANES_A_VARIANT {
+            if batch.len() < AT_ONCE {
+                batch.extend(waiting.iter_mut().filter_map(VecDeque::pop_front));
+            }
+        }
+        batches.push(batch);
+    }
+    batches
 }
 
 impl Device for Kernel {
@@ -204,14 +234,18 @@ fn addresses() -> String {
     batch + "link set inside0 up\nlink set outside0 up\nroute add 198.18.0.0/15 dev outside0\n"
 }
 
-/// What `nft -f` reads. A lane's variant is its number modulo eight: three bits of its addresses.
+/// What `nft -f` reads. A lane's variant is its number modulo a power of two: some bits of its addresses.
 fn rules() -> String {
-    let (mut output, mut input, mut forward) = (String::new(), String::new(), String::new());
-    let mask = std::net::Ipv4Addr::from_bits((variant::ALL.len() as u32 - 1) * WIDTH);
+    let (mut output, mut input, mut forward, mut pools) = (String::new(), String::new(), String::new(), String::new());
+    let mask = std::net::Ipv4Addr::from_bits((variant::STRIDE - 1) * WIDTH);
     for (index, variant) in variant::ALL.iter().enumerate() {
         let bits = std::net::Ipv4Addr::from_bits(index as u32 * WIDTH);
-        for translation in variant.source_nat {
+        for translation in variant.source_nat.iter().filter(|_| !variant.has_pool()) {
             let _ = writeln!(output, "oifname outside0 ip saddr & {mask} == {bits} {translation}");
+        }
+        if variant.has_pool() {
+            let _ = writeln!(output, "oifname outside0 ip saddr & {mask} == {bits} jump pool{index}");
+            let _ = writeln!(pools, "chain pool{index} {{ {} }}", pool_rules(index as u32, variant.source_nat));
         }
         for verdict in variant.input {
             let _ = writeln!(input, "ip daddr & {mask} == {bits} {verdict}");
@@ -223,11 +257,25 @@ fn rules() -> String {
     }
     format!(
         "table ip natbox {{
+{pools}
 chain out {{ type nat hook postrouting priority srcnat; {output} }}
 chain in {{ type filter hook input priority filter; {input} }}
 chain pass {{ type filter hook forward priority filter; {forward} }}
 }}\n"
     )
+}
+
+/// Every lane of a variant translates to a pool of its own.
+fn pool_rules(index: u32, translations: &[&str]) -> String {
+    let mut rules = String::new();
+    for lane in (1..=LANES_A_VARIANT).map(|number| Lane(number * variant::STRIDE + index)) {
+        let [first, .., last] = lane.pool();
+        for translation in translations {
+            let translation = translation.replace("POOL", &format!("{first}-{last}"));
+            let _ = writeln!(rules, "ip saddr {} {translation}", lane.inside());
+        }
+    }
+    rules
 }
 
 /// Runs a command with this on its standard input.

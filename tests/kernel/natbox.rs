@@ -1,9 +1,10 @@
 //! natbox as a box with two sides, in virtual time, with the behaviour that a variant asks of it.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use natbox_nat::behavior::{InvalidOutbound, Switch, Timeouts};
+use natbox_nat::behavior::{InvalidOutbound, Pooling, Switch, Timeouts};
 use natbox_nat::{Answer, Behavior, Nat, Output, Side as NatSide, Verdict, preset};
 use natbox_wire::build::{self, IpFields};
 use natbox_wire::{IcmpError, Packet, Time, Transport};
@@ -130,6 +131,8 @@ pub(crate) fn behavior(variant: &str) -> Option<Behavior> {
             behavior.ports.range = (20000..=20003).into();
             behavior
         }
+        "snat to three" => Behavior { pooling: Pooling::HashSourceDestination, ..preset("linux-masquerade") },
+        "snat to three persistent" => Behavior { pooling: Pooling::HashSource, ..preset("linux-masquerade") },
         _ => return None,
     };
     // What the box does with packets for itself is another preset's, whatever the translation.
@@ -193,8 +196,13 @@ pub(crate) fn agrees(said: &Script) -> bool {
 
 fn play_with(script: &Script, behavior: &Arc<Behavior>, seed: u64) -> Script {
     let script = script.without_outcomes();
-    let lane = Lane(8);
-    let nat = Nat::new(behavior.clone(), &[lane.external().into()], seed);
+    let lane = Lane(variant::STRIDE);
+    let pool = variant::index(&script.variant).is_some_and(|index| variant::ALL[index].has_pool());
+    let external: Vec<IpAddr> = match pool {
+        true => lane.pool().map(IpAddr::from).to_vec(),
+        false => vec![lane.external().into()],
+    };
+    let nat = Nat::new(behavior.clone(), &external, seed);
     let mut device = Emulated { nat, pings: Pings::default(), now: Time::ZERO };
     let mut play = Play::new(&script, lane);
     for slot in 0..=script.last_slot() {

@@ -5,13 +5,14 @@
 //! their texts are equal: that is the bijection between their random ports, and their classes.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use natbox_wire::build::{self, IpFields};
 use natbox_wire::{IcmpError, Packet, Protocol, Transport};
 
 use crate::lane::Lane;
 use crate::script::{Action, Cut, End, ErrorKind, Options, Script, What, Wrap, letters};
+use crate::variant;
 
 /// A side of the box.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,8 +33,8 @@ pub(crate) struct Play<'a> {
     lane: Lane,
     next: usize,
     slot: u32,
-    /// The external port under which a flow was last seen: by protocol, source and destination as sent.
-    mapped: BTreeMap<(Protocol, SocketAddr, SocketAddr), u16>,
+    /// The external endpoint under which a flow was last seen: by protocol, source and destination as sent.
+    mapped: BTreeMap<(Protocol, SocketAddr, SocketAddr), SocketAddr>,
     /// What came out of a step, translated, by label.
     came: BTreeMap<u32, Packet>,
     names: Names,
@@ -95,10 +96,10 @@ impl<'a> Play<'a> {
                 && let Some(protocol) = packet.protocol()
             {
                 let flow = (protocol, packet.source_endpoint(), self.destination(&packet));
-                self.mapped.insert(flow, came.source_endpoint().port());
+                self.mapped.insert(flow, came.source_endpoint());
             }
             // What leaked with an address that nobody outside can answer is not spoken of there.
-            if *side == Side::Inside || came.source() == self.lane.external() {
+            if *side == Side::Inside || self.names.is_external(came.source()) {
                 self.came.insert(label, came.clone());
             }
         }
@@ -168,8 +169,8 @@ impl<'a> Play<'a> {
             End::Mapped { host, remote } => {
                 let flow = (what.protocol(), self.lane.host(host.0, host.1), self.lane.remote(remote.0, remote.1));
                 // A flow that was never seen outside would have kept its port.
-                let port = self.mapped.get(&flow).copied().unwrap_or(host.1);
-                SocketAddr::new(self.lane.external().into(), port)
+                let unseen = SocketAddr::new(self.lane.external().into(), host.1);
+                self.mapped.get(&flow).copied().unwrap_or(unseen)
             }
         }
     }
@@ -222,13 +223,35 @@ struct Names {
     named: BTreeMap<Protocol, Vec<u16>>,
     /// Other numbers, in the order in which they are first seen.
     seen: BTreeMap<Protocol, Vec<u16>>,
+    /// Where the box has a pool, the addresses of it that have been seen, likewise.
+    pool: Option<Vec<IpAddr>>,
 }
 
 impl Names {
     fn of(script: &Script, lane: Lane) -> Names {
         let all = [Protocol::Udp, Protocol::Tcp, Protocol::Icmp];
         let named = all.iter().map(|protocol| (*protocol, script.named_ports(*protocol))).collect();
-        Names { lane, named, seen: BTreeMap::new() }
+        let has_pool = variant::index(&script.variant).is_some_and(|index| variant::ALL[index].has_pool());
+        Names { lane, named, seen: BTreeMap::new(), pool: has_pool.then(Vec::new) }
+    }
+
+    /// Whether an address is one of the box's outside.
+    fn is_external(&self, address: IpAddr) -> bool {
+        match self.pool {
+            None => address == self.lane.external(),
+            Some(_) => self.lane.pool().into_iter().any(|own| address == own),
+        }
+    }
+
+    /// What an address is called: which one of a pool it is, is the box's own affair.
+    fn address(&mut self, address: IpAddr) -> String {
+        let own = self.is_external(address);
+        let Some(seen) = self.pool.as_mut().filter(|_| own) else { return self.lane.name(address) };
+        let at = seen.iter().position(|one| *one == address).unwrap_or_else(|| {
+            seen.push(address);
+            seen.len() - 1
+        });
+        format!("pool#{}", at + 1)
     }
 
     /// One packet that came out when `sent` was put in.
@@ -268,7 +291,7 @@ impl Names {
 
     fn packet(&mut self, packet: &Packet) -> String {
         if packet.fragment().is_some_and(|piece| piece.offset_bytes > 0) {
-            return format!("later {} > {}", self.lane.name(packet.source()), self.lane.name(packet.destination()));
+            return format!("later {} > {}", self.address(packet.source()), self.address(packet.destination()));
         }
         let bad = if packet.is_fragment() || packet.transport_checksum_ok() { "" } else { " bad-checksum" };
         let (source, destination) = (packet.source_endpoint(), packet.destination_endpoint());
@@ -282,12 +305,12 @@ impl Names {
             }
             Transport::Echo { request, identifier, .. } => {
                 let kind = if request { "request" } else { "reply" };
-                let (from, to) = (self.lane.name(source.ip()), self.lane.name(destination.ip()));
+                let (from, to) = (self.address(source.ip()), self.address(destination.ip()));
                 format!("echo-{kind} {from} > {to} id {}", self.port(Protocol::Icmp, identifier))
             }
             Transport::IcmpError(error) => {
                 let (kind, code) = error.type_and_code(false);
-                let (from, to) = (self.lane.name(source.ip()), self.lane.name(destination.ip()));
+                let (from, to) = (self.address(source.ip()), self.address(destination.ip()));
                 let quoted = match Packet::parse(packet.payload().to_vec()) {
                     Ok(quoted) => self.packet(&quoted),
                     Err(malformed) => format!("malformed: {:?}", malformed.reason),
@@ -300,7 +323,7 @@ impl Names {
     }
 
     fn end(&mut self, protocol: Protocol, end: SocketAddr) -> String {
-        let name = self.lane.name(end.ip());
+        let name = self.address(end.ip());
         format!("{name}:{}", self.port(protocol, end.port()))
     }
 

@@ -7,7 +7,7 @@ use crate::generate::Profile;
 pub(crate) struct Variant {
     /// Its name in scripts.
     pub(crate) name: &'static str,
-    /// The source translation of packets that leave, as nftables writes it.
+    /// The source translation of packets that leave, as nftables writes it; `POOL` stands for the addresses of a lane's pool.
     pub(crate) source_nat: &'static [&'static str],
     /// What becomes of packets for the box itself, as nftables writes it.
     pub(crate) input: &'static [&'static str],
@@ -19,8 +19,18 @@ pub(crate) struct Variant {
     pub(crate) compared: &'static [Profile],
 }
 
-/// Every variant; a lane's number modulo 8 is the index of its variant.
-pub(crate) const ALL: [Variant; 8] = [
+impl Variant {
+    /// Whether it translates to a pool of addresses instead of `ext`.
+    pub(crate) fn has_pool(&self) -> bool {
+        self.source_nat.iter().any(|translation| translation.contains("POOL"))
+    }
+}
+
+/// A lane's number modulo this is the index of its variant.
+pub(crate) const STRIDE: u32 = ALL.len().next_power_of_two() as u32;
+
+/// Every variant.
+pub(crate) const ALL: [Variant; 10] = [
     Variant {
         name: "masquerade, input drop",
         source_nat: &["masquerade"],
@@ -84,6 +94,23 @@ pub(crate) const ALL: [Variant; 8] = [
         drops_invalid: false,
         random_sequences: true,
         compared: &Profile::ALL,
+    },
+    // Which address of three it is depends on a hash that is the kernel's alone: so no random sequences.
+    Variant {
+        name: "snat to three, input drop",
+        source_nat: &["snat to POOL"],
+        input: &["drop"],
+        drops_invalid: true,
+        random_sequences: false,
+        compared: &[],
+    },
+    Variant {
+        name: "snat to three persistent, input drop",
+        source_nat: &["snat to POOL persistent"],
+        input: &["drop"],
+        drops_invalid: true,
+        random_sequences: false,
+        compared: &[],
     },
 ];
 

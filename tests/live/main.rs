@@ -6,11 +6,15 @@
 
 mod api;
 mod bench;
+mod capture;
 mod changes;
 mod commands;
 mod common;
 mod parity;
+mod port_control;
 mod programs;
+mod relay;
 mod scenario;
+mod tools;
 mod trouble;
 mod turn;

@@ -88,6 +88,8 @@ fn programs_are_started_waited_for_and_held_against_what_is_expected() {
     expect: { exit: 3, line: [to the one, to the other], no_line: nonsense }
   - run: { on: relay, command: hostname }
     expect: { line: relay }
+  - run: { on: alice, command: 'sleep 1000 & echo its child has its output' }
+    expect: { exit: 0, line: its child }
   - await: { program: server, stop: on }
     expect: 143
 ",

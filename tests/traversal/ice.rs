@@ -239,7 +239,7 @@ fn rfc8445_7_3_1_1_a_role_conflict_is_resolved_and_one_side_decides() {
 hosts: { alice: { behind: home }, bob: {}, server: {} }
 ";
     for controlling in [true, false] {
-        let config = Config { controlling: Some(controlling) };
+        let config = Config { controlling: Some(controlling), ..Config::default() };
         let (caller, callee) = meet(text, config, config);
         let (caller, callee) = (caller.expect("a contact"), callee.expect("a contact"));
         assert_eq!((caller.path(), callee.path()), (Path::Direct, Path::Direct));

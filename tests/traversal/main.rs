@@ -8,6 +8,7 @@ mod birthday;
 mod change;
 mod dcutr;
 mod ice;
+mod ice_tcp;
 mod options;
 mod predict;
 mod predict_ports;

@@ -59,9 +59,10 @@ Examples:
   natbox shell bob
   natbox down
   natbox up lab.yaml --lab second --capture lab.pcapng
+  natbox inspect --follow lab.pcapng
 
 Hosts without `services` are network namespaces; hosts with services, NATs and links are emulated. Needs root, or
-unprivileged user namespaces. Nothing is left behind, however it ends.
+unprivileged user namespaces. Nothing is left behind, however it ends. At a terminal, a table shows what goes through.
 
 Exit codes: 0 it was taken down, 2 it could not be built.")]
 pub(crate) struct Up {
@@ -74,7 +75,7 @@ pub(crate) struct Up {
     /// Begin all chance here, instead of at the file's own seed
     #[arg(long, value_name = "N")]
     pub(crate) seed: Option<u64>,
-    /// Write a capture (pcapng) when the lab is taken down
+    /// Write a capture (pcapng) while the lab runs; `natbox inspect --follow` shows it as it grows
     #[arg(long, value_name = "FILE")]
     pub(crate) capture: Option<PathBuf>,
 }

@@ -10,6 +10,7 @@ mod hosts;
 mod moving;
 mod resident;
 mod run;
+mod tally;
 mod world;
 
 use std::collections::BTreeMap;
@@ -26,6 +27,7 @@ pub(crate) use self::hosts::names;
 pub(crate) use self::moving::take;
 pub(crate) use self::resident::Resident;
 pub(crate) use self::run::run;
+pub use self::tally::{HostTally, NatTally, Tally};
 use self::world::WorldThread;
 use crate::plan::Plan;
 
@@ -80,6 +82,13 @@ impl LiveLab {
     pub fn addresses(&self, name: &str) -> Result<Vec<IpAddr>, LiveError> {
         let name = name.to_owned();
         self.world.ask(move |lively| lively.built.addresses(&name).to_vec())
+    }
+
+    /// The real hosts that have sent faster than the lab took it, and how many packets their own kernels have dropped for that,
+    /// before the lab saw them.
+    pub fn overrun(&self) -> BTreeMap<String, u64> {
+        let counted = self.hosts.iter().filter_map(|(name, host)| Some((name.clone(), host.overrun()?)));
+        counted.filter(|(_, packets)| *packets > 0).collect()
     }
 
     /// Ends the lab, and writes its capture.

@@ -12,6 +12,7 @@ use natbox_live::{Driver, LiveError, Tun};
 use crate::build::Built;
 use crate::capture::{CaptureError, Growing};
 use crate::live::hosts::is_real;
+use crate::live::tally::Counts;
 use crate::plan::Plan;
 use crate::scenario::servers;
 
@@ -21,6 +22,22 @@ type Job = Box<dyn FnOnce(&mut Lively) + Send>;
 pub(super) struct Lively {
     pub(super) built: Built,
     pub(super) plan: Plan,
+    capturing: Option<Capturing>,
+    /// What goes through, since somebody has asked.
+    counts: Option<Counts>,
+}
+
+impl Lively {
+    /// The counts; they begin with the first call.
+    pub(super) fn counts(&mut self) -> Counts {
+        let Lively { built, capturing, counts, .. } = self;
+        let begin = || {
+            let counts = Counts::default();
+            built.world.observe(counts.observer(capturing.as_ref().map(|capturing| capturing.growing.observer())));
+            counts
+        };
+        counts.get_or_insert_with(begin).clone()
+    }
 }
 
 /// The thread, and the way to it.
@@ -48,16 +65,16 @@ impl WorldThread {
                     return Ok(());
                 }
             };
-            let mut growing = match capture.map(|path| Capturing::begin(path, &mut lively)).transpose() {
-                Ok(growing) => growing,
+            match capture.map(|path| Capturing::begin(path, &mut lively)).transpose() {
+                Ok(capturing) => lively.capturing = capturing,
                 Err(error) => {
                     let _ = ready.send(Err(error));
                     return Ok(());
                 }
-            };
+            }
             let _ = ready.send(Ok(()));
-            let run = run(&mut lively, inbox, growing.as_mut());
-            run.and(growing.map_or(Ok(()), Capturing::finish))
+            let run = run(&mut lively, inbox);
+            run.and(lively.capturing.map_or(Ok(()), Capturing::finish))
         };
         let thread = std::thread::Builder::new().name("natbox-world".into()).spawn(work);
         let thread = Some(thread.map_err(LiveError::system("start the world's thread"))?);
@@ -109,22 +126,18 @@ fn open(plan: Plan, seed: u64, devices: Vec<(String, Vec<Tun>)>) -> Result<Livel
     built.world.open(Box::new(driver));
     servers::start(&plan, &built);
     built.world.run_for(Duration::ZERO).map_err(|why| LiveError::Stopped(why.to_string()))?;
-    Ok(Lively { built, plan })
+    Ok(Lively { built, plan, capturing: None, counts: None })
 }
 
 /// Until nobody can ask for anything any more.
-fn run(
-    lively: &mut Lively,
-    mut inbox: UnboundedReceiver<Job>,
-    mut capturing: Option<&mut Capturing>,
-) -> Result<(), String> {
+fn run(lively: &mut Lively, mut inbox: UnboundedReceiver<Job>) -> Result<(), String> {
     loop {
         match lively.built.world.run_until(inbox.next()) {
             Ok(Some(job)) => job(lively),
             Ok(None) => return Ok(()),
             Err(stalled) => return Err(stalled.to_string()),
         }
-        if let Some(capturing) = &mut capturing {
+        if let Some(capturing) = &mut lively.capturing {
             capturing.growing.rename(&lively.built.names);
         }
     }

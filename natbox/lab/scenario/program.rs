@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use futures::channel::oneshot;
 use futures::future::{Either, select};
 use natbox_host::Host as _;
-use natbox_live::{Seen, Watched};
+use natbox_live::{Machine as LiveHost, Seen, Watched};
 use natbox_world::Stalled;
 
 use super::shown::{nanos, shown};
@@ -43,9 +44,9 @@ impl Runner<'_> {
             Err(report) => return Ok(report),
         };
         let began = self.built.world.now();
-        let program = match start(&host, &step.command) {
+        let program = match self.built.world.run_until(start(host.machine().clone(), step.command.clone()))? {
             Ok(program) => program,
-            Err(error) => return Ok(Report::impossible(error.to_string())),
+            Err(error) => return Ok(Report::impossible(error)),
         };
         if let Some(label) = &step.label {
             self.programs.insert(label.clone(), (host.clone(), program.clone()));
@@ -75,15 +76,21 @@ impl Runner<'_> {
     }
 }
 
-fn start(host: &Resident, command: &Command) -> Result<Watched, natbox_live::LiveError> {
-    match command {
-        Command::Shell(line) => host.machine().command("/bin/sh").args(["-c", line]).watch(),
-        Command::Words(words) => {
-            let (program, arguments) =
-                words.split_first().map_or(("", &[][..]), |(first, rest)| (first.as_str(), rest));
-            host.machine().command(program).args(arguments).watch()
-        }
-    }
+/// Starts a program, on a thread of its own: the network goes on meanwhile.
+async fn start(machine: LiveHost, command: Command) -> Result<Watched, String> {
+    let (started, result) = oneshot::channel();
+    let words = match command {
+        Command::Shell(line) => vec!["/bin/sh".to_owned(), "-c".to_owned(), line],
+        Command::Words(words) => words,
+    };
+    let work = move || {
+        let program = words.first().map_or("", String::as_str);
+        let _ = started.send(machine.command(program).args(words.iter().skip(1)).watch());
+    };
+    let thread = std::thread::Builder::new().name("natbox-start".into()).spawn(work);
+    thread.map_err(|error| format!("no thread: {error}"))?;
+    let gone = |_| "the thread that was to start it has panicked".to_owned();
+    result.await.map_err(gone)?.map_err(|error| error.to_string())
 }
 
 /// Waits for what is to be waited for, or for the program's end if that is nothing.

@@ -69,7 +69,10 @@ fn serve(machine: &AnyHost, host: &Host, service: Service, address: IpAddr, trou
     match service {
         Service::Stun => {
             let alternate = addresses(host, address.is_ipv6()).nth(1);
-            let config = stun::server::ServerConfig::new(address, alternate);
+            let config = stun::server::ServerConfig {
+                quiet_alternate: true,
+                ..stun::server::ServerConfig::new(address, alternate)
+            };
             let beside = host.services.contains(&Service::Turn).then(|| relaying(host, address));
             spawner.spawn(async move {
                 let Err(why) = match beside {
@@ -122,6 +125,8 @@ fn relaying(host: &Host, address: IpAddr) -> turn::server::ServerConfig {
     turn::server::ServerConfig {
         tls: Some(turn::server::TlsConfig { listen: over_tls(address), seed: identity(address) }),
         additional_relay_address: addresses(host, !address.is_ipv6()).next(),
+        // Real programs know RFC 5766's.
+        channel_numbers: 0x4000..=0x7FFF,
         ..turn::server::ServerConfig::new(relay(address), address, vec![user])
     }
 }

@@ -77,6 +77,13 @@ impl Machine {
         }))
     }
 
+    /// How many packets the host's own kernel has dropped because they were not taken from its devices in time, or `None` if
+    /// it does not say.
+    pub fn overrun(&self) -> Option<u64> {
+        let counters = self.namespace.enter(|| std::fs::read_to_string("/proc/thread-self/net/dev"));
+        counters.ok()?.ok().map(|text| text.lines().filter_map(sent_and_dropped).sum())
+    }
+
     /// Takes the addresses of the interface of this number away, and all routes through it. Sockets stay; those that are
     /// bound to an address that is gone cannot send any more.
     ///
@@ -151,5 +158,27 @@ impl<R> Task<R> {
     /// Whether it has ended.
     pub fn is_finished(&self) -> bool {
         self.0.is_finished()
+    }
+}
+
+/// The counter of packets that were dropped on their way out, in an interface's line of `/proc/net/dev`; loopback has none.
+fn sent_and_dropped(line: &str) -> Option<u64> {
+    /// Behind eight counters of what was received: bytes, packets, errors, drops.
+    const DROPS: usize = 11;
+    let (name, counters) = line.split_once(':')?;
+    if name.trim() == "lo" { None } else { counters.split_whitespace().nth(DROPS)?.parse().ok() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::sent_and_dropped;
+
+    #[test]
+    fn drops_of_an_interface_are_read_where_the_kernel_writes_them() {
+        let table = "Inter-|   Receive                                                |  Transmit\n \
+            face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo colls carrier compressed\n \
+            \u{20} lo:       1       2    3    4    5     6          7         8        9      10   11   12    13    14      15         16\n \
+            \u{20}eth0:53649984  583152    0    7    0     0          0         0      100      20    1 1871184    0     0       0          0\n";
+        assert_eq!(table.lines().filter_map(sent_and_dropped).collect::<Vec<_>>(), [1_871_184]);
     }
 }

@@ -225,3 +225,13 @@ fn req_06_the_boxs_own_address_is_never_bypassed() {
     assert_eq!(nat.receive(udp("198.51.100.9:9", external)), Ok(at(X1)), "translated, though its sender is listed");
     assert_eq!(nat.outbound(&mut udp(X1, "198.51.100.9:9")), Verdict::Pass);
 }
+
+#[test]
+fn req_06_errors_to_the_boxs_own_address_are_never_bypassed() {
+    let mut nat = bypassing();
+    let external = nat.send(udp(X1, "203.0.113.1:9"));
+    // Nobody inside has sent that: a listed destination in the quote does not make it the inside's.
+    let forged = error("203.0.113.1", &udp(external, Y1));
+    assert!(matches!(nat.inbound(&mut forged.clone()), Verdict::Drop(_)));
+    assert!(matches!(nat.inbound(&mut error("192.0.2.1", &udp(external, "203.0.113.1:9"))), Verdict::Forward(_)));
+}

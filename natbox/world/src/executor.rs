@@ -156,7 +156,7 @@ fn spinning(state: &State) -> Option<Stalled> {
 fn stalled(state: &State, budget: u64, limit: u64) -> Stalled {
     let at = state.now();
     match budget {
-        _ if state.is_overfull() => Stalled::TooManyPending { at, limit: state.pending_limit },
+        _ if state.is_overfull() => Stalled::TooManyPending { at, limit: state.most_pending() },
         0 => Stalled::TooManyEvents { at, limit },
         _ => Stalled::Idle { at },
     }

@@ -13,22 +13,19 @@ use slab::Slab;
 
 /// Room for so many events is made at first: as many as a world of a few hosts needs.
 const FIRST: usize = 16;
-/// Bits of a slot's number.
-const SLOT_BITS: u32 = 24;
-/// Bits of the order of asking. It begins anew after 10^12 events, months of running: only those that are asked for at that
-/// very moment for one and the same nanosecond may change places.
-const SEQUENCE_BITS: u32 = 64 - SLOT_BITS;
-/// So many events may be pending, whatever a world allows. What one event asks for may be more.
-const MOST: usize = 1 << (SLOT_BITS - 1);
 
-/// The pending events.
-pub(crate) struct Queue<E> {
+/// The pending events. A slot's number has so many bits, and the order of asking the rest of 64: it begins anew after 10^12
+/// events, months of running, when only those that are asked for at that very moment for one and the same nanosecond may
+/// change places.
+pub(crate) struct Queue<E, const SLOT_BITS: u32 = 24> {
     /// Keys, smallest first.
     heap: BinaryHeap<Reverse<u128>>,
     slots: Slab<Slot<E>>,
     sequence: u64,
     /// Pending events that are neither cancelled nor in the background.
     foreground: usize,
+    /// Whether there was no slot left for an event: what comes now is not what was asked for.
+    has_lost: bool,
 }
 
 struct Slot<E> {
@@ -44,14 +41,17 @@ pub(crate) struct Ticket {
     key: u128,
 }
 
-fn slot_of(key: u128) -> usize {
-    key as usize & ((1 << SLOT_BITS) - 1)
-}
+impl<E, const SLOT_BITS: u32> Queue<E, SLOT_BITS> {
+    /// So many events may be pending, whatever a world allows. What one event asks for may be more: as many again.
+    pub(crate) const MOST: usize = 1 << (SLOT_BITS - 1);
 
-impl<E> Queue<E> {
-    pub(crate) fn new() -> Queue<E> {
+    pub(crate) fn new() -> Self {
         let (heap, slots) = (BinaryHeap::with_capacity(FIRST), Slab::with_capacity(FIRST));
-        Queue { heap, slots, sequence: 0, foreground: 0 }
+        Queue { heap, slots, sequence: 0, foreground: 0, has_lost: false }
+    }
+
+    fn slot_of(key: u128) -> usize {
+        key as usize & ((1 << SLOT_BITS) - 1)
     }
 
     /// Asks for `event` at `at`. What is asked for at the end of time never happens.
@@ -70,9 +70,10 @@ impl<E> Queue<E> {
         let entry = self.slots.vacant_entry();
         let slot = entry.key();
         if at == Time::MAX || slot >> SLOT_BITS != 0 {
+            self.has_lost |= at < Time::MAX;
             return Ticket { key: u128::MAX };
         }
-        self.sequence = (self.sequence + 1) & ((1 << SEQUENCE_BITS) - 1);
+        self.sequence = (self.sequence + 1) & ((1 << (64 - SLOT_BITS)) - 1);
         let key = u128::from(at.as_nanos()) << 64 | u128::from(self.sequence << SLOT_BITS | slot as u64);
         entry.insert(Slot { key, event: Some(event), background });
         self.foreground += usize::from(!background);
@@ -80,9 +81,10 @@ impl<E> Queue<E> {
         Ticket { key }
     }
 
-    /// Whether more is pending than this, cancelled events among them, or than a queue holds.
+    /// Whether more is pending than this, cancelled events among them, or than a queue holds; for good once it has had to
+    /// let one go.
     pub(crate) fn is_over(&self, limit: usize) -> bool {
-        self.heap.len() > limit.min(MOST)
+        self.heap.len() > limit.min(Self::MOST) || self.has_lost
     }
 
     /// Whether anything in the foreground is still to happen.
@@ -95,11 +97,11 @@ impl<E> Queue<E> {
         loop {
             let &Reverse(key) = self.heap.peek()?;
             let at = Time::from_nanos((key >> 64) as u64);
-            if at > deadline && self.slots[slot_of(key)].event.is_some() {
+            if at > deadline && self.slots[Self::slot_of(key)].event.is_some() {
                 return None;
             }
             self.heap.pop();
-            let slot = self.slots.remove(slot_of(key));
+            let slot = self.slots.remove(Self::slot_of(key));
             if let Some(event) = slot.event {
                 self.foreground -= usize::from(!slot.background);
                 return Some((at, event));
@@ -114,13 +116,13 @@ impl<E> Queue<E> {
 
     /// A pending event; `None` if it has happened.
     pub(crate) fn get_mut(&mut self, ticket: Ticket) -> Option<&mut E> {
-        let slot = self.slots.get_mut(slot_of(ticket.key))?;
+        let slot = self.slots.get_mut(Self::slot_of(ticket.key))?;
         if slot.key == ticket.key { slot.event.as_mut() } else { None }
     }
 
     /// Takes an event back; nothing if it has happened.
     pub(crate) fn cancel(&mut self, ticket: Ticket) -> Option<E> {
-        let slot = self.slots.get_mut(slot_of(ticket.key)).filter(|slot| slot.key == ticket.key)?;
+        let slot = self.slots.get_mut(Self::slot_of(ticket.key)).filter(|slot| slot.key == ticket.key)?;
         let event = slot.event.take()?;
         self.foreground -= usize::from(!slot.background);
         Some(event)
@@ -137,7 +139,7 @@ mod tests {
 
     #[test]
     fn events_come_by_time_and_ties_in_the_order_of_asking() {
-        let mut queue = Queue::new();
+        let mut queue = Queue::<char>::new();
         for (time, event) in [(5, 'd'), (1, 'a'), (3, 'b'), (3, 'c')] {
             queue.push(at(time), event);
         }
@@ -147,7 +149,7 @@ mod tests {
 
     #[test]
     fn a_cancelled_event_never_comes_and_an_old_ticket_cancels_nothing() {
-        let mut queue = Queue::new();
+        let mut queue = Queue::<char>::new();
         let first = queue.push(at(1), 'a');
         assert_eq!(queue.cancel(first), Some('a'));
         assert!(queue.is_idle());
@@ -159,7 +161,7 @@ mod tests {
 
     #[test]
     fn background_events_do_not_keep_the_world_going() {
-        let mut queue = Queue::new();
+        let mut queue = Queue::<char>::new();
         queue.push_background(at(1), 'a');
         assert!(queue.is_idle());
         queue.push(at(2), 'b');
@@ -171,9 +173,22 @@ mod tests {
 
     #[test]
     fn the_end_of_time_never_comes() {
-        let mut queue = Queue::new();
+        let mut queue = Queue::<char>::new();
         let ticket = queue.push(Time::MAX, 'a');
         assert_eq!(queue.get_mut(ticket), None);
         assert_eq!(queue.pop_until(Time::MAX), None);
+    }
+
+    #[test]
+    fn a_queue_that_had_no_room_for_an_event_is_over_for_good() {
+        let mut queue = Queue::<u32, 4>::new();
+        for event in 0..16 {
+            assert_eq!(queue.is_over(usize::MAX), event > 8, "half are for what one event asks for");
+            queue.push(at(1), event);
+        }
+        let lost = queue.push(at(1), 16);
+        assert_eq!(queue.cancel(lost), None);
+        assert!(std::iter::from_fn(|| queue.pop_until(Time::MAX)).map(|(_, event)| event).eq(0..16));
+        assert!(queue.is_over(usize::MAX));
     }
 }

@@ -251,6 +251,11 @@ impl State {
         self.queue.is_over(self.pending_limit)
     }
 
+    /// How many events may be pending between two.
+    pub(crate) fn most_pending(&self) -> usize {
+        self.pending_limit.min(Queue::<Pending>::MOST)
+    }
+
     /// Moves the clock to `deadline`; what only observers ask for happens on the way.
     pub(crate) fn rest_until(&mut self, deadline: Time) {
         while let Some((at, pending)) = self.queue.pop_until(deadline) {

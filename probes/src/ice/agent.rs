@@ -9,7 +9,8 @@ use is::stun::{StunMessage, StunPacket};
 use is::{Candidate, CandidateKind, IceAgent, IceAgentEvent, IceCreds, Protocol};
 use natbox_wire::Time;
 
-use super::description::Description;
+use super::description::{Description, direction};
+use crate::path::Transport;
 use crate::sans_io::{Clock, Transmit};
 
 /// RFC 8445 section 14.3: the least retransmission timeout of checks ...
@@ -50,6 +51,7 @@ struct Known {
 
 pub(super) struct Agent {
     ice: IceAgent,
+    proto: Protocol,
     clock: Clock,
     /// The state of this agent's stream of chance.
     chance: u64,
@@ -70,14 +72,18 @@ fn seeded<T>(chance: &mut u64, act: impl FnOnce() -> T) -> T {
 
 impl Agent {
     /// An agent whose credentials, transaction ids and tie-breaker come from `seed`.
-    pub(super) fn new(seed: u64, controlling: bool) -> Agent {
+    pub(super) fn new(seed: u64, controlling: bool, transport: Transport) -> Agent {
         let mut chance = seed;
         let mut ice = seeded(&mut chance, || IceAgent::new(IceCreds::new()));
         ice.set_controlling(controlling);
         ice.set_initial_stun_rto(RTO);
         ice.set_max_stun_rto(CONSENT_INTERVAL);
         ice.set_max_stun_retransmits(SENDS);
-        Agent { ice, clock: Clock::new(), chance, ways: BTreeMap::new(), selected: None }
+        let proto = match transport {
+            Transport::Udp => Protocol::Udp,
+            Transport::Tcp => Protocol::Tcp,
+        };
+        Agent { ice, proto, clock: Clock::new(), chance, ways: BTreeMap::new(), selected: None }
     }
 
     fn act<T>(&mut self, act: impl FnOnce(&mut IceAgent) -> T) -> T {
@@ -109,9 +115,11 @@ impl Agent {
     /// Takes what the peer told.
     pub(super) fn set_remote(&mut self, description: &Description) {
         self.ice.set_remote_credentials(description.credentials.clone());
-        for candidate in
-            description.candidates.iter().filter(|candidate| (1..=MOST_PRIORITY).contains(&candidate.prio()))
-        {
+        // Nothing is sent to active candidates: their checks come by themselves (RFC 6544 section 6.2).
+        let fits = |candidate: &&Candidate| {
+            (1..=MOST_PRIORITY).contains(&candidate.prio()) && direction(candidate) != "active"
+        };
+        for candidate in description.candidates.iter().filter(fits) {
             self.ice.add_remote_candidate(candidate.clone());
         }
     }
@@ -133,7 +141,7 @@ impl Agent {
             return;
         }
         let answer = message.is_successful_binding_response().then(|| message.mapped_address()).flatten();
-        let proto = Protocol::Udp;
+        let proto = self.proto;
         let packet = StunPacket { proto, source: way.remote, destination: way.local, message };
         let instant = self.clock.instant(now);
         if !self.act(|ice| ice.handle_packet(instant, packet)) {

@@ -13,6 +13,8 @@ use std::net::SocketAddr;
 
 use is::{Candidate, IceCreds, Protocol};
 
+use crate::path::Transport;
+
 /// The most candidates that are told, or taken.
 pub(super) const MOST_CANDIDATES: usize = 8;
 
@@ -40,7 +42,11 @@ impl fmt::Display for Description {
 
 impl Description {
     /// Reads a message; `None` if something in it is missing. Candidates that make no sense are passed over.
-    pub(super) fn parse(message: &[u8]) -> Option<Description> {
+    pub(super) fn parse(message: &[u8], transport: Transport) -> Option<Description> {
+        let wanted = match transport {
+            Transport::Udp => Protocol::Udp,
+            Transport::Tcp => Protocol::Tcp,
+        };
         let text = std::str::from_utf8(message).ok()?;
         let line = |key: &str| text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' '));
         let credentials = IceCreds { ufrag: line("ufrag")?.to_owned(), pass: line("pwd")?.to_owned() };
@@ -54,11 +60,18 @@ impl Description {
             generation: line("generation")?.parse().ok()?,
             seen: line("seen")?.parse().ok()?,
             credentials,
-            candidates: candidates
-                .filter(|candidate| candidate.proto() == Protocol::Udp)
-                .take(MOST_CANDIDATES)
-                .collect(),
+            candidates: candidates.filter(|candidate| candidate.proto() == wanted).take(MOST_CANDIDATES).collect(),
         })
+    }
+}
+
+/// Which side of a TCP connection a candidate is (RFC 6544 section 4.5); nothing over UDP.
+pub(super) fn direction(candidate: &Candidate) -> &'static str {
+    match candidate.tcptype().map(|kind| kind.to_string()).as_deref() {
+        Some("active") => "active",
+        Some("passive") => "passive",
+        Some("so") => "so",
+        _ => "",
     }
 }
 
@@ -84,7 +97,7 @@ mod tests {
     #[test]
     fn a_description_is_read_as_it_was_written() {
         let (written, told) = (description(), description().to_string());
-        let read = Description::parse(told.as_bytes()).expect("a description");
+        let read = Description::parse(told.as_bytes(), Transport::Udp).expect("a description");
         let of = |candidates: &[Candidate]| -> Vec<_> {
             candidates.iter().map(|candidate| (candidate.addr(), candidate.kind(), candidate.prio())).collect()
         };
@@ -113,10 +126,10 @@ mod tests {
     fn what_makes_no_sense_is_no_description() {
         let told = description().to_string();
         for cut in ["generation 3", "seen 198.51.100.7:4021", "ufrag abcd", "pwd 0123456789012345678901"] {
-            assert_eq!(Description::parse(told.replace(cut, "").as_bytes()), None, "{cut}");
+            assert_eq!(Description::parse(told.replace(cut, "").as_bytes(), Transport::Udp), None, "{cut}");
         }
-        assert_eq!(Description::parse(&[0xFF, 0xFE]), None);
+        assert_eq!(Description::parse(&[0xFF, 0xFE], Transport::Udp), None);
         let broken = told.replace("typ host", "typ nonsense");
-        assert_eq!(Description::parse(broken.as_bytes()).unwrap().candidates.len(), 2);
+        assert_eq!(Description::parse(broken.as_bytes(), Transport::Udp).unwrap().candidates.len(), 2);
     }
 }

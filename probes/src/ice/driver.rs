@@ -1,30 +1,26 @@
 //! The program that keeps one end of an ICE session going: gathers, checks, consents, restarts, and carries the data.
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
-use std::future::Future;
-use std::net::{IpAddr, SocketAddr};
-use std::pin::{Pin, pin};
+use std::net::SocketAddr;
+use std::pin::pin;
 use std::rc::Rc;
 
 use futures::channel::mpsc;
-use futures::future::select_all;
 use futures::{FutureExt, StreamExt, select_biased};
 use is::{Candidate, CandidateKind};
-use natbox_host::{Host, Received, UdpSocket};
+use natbox_host::Host;
 use natbox_wire::Time;
 use rand_core::Rng;
 
 use super::agent::{Agent, Event, Way, word};
-use super::description::Description;
-use super::gather::{self, gather};
-use super::{Config, Status};
+use super::description::{Description, direction};
+use super::ground::{Came, Ground};
+use super::{Config, Named, Status};
 use crate::ProbeError;
 use crate::contact::Setting;
-use crate::path::Path;
-use crate::punch::{DATA, READ_BYTES, Role};
+use crate::path::{Path, Transport};
+use crate::punch::{DATA, Role};
 use crate::signal::Signal;
-use crate::turn;
 use crate::turn::notify::Notify;
 
 /// A connection that was there is looked for so many times in a row; then it is given up.
@@ -41,10 +37,8 @@ pub(super) struct Driver<H: Host> {
     host: H,
     setting: Setting,
     signal: Signal<H>,
-    sockets: Vec<H::Udp>,
-    buffers: Vec<Vec<u8>>,
-    relay: Option<turn::Client<H>>,
-    relay_buffer: Vec<u8>,
+    ground: Ground<H>,
+    transport: Transport,
     agent: Agent,
     generation: u32,
     /// Restarts since a pair last worked, and when that was.
@@ -52,7 +46,8 @@ pub(super) struct Driver<H: Host> {
     lost_at: Time,
     /// What the peer told in this generation.
     peer: Option<Description>,
-    permitted: BTreeSet<IpAddr>,
+    /// What this side has told.
+    own: Vec<Candidate>,
     selected: Option<Way>,
     shared: Rc<Shared>,
     inbox: mpsc::Sender<(Vec<u8>, Time)>,
@@ -60,12 +55,9 @@ pub(super) struct Driver<H: Host> {
 
 /// What a driver waits for.
 enum Happened {
-    Datagram(usize, Received),
-    Relayed(usize, SocketAddr),
-    /// Something went wrong with one datagram.
+    Came(Came),
+    /// Something went wrong with one message.
     Nothing,
-    /// The relay is no more.
-    RelayGone,
     Told(Vec<u8>),
     Send(Vec<u8>),
     Due,
@@ -93,22 +85,20 @@ impl<H: Host> Driver<H> {
         shared: Rc<Shared>,
         inbox: mpsc::Sender<(Vec<u8>, Time)>,
     ) -> Result<Driver<H>, ProbeError> {
-        let sockets = gather::open(host, setting.directory).await?;
+        let ground = Ground::open(host, setting, config.transport).await?;
         let controlling = config.controlling.unwrap_or(signal.role() == Role::Caller);
         Ok(Driver {
             host: host.clone(),
             setting: setting.clone(),
             signal,
-            buffers: sockets.iter().map(|_| vec![0; READ_BYTES]).collect(),
-            sockets,
-            relay: None,
-            relay_buffer: vec![0; READ_BYTES],
-            agent: Agent::new(host.random().next_u64(), controlling),
+            ground,
+            transport: config.transport,
+            agent: Agent::new(host.random().next_u64(), controlling, config.transport),
             generation: 0,
             vain: 0,
             lost_at: host.now(),
             peer: None,
-            permitted: BTreeSet::new(),
+            own: Vec::new(),
             selected: None,
             shared,
             inbox,
@@ -129,21 +119,10 @@ impl<H: Host> Driver<H> {
         loop {
             self.flush().await?;
             match self.next(outbox).await? {
-                Happened::Datagram(index, received) => {
-                    let way = Way { local: self.sockets[index].local_addr(), remote: received.source };
-                    let datagram = self.buffers[index][..received.length.min(READ_BYTES)].to_vec();
-                    self.take(&datagram, way, received.at);
-                }
-                Happened::Relayed(length, remote) => {
-                    let Some(relay) = &self.relay else { continue };
-                    let way = Way { local: relay.relayed_address(), remote };
-                    let datagram = self.relay_buffer[..length.min(READ_BYTES)].to_vec();
-                    self.take(&datagram, way, self.host.now());
-                }
+                Happened::Came(came) => self.take(&came.message, came.way, came.at),
                 Happened::Told(message) => self.learn(&message).await?,
                 Happened::Send(payload) => self.send(payload).await,
                 Happened::Due => self.agent.handle_timeout(self.host.now()),
-                Happened::RelayGone => self.relay = None,
                 Happened::Nothing => {}
             }
         }
@@ -151,18 +130,14 @@ impl<H: Host> Driver<H> {
 
     /// Gathers, and tells the peer.
     async fn describe(&mut self) -> Result<(), ProbeError> {
-        self.relay = None;
-        self.permitted.clear();
-        let gathered = gather(&self.host, &self.sockets, &self.setting).await;
-        self.relay = gathered.relay;
-        for candidate in &gathered.candidates {
-            self.agent.add_local(candidate.clone());
-        }
+        let gathered = self.ground.gather(&self.setting).await;
+        gathered.checked_from.into_iter().for_each(|candidate| self.agent.add_local(candidate));
+        self.own = gathered.told.clone();
         let description = Description {
             generation: self.generation,
             seen: self.signal.seen(),
             credentials: self.agent.credentials().clone(),
-            candidates: gathered.candidates,
+            candidates: gathered.told,
         };
         {
             let mut status = self.shared.status.borrow_mut();
@@ -183,30 +158,17 @@ impl<H: Host> Driver<H> {
 
     /// Takes the peer's description. A later generation than this side's says that the peer has begun anew.
     async fn learn(&mut self, message: &[u8]) -> Result<(), ProbeError> {
-        let Some(description) = Description::parse(message) else { return Ok(()) };
+        let Some(description) = Description::parse(message, self.transport) else { return Ok(()) };
         if description.generation > self.generation {
             self.restart(description.generation).await?;
         }
         if description.generation == self.generation && self.peer.is_none() {
             self.agent.set_remote(&description);
             self.shared.status.borrow_mut().remote = description.candidates.iter().map(named).collect();
+            self.ground.expect(&description);
             self.peer = Some(description);
-            self.permit();
         }
         Ok(())
-    }
-
-    /// Permits the peer's addresses to send to the relay (RFC 8445 section 7.2.4), beside everything else: checks through
-    /// the relay are repeated until that is done.
-    fn permit(&mut self) {
-        let (Some(relay), Some(peer)) = (&self.relay, &self.peer) else { return };
-        let fits = |address: &IpAddr| address.is_ipv4() == relay.relayed_address().is_ipv4();
-        for address in peer.candidates.iter().map(|candidate| candidate.addr().ip()).filter(fits) {
-            if self.permitted.insert(address) {
-                let relay = relay.clone();
-                self.host.spawn(async move { drop(relay.create_permission(address).await) });
-            }
-        }
     }
 
     fn take(&mut self, datagram: &[u8], way: Way, at: Time) {
@@ -226,7 +188,7 @@ impl<H: Host> Driver<H> {
         loop {
             while let Some(transmit) = self.agent.poll_transmit() {
                 let Some(local) = transmit.source else { continue };
-                self.transmit(&transmit.payload, Way { local, remote: transmit.destination }).await;
+                self.ground.transmit(&transmit.payload, Way { local, remote: transmit.destination }).await;
             }
             match self.agent.poll_event(self.host.now()) {
                 Some(Event::Selected(way)) => {
@@ -250,7 +212,10 @@ impl<H: Host> Driver<H> {
         }
         self.select(None);
         if self.shared.status.borrow().history.is_empty() {
-            self.shared.status.borrow_mut().failed = true;
+            let mut status = self.shared.status.borrow_mut();
+            status.remarks.extend(self.ground.attempts());
+            status.failed = true;
+            drop(status);
             self.shared.changed.notify();
             return Ok(());
         }
@@ -286,47 +251,19 @@ impl<H: Host> Driver<H> {
         let mut datagram = Vec::with_capacity(1 + payload.len());
         datagram.push(DATA);
         datagram.extend(payload);
-        self.transmit(&datagram, way).await;
-    }
-
-    /// What cannot be sent is lost: checks are repeated, and data is nobody's promise.
-    async fn transmit(&self, datagram: &[u8], way: Way) {
-        let socket = self.sockets.iter().find(|socket| socket.local_addr() == way.local);
-        if let Some(socket) = socket {
-            let _ = socket.send_to(datagram, way.remote).await;
-        } else if let Some(relay) = self.relay.as_ref().filter(|relay| relay.relayed_address() == way.local) {
-            let _ = relay.send_to(datagram, way.remote).await;
-        }
+        self.ground.transmit(&datagram, way).await;
     }
 
     async fn next(&mut self, outbox: &mut mpsc::Receiver<Vec<u8>>) -> Result<Happened, Ended> {
-        type Read<'a> = Pin<Box<dyn Future<Output = Happened> + 'a>>;
         let due = self.agent.poll_timeout().unwrap_or(Time::MAX);
         if due <= self.host.now() {
             return Ok(Happened::Due);
         }
         let mut end = pin!(self.host.sleep_until(due).fuse());
-        let mut reads: Vec<Read<'_>> = Vec::new();
-        for (index, (socket, buffer)) in self.sockets.iter().zip(&mut self.buffers).enumerate() {
-            reads.push(Box::pin(async move {
-                let received = socket.recv_from(buffer).await;
-                received.map_or(Happened::Nothing, |received| Happened::Datagram(index, received))
-            }));
-        }
-        if let Some(relay) = &self.relay {
-            let buffer = &mut self.relay_buffer;
-            reads.push(Box::pin(async move {
-                let received = relay.recv_from(buffer).await;
-                received.map_or(Happened::RelayGone, |(length, peer)| Happened::Relayed(length, peer))
-            }));
-        }
-        if reads.is_empty() {
-            reads.push(Box::pin(std::future::pending()));
-        }
-        let mut reads = select_all(reads).fuse();
+        let mut came = pin!(self.ground.next().fuse());
         let mut told = pin!(self.signal.recv(Time::MAX).fuse());
         select_biased! {
-            (happened, ..) = reads => Ok(happened),
+            came = came => Ok(came.map_or(Happened::Nothing, Happened::Came)),
             told = told => Ok(Happened::Told(told?.unwrap_or_default())),
             payload = outbox.next() => payload.map(Happened::Send).ok_or(Ended::Left),
             () = end => Ok(Happened::Due),
@@ -340,15 +277,20 @@ impl<H: Host> Driver<H> {
             let found = candidates.iter().find(|candidate| candidate.kind() == CandidateKind::ServerReflexive);
             found.map_or(seen, Candidate::addr)
         };
-        let has = |candidates: &[Candidate], kind, endpoint| {
-            candidates.iter().any(|candidate| candidate.kind() == kind && candidate.addr() == endpoint)
+        // Over TCP, connections come from any port of an active candidate.
+        let same = |here: SocketAddr, there: SocketAddr| match self.transport {
+            Transport::Udp => here == there,
+            Transport::Tcp => here.ip() == there.ip(),
         };
-        let own: Vec<Candidate> = self.agent.locals().collect();
-        if has(&own, CandidateKind::Relayed, way.local) || has(&peer.candidates, CandidateKind::Relayed, way.remote) {
+        let has = |candidates: &[Candidate], kind, endpoint: SocketAddr| {
+            candidates.iter().any(|candidate| candidate.kind() == kind && same(candidate.addr(), endpoint))
+        };
+        let own = &self.own;
+        if has(own, CandidateKind::Relayed, way.local) || has(&peer.candidates, CandidateKind::Relayed, way.remote) {
             return Path::Relayed;
         }
         let seen = self.agent.seen_over(way).unwrap_or(way.local);
-        let here = !has(&own, CandidateKind::Host, seen);
+        let here = !has(own, CandidateKind::Host, seen);
         let there = !has(&peer.candidates, CandidateKind::Host, way.remote);
         let caller = self.signal.role() == Role::Caller;
         let (caller, callee) = if caller { (here, there) } else { (there, here) };
@@ -357,7 +299,7 @@ impl<H: Host> Driver<H> {
             (false, false) | (true, false) => Path::Direct,
             (false, true) => Path::Reversed,
             (true, true) => {
-                let mine = reflexive(&own, self.signal.seen()).ip();
+                let mine = reflexive(own, self.signal.seen()).ip();
                 let theirs = reflexive(&peer.candidates, peer.seen).ip();
                 if mine == theirs && way.remote.ip() == theirs { Path::Hairpinned } else { Path::Punched }
             }
@@ -367,8 +309,9 @@ impl<H: Host> Driver<H> {
     /// What the peer sees this side's end of a way as.
     fn local_kind(&self, way: Way) -> &'static str {
         let seen = self.agent.seen_over(way).unwrap_or(way.local);
-        let found = self.agent.locals().find(|candidate| candidate.addr() == seen || candidate.addr() == way.local);
-        let exact = self.agent.locals().find(|candidate| candidate.addr() == seen);
+        let known = || self.own.iter().cloned().chain(self.agent.locals());
+        let found = known().find(|candidate| candidate.addr() == seen || candidate.addr() == way.local);
+        let exact = known().find(|candidate| candidate.addr() == seen);
         exact.or(found).map_or("peer-reflexive", |candidate| word(candidate.kind()))
     }
 
@@ -378,6 +321,6 @@ impl<H: Host> Driver<H> {
     }
 }
 
-fn named(candidate: &Candidate) -> (&'static str, SocketAddr) {
-    (word(candidate.kind()), candidate.addr())
+fn named(candidate: &Candidate) -> Named {
+    Named { kind: word(candidate.kind()), direction: direction(candidate), endpoint: candidate.addr() }
 }

@@ -1,4 +1,4 @@
-//! ICE (RFC 8445), full, over UDP: every candidate of one side is checked against every one of the other's.
+//! ICE (RFC 8445), full, over UDP or TCP (RFC 6544, see `streams`): every candidate of one side is checked against every one of the other's.
 //!
 //! ```text
 //! caller (controlling)      servers      directory                  callee (controlled)
@@ -26,13 +26,24 @@
 //! * Checks are answered and sent again after 0.5, 1, 2, 4 and 5 s, 7 times; the RTO does not grow with their number.
 //! * Consent checks come every 5 s, not at random between 4 and 6.
 //! * Candidates are told all at once, not as they are found (RFC 8838); a server that is silent for 2.5 s is done without.
-//! * Candidates are of one IP version, the directory's. ICE-lite, several components, and TCP (RFC 6544) are not here.
+//! * Candidates are of one IP version, the directory's. ICE-lite, and several components, are not here; nor are UDP and TCP in one session.
 //! * Channels are not bound on the relay: data goes as Send indications.
+//!
+//! Over TCP besides:
+//!
+//! * `is` pairs candidates of one protocol whatever side of a connection they are: of the pairs that RFC 6544 section 6.2
+//!   does not form, checks count as sent, and are not. A check is repeated although a connection loses nothing.
+//! * Where a port is seen from outside is what the directory says, not a STUN server. One address of a host has
+//!   candidates. PRIORITY of a check is that of its candidate.
+//! * There is no active candidate of a server-reflexive type: no NAT's port for it could be told before it connects.
 
 mod agent;
+mod datagrams;
 mod description;
 mod driver;
 mod gather;
+mod ground;
+mod streams;
 
 use std::io;
 use std::net::SocketAddr;
@@ -48,7 +59,7 @@ use natbox_wire::Time;
 
 use crate::ProbeError;
 use crate::contact::{Channel, Contact, Datagram, Facts, Failure, Setting};
-use crate::path::Path;
+use crate::path::{Path, Transport};
 use crate::signal::Signal;
 use driver::{Driver, Shared};
 
@@ -60,18 +71,61 @@ const INBOX_MESSAGES: usize = 1024;
 const OUTBOX_MESSAGES: usize = 32;
 
 /// What a side may do otherwise than usual.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Config {
+    /// Over which protocol its candidates are: UDP, or TCP (RFC 6544).
+    pub transport: Transport,
     /// Whether this side decides which pair is used; the caller does, if this says nothing. If both say that they do,
     /// or neither does, that is a role conflict, and it is resolved (RFC 8445 section 7.3.1.1).
     pub controlling: Option<bool>,
 }
 
+impl Default for Config {
+    fn default() -> Config {
+        Config { transport: Transport::Udp, controlling: None }
+    }
+}
+
+impl Config {
+    /// Candidates over TCP.
+    pub fn tcp() -> Config {
+        Config { transport: Transport::Tcp, ..Config::default() }
+    }
+}
+
+/// A candidate, for those who read of it.
+struct Named {
+    kind: &'static str,
+    /// Over TCP: `active`, `passive` or `so`.
+    direction: &'static str,
+    endpoint: SocketAddr,
+}
+
+impl std::fmt::Display for Named {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let space = if self.direction.is_empty() { "" } else { " " };
+        write!(f, "{}{space}{} {}", self.direction, self.kind, self.endpoint)
+    }
+}
+
+impl Named {
+    /// Whether checks go from here to there (RFC 6544 section 6.2). A reflexive candidate is checked from its base, which
+    /// stands in the list itself.
+    fn is_checked_to(&self, there: &Named) -> bool {
+        self.kind != "server-reflexive"
+            && match (self.direction, there.direction) {
+                ("passive", "passive") => self.kind == "relayed",
+                ("", "") | ("active", "passive") | ("so", "so") => true,
+                _ => false,
+            }
+    }
+}
+
 /// What a session knows of itself.
 #[derive(Default)]
 struct Status {
-    local: Vec<(&'static str, SocketAddr)>,
-    remote: Vec<(&'static str, SocketAddr)>,
+    local: Vec<Named>,
+    remote: Vec<Named>,
     /// The types of the pair in use, local and remote.
     pair: Option<(&'static str, &'static str)>,
     peer: Option<SocketAddr>,
@@ -145,7 +199,8 @@ async fn meet<H: Host>(
     let driver = Driver::open(host, setting, signal, config, shared.clone(), sender).await;
     let driver = driver.map_err(|error| Failure::early(error, host.now().since(began)))?;
     host.spawn(driver.run(receiver));
-    let session = Session { host: host.clone(), shared, inbox, outbox, began, peer, read: Vec::new() };
+    let transport = config.transport;
+    let session = Session { transport, host: host.clone(), shared, inbox, outbox, began, peer, read: Vec::new() };
     session.settle(setting.options.deadline(began)).await;
     let status = session.shared.status.borrow();
     match status.history.last() {
@@ -160,11 +215,8 @@ async fn meet<H: Host>(
 
 fn failure(status: &Status, elapsed: Duration) -> Failure {
     let pairs = status.local.iter().flat_map(|local| status.remote.iter().map(move |remote| (local, remote)));
-    // A reflexive candidate is checked from its base, which stands in the list itself.
-    let checked = pairs.filter(|((kind, _), _)| *kind != "server-reflexive");
-    let line = |((here, local), (there, remote)): (&(&str, SocketAddr), &(&str, SocketAddr))| {
-        format!("{here} {local} to {there} {remote}: no answer came back")
-    };
+    let checked = pairs.filter(|(here, there)| here.is_checked_to(there));
+    let line = |(here, there): (&Named, &Named)| format!("{here} to {there}: no answer came back");
     Failure {
         error: status.error.clone().map(Box::new),
         elapsed,
@@ -191,6 +243,7 @@ fn facts(status: &Status, began: Time) -> Facts {
 
 /// An ICE session, as its owner sees it: a program of its own keeps it going until this is dropped.
 struct Session<H: Host> {
+    transport: Transport,
     host: H,
     shared: Rc<Shared>,
     inbox: mpsc::Receiver<(Vec<u8>, Time)>,
@@ -232,6 +285,10 @@ impl<H: Host> Session<H> {
 impl<H: Host> Channel for Session<H> {
     fn path(&self) -> Path {
         self.shared.status.borrow().history.last().map_or(Path::None, |(_, path)| *path)
+    }
+
+    fn transport(&self) -> Transport {
+        self.transport
     }
 
     fn remote(&self) -> SocketAddr {

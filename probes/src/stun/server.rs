@@ -8,6 +8,11 @@
 //!   change IP and port       Ca:Cp
 //! ```
 //!
+//! With [`ServerConfig::quiet_alternate`], a request without CHANGE-REQUEST to the alternate address gets no OTHER-ADDRESS,
+//! against section 6.1: coturn's client takes the OTHER-ADDRESS of its second answer for the address of its third request,
+//! and finds address-dependent mapping only where that is the alternate address again. So it is by coturn's server, which
+//! always gives the alternate address; and by this one, as the client then stays with what the first answer said.
+//!
 //! Remembers nothing: a retransmitted request is answered anew with the same bytes. With one address there is no
 //! OTHER-ADDRESS, and CHANGE-REQUEST is refused with 420.
 //!
@@ -51,6 +56,8 @@ pub struct ServerConfig {
     pub port: u16,
     /// The second port.
     pub alternate_port: u16,
+    /// Whether plain answers from the alternate address leave OTHER-ADDRESS out, as coturn's client needs it.
+    pub quiet_alternate: bool,
     /// SOFTWARE, if the server is to name itself.
     pub software: Option<String>,
 }
@@ -58,7 +65,14 @@ pub struct ServerConfig {
 impl ServerConfig {
     /// A server on the usual ports 3478 and 3479.
     pub fn new(primary: IpAddr, alternate: Option<IpAddr>) -> ServerConfig {
-        ServerConfig { primary, alternate, port: PORT, alternate_port: ALTERNATE_PORT, software: None }
+        ServerConfig {
+            primary,
+            alternate,
+            port: PORT,
+            alternate_port: ALTERNATE_PORT,
+            quiet_alternate: false,
+            software: None,
+        }
     }
 
     /// The endpoints that the server listens on: one, or four with a second address.
@@ -210,7 +224,8 @@ impl Wanted {
             .xor_address(attribute::XOR_MAPPED_ADDRESS, source)
             .address(attribute::MAPPED_ADDRESS, source)
             .address(attribute::RESPONSE_ORIGIN, self.from);
-        if let (Some(_), Some(other)) = (config.alternate, config.changed(local, BOTH)) {
+        let quiet = config.quiet_alternate && self.from == local && local.ip() != config.primary;
+        if let (Some(_), Some(other), false) = (config.alternate, config.changed(local, BOTH), quiet) {
             answer = answer.address(attribute::OTHER_ADDRESS, other);
         }
         match self.padding_bytes {

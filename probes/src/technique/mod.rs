@@ -39,6 +39,7 @@ words! {
         TcpPunchListen = "tcp-punch-listen", "TCP hole punching with a listener on the punched port";
         TcpPunchLowTtl = "tcp-punch-low-ttl", "TCP hole punching whose first SYNs die between the NATs";
         Ice = "ice", "ICE (RFC 8445): all pairs of candidates are checked, the best is nominated";
+        IceTcp = "ice-tcp", "ICE over TCP (RFC 6544): active, passive and simultaneous-open candidates";
         Predict = "predict", "UDP hole punching of the ports that come next, by what STUN servers saw before";
         Birthday = "birthday", "UDP hole punching of many random ports, one of which is one of many sockets'";
         Dcutr = "dcutr", "libp2p's upgrade of a relayed connection, over TCP and QUIC";
@@ -78,7 +79,7 @@ impl Technique {
             | Technique::Bep55
             | Technique::TcpPunchListen => &["timeout", "keep_alive"],
             Technique::TcpPunchLowTtl => &["timeout", "keep_alive", "low_ttl"],
-            Technique::Ice => &["timeout"],
+            Technique::Ice | Technique::IceTcp => &["timeout"],
             Technique::Punch => &["timeout", "keep_alive", "peer_reflexive"],
             Technique::PunchLowTtl => &["timeout", "keep_alive", "peer_reflexive", "low_ttl"],
             Technique::Predict => &["timeout", "keep_alive", "window"],
@@ -115,6 +116,7 @@ pub async fn call<H: Host>(
         Technique::TcpPunchListen => Box::pin(tcp_punch::call(host, Manner::Listen, setting, peer)),
         Technique::TcpPunchLowTtl => Box::pin(tcp_punch::call(host, Manner::LowTtl, setting, peer)),
         Technique::Ice => Box::pin(ice::call(host, setting, peer)),
+        Technique::IceTcp => Box::pin(ice::call_with(host, setting, peer, ice::Config::tcp())),
         Technique::Predict => Box::pin(predict::call(host, setting, peer)),
         Technique::Birthday => Box::pin(birthday::call(host, setting, peer)),
         Technique::Dcutr => Box::pin(dcutr::call(host, setting, peer)),
@@ -149,6 +151,7 @@ pub async fn answer<H: Host>(host: &H, technique: Technique, setting: &Setting) 
         Technique::TcpPunchListen => Box::pin(tcp_punch::answer(host, Manner::Listen, setting)),
         Technique::TcpPunchLowTtl => Box::pin(tcp_punch::answer(host, Manner::LowTtl, setting)),
         Technique::Ice => Box::pin(ice::answer(host, setting)),
+        Technique::IceTcp => Box::pin(ice::answer_with(host, setting, ice::Config::tcp())),
         Technique::Predict => Box::pin(predict::answer(host, setting)),
         Technique::Birthday => Box::pin(birthday::answer(host, setting)),
         Technique::Dcutr => Box::pin(dcutr::answer(host, setting)),

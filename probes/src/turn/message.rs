@@ -4,6 +4,7 @@
 //! `validate_integrity` asserts more about the attributes after MESSAGE-INTEGRITY than a received message promises.
 
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 
 use natbox_wire::IcmpError;
 use stun_types::AddressFamily;
@@ -17,14 +18,16 @@ use stun_types::message::{
 };
 use turn_types::attribute::Icmp;
 
-/// The numbers that a channel may have (RFC 8656 section 12; RFC 5766 went up to 0x7FFF).
-pub(crate) const CHANNEL_NUMBERS: std::ops::RangeInclusive<u16> = 0x4000..=0x4FFF;
+/// The numbers that a channel may have (RFC 8656 section 12).
+pub(crate) const CHANNEL_NUMBERS: RangeInclusive<u16> = 0x4000..=0x4FFF;
+/// The numbers that a channel could have before (RFC 5766 section 11): what begins so is read as ChannelData.
+pub(crate) const OLD_CHANNEL_NUMBERS: RangeInclusive<u16> = 0x4000..=0x7FFF;
 /// Channel number and length.
 pub(crate) const CHANNEL_HEADER_BYTES: usize = 4;
 pub(crate) const STUN_HEADER_BYTES: usize = 20;
 const INTEGRITY_BYTES: usize = 24;
 
-/// What the first byte says a datagram is (RFC 7983 section 7).
+/// What the first byte says a datagram is (RFC 7983 section 7; RFC 5766 section 11.4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Stun,
@@ -35,7 +38,7 @@ pub(crate) enum Kind {
 pub(crate) fn kind(datagram: &[u8]) -> Kind {
     match datagram.first() {
         Some(0..=3) => Kind::Stun,
-        Some(64..=79) => Kind::Channel,
+        Some(64..=127) => Kind::Channel,
         _ => Kind::Other,
     }
 }
@@ -89,7 +92,7 @@ pub(crate) fn parse_channel_data(datagram: &[u8]) -> Option<(u16, &[u8])> {
     let (header, rest) = datagram.split_first_chunk::<CHANNEL_HEADER_BYTES>()?;
     let number = u16::from_be_bytes([header[0], header[1]]);
     let length = usize::from(u16::from_be_bytes([header[2], header[3]]));
-    CHANNEL_NUMBERS.contains(&number).then_some(())?;
+    OLD_CHANNEL_NUMBERS.contains(&number).then_some(())?;
     Some((number, rest.get(..length)?))
 }
 

@@ -20,7 +20,7 @@
 //! was read.
 //!
 //! [`OsHost::on`] is a machine of a lab, used from a thread that is elsewhere: sockets and questions about routes go there
-//! ([`home`]), a [`Reactor`] watches the sockets.
+//! too, and a [`Reactor`] watches the sockets.
 
 mod echo;
 mod home;

@@ -48,6 +48,25 @@ fn rfc5780_table_1_decides_where_the_answer_comes_from() {
     }
 }
 
+/// Only there, where coturn's client is misled by it (see the module).
+#[test]
+fn a_quiet_alternate_leaves_other_address_out_of_its_plain_answers() {
+    let config = ServerConfig { quiet_alternate: true, ..two() };
+    for (local, change, tells) in [
+        ("198.18.0.1:3478", false, true),
+        ("198.18.0.1:3479", false, true),
+        ("198.18.0.1:3478", true, true),
+        ("198.18.0.2:3478", false, false),
+        ("198.18.0.2:3479", false, false),
+        ("198.18.0.2:3478", true, true),
+    ] {
+        let change = ChangeRequest { address: false, port: change };
+        let reply = ask(&config, BindingRequest { change, ..Default::default() }, local);
+        let other = codec::address(&codec::parse(&reply.datagram).unwrap(), attribute::OTHER_ADDRESS);
+        assert_eq!(other.is_some(), tells, "{local} {change:?}");
+    }
+}
+
 #[test]
 fn a_server_with_one_address_refuses_change_request_and_tells_of_no_other() {
     let plain = ask(&one(), BindingRequest::default(), "198.18.0.1:3478");

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use crate::turn::message::is_valid_realm;
+use crate::turn::message::{CHANNEL_NUMBERS, OLD_CHANNEL_NUMBERS, is_valid_realm};
 
 /// The configuration of a TURN server.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +20,9 @@ pub struct ServerConfig {
     pub additional_relay_address: Option<IpAddr>,
     /// The ports that are lent; RFC 8656 section 7.2 advises 49152-65535.
     pub relay_ports: RangeInclusive<u16>,
+    /// The numbers that channels may have: RFC 8656 section 12 has 0x4000-0x4FFF; clients of RFC 5766, coturn's among
+    /// them, take any up to 0x7FFF.
+    pub channel_numbers: RangeInclusive<u16>,
     /// The realm of the users, 1 to 763 bytes.
     pub realm: String,
     /// The users and their passwords.
@@ -83,6 +86,7 @@ impl ServerConfig {
             relay_address,
             additional_relay_address: None,
             relay_ports: 49152..=65535,
+            channel_numbers: CHANNEL_NUMBERS,
             realm: "natbox".to_owned(),
             users,
             max_lifetime: Duration::from_secs(3600),
@@ -99,6 +103,14 @@ impl ServerConfig {
         if self.relay_ports.is_empty() || *self.relay_ports.start() == 0 {
             let got = format!("{}-{}", self.relay_ports.start(), self.relay_ports.end());
             return Err(InvalidConfig { what: "relay_ports", expected: "a range within 1-65535", got });
+        }
+        let channels = (self.channel_numbers.start(), self.channel_numbers.end());
+        if self.channel_numbers.is_empty()
+            || !OLD_CHANNEL_NUMBERS.contains(channels.0)
+            || !OLD_CHANNEL_NUMBERS.contains(channels.1)
+        {
+            let got = format!("{:#06x}-{:#06x}", channels.0, channels.1);
+            return Err(InvalidConfig { what: "channel_numbers", expected: "a range within 0x4000-0x7fff", got });
         }
         for address in [Some(self.relay_address), self.additional_relay_address].into_iter().flatten() {
             if address.is_unspecified() {

@@ -20,7 +20,7 @@ use super::auth::User;
 use super::state::{Discard, FiveTuple, Output, Server};
 use crate::path::Transport;
 use crate::turn::DEFAULT_LIFETIME;
-use crate::turn::message::{CHANNEL_NUMBERS, Kind, Writer, family, kind, parse, unknown_attributes};
+use crate::turn::message::{Kind, Writer, family, kind, parse, unknown_attributes};
 
 /// The methods that a client sends to a TURN server.
 pub(super) const METHODS: [Method; 7] =
@@ -189,7 +189,7 @@ impl Server {
 
     fn bind_channel(&mut self, request: &Request<'_>, user: &User) -> Result<Writer, Refusal> {
         expect_known(request, &[XorPeerAddress::TYPE, ChannelNumber::TYPE])?;
-        let quotas = self.config.quotas;
+        let (quotas, channel_numbers) = (self.config.quotas, self.config.channel_numbers.clone());
         let allocation = self.owned(request.five_tuple, user)?;
         let (Ok(number), Ok(peer)) =
             (request.message.attribute::<ChannelNumber>(), request.message.attribute::<XorPeerAddress>())
@@ -200,7 +200,7 @@ impl Server {
             return Err(403.into());
         }
         let (number, peer) = (number.channel(), peer.addr(request.message.transaction_id()));
-        if !CHANNEL_NUMBERS.contains(&number) {
+        if !channel_numbers.contains(&number) {
             return Err(400.into());
         }
         expect_peer(allocation, peer.ip())?;

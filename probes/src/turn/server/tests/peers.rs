@@ -175,7 +175,8 @@ fn channel_data_that_is_short_unbound_or_out_of_range_is_dropped() {
     assert_eq!(table.send(&[0x40, 0x00, 0, 2, b'x']), Err(Discard::Malformed));
     assert_eq!(table.send(&[0x40, 0x00, 0]), Err(Discard::Malformed));
     assert_eq!(table.send(&[0x40, 0x01, 0, 1, b'x']), Err(Discard::NoChannel));
-    assert_eq!(table.send(&[0x50, 0x00, 0, 1, b'x']), Err(Discard::NotTurn));
+    assert_eq!(table.send(&[0x50, 0x00, 0, 1, b'x']), Err(Discard::NoChannel));
+    assert_eq!(table.send(&[0x80, 0x00, 0, 1, b'x']), Err(Discard::NotTurn));
     assert_eq!(table.send(&[]), Err(Discard::NotTurn));
     table.client = addr(OTHER_CLIENT);
     assert_eq!(table.send(&[0x40, 0x00, 0, 1, b'x']), Err(Discard::NoAllocation));

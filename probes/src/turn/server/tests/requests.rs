@@ -114,6 +114,18 @@ fn a_channel_number_is_from_0x4000_to_0x4fff() {
 }
 
 #[test]
+fn a_server_may_grant_the_channel_numbers_of_rfc5766_too() {
+    let mut table = Table::with(ServerConfig { channel_numbers: 0x4000..=0x7FFF, ..config() });
+    table.allocated();
+    table.bind(0x7FFF, addr(PEER)).expect_success();
+    assert_eq!(table.bind(0x8000, addr("203.0.113.9:7001")).code(), Some(400));
+    table.send(&[0x7F, 0xFF, 0, 1, b'x']).expect("it leads to the peer");
+    for numbers in [0x3FFF..=0x4000, 0x7000..=0x8000, std::ops::RangeInclusive::new(0x5000, 0x4000)] {
+        assert!(Server::new(ServerConfig { channel_numbers: numbers, ..config() }, Dice(7)).is_err());
+    }
+}
+
+#[test]
 fn a_channel_bind_without_number_or_peer_is_400() {
     let mut table = Table::new();
     table.allocated();
