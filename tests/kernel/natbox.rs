@@ -54,6 +54,7 @@ impl Emulated {
                 let told = refusal.answer.and_then(|answer| self.answer(&packet, answer));
                 let answer = told.or_else(|| match pings::refused_part(&packet, refusal.reason) {
                     Some(part) => self.answer_part(part, packet),
+                    None if packet.is_fragment() => None,
                     None => self.answer_ping(&packet),
                 });
                 answer.map(|answer| (from, answer)).into_iter().collect()

@@ -96,7 +96,9 @@ impl<'a> Play<'a> {
                 && let Some(protocol) = packet.protocol()
             {
                 let flow = (protocol, packet.source_endpoint(), self.destination(&packet));
-                self.mapped.insert(flow, came.source_endpoint());
+                // What leaked untranslated is looked for at the box's own address all the same.
+                let own = if self.names.is_external(came.source()) { came.source() } else { self.lane.external().into() };
+                self.mapped.insert(flow, SocketAddr::new(own, came.source_endpoint().port()));
             }
             // What leaked with an address that nobody outside can answer is not spoken of there.
             if *side == Side::Inside || self.names.is_external(came.source()) {

@@ -62,15 +62,15 @@ impl Fate {
         let taken = frame.comment.as_deref().is_some_and(|comment| comment.starts_with("delivered to "));
         if at_host || taken {
             *self = Fate { end: End::Arrived { at: node.to_owned() }, source: self.source, why: None };
-        } else if let Some((site, reason)) = frame.dropped() {
-            if self.end == End::Unseen {
-                let (at, on_link) = match site {
-                    DropSite::Node(node) => (node, false),
-                    DropSite::Link(interface) => (interface, true),
-                };
-                self.end = End::Dropped { at, on_link, reason: natbox_wire::Word::as_str(reason) };
-                self.why = frame.comment.clone();
-            }
+        } else if let Some((site, reason)) = frame.dropped()
+            && self.end == End::Unseen
+        {
+            let (at, on_link) = match site {
+                DropSite::Node(node) => (node, false),
+                DropSite::Link(interface) => (interface, true),
+            };
+            self.end = End::Dropped { at, on_link, reason: natbox_wire::Word::as_str(reason) };
+            self.why = frame.comment.clone();
         }
         if let Some((source, _)) = frame.endpoints() {
             self.source = Some(source);

@@ -108,8 +108,7 @@ impl Lab {
         servers::start(plan, &built);
         built.world.run_for(until).map_err(ReplayError::Stalled)?;
         told.borrow_mut().catch_up(&recorder.log());
-        let replayed = report(self, seed, &past, &told.borrow(), &recorder, &built.names);
-        replayed
+        report(self, seed, &past, &told.borrow(), &recorder, &built.names)
     }
 }
 

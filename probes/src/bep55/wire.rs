@@ -67,7 +67,8 @@ impl Holepunch {
         let (&[kind, version], rest) = bytes.split_first_chunk()?;
         let (endpoint, rest) = rest.split_at_checked(if version == 0 { 6 } else { 18 })?;
         let endpoint = endpoints(endpoint, version != 0).next()?;
-        let error = u32::from_be_bytes(rest.try_into().ok()?);
+        // libtorrent leaves the error code out where there is no error to tell.
+        let error = if rest.is_empty() && kind < 2 { 0 } else { u32::from_be_bytes(rest.try_into().ok()?) };
         match (kind, version) {
             (0, 0 | 1) => Some(Holepunch::Rendezvous(endpoint)),
             (1, 0 | 1) => Some(Holepunch::Connect(endpoint)),
@@ -294,6 +295,8 @@ mod tests {
             assert_eq!(message.to_bytes(), bytes);
             assert_eq!(Holepunch::from_bytes(&bytes), Some(message));
         }
+        let without = |kind| Holepunch::from_bytes(&[kind, 0, 192, 0, 2, 1, 0x1A, 0xE1]);
+        assert_eq!([0, 1, 2].map(without), [Some(Holepunch::Rendezvous(at)), Some(Holepunch::Connect(at)), None]);
         assert_eq!(Holepunch::Connect("[2001:db8::1]:1".parse().unwrap()).to_bytes().len(), 24);
     }
 
