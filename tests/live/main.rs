@@ -16,6 +16,7 @@ mod port_control;
 mod programs;
 mod relay;
 mod scenario;
+mod swarm;
 mod tools;
 mod trouble;
 mod tunnel;
