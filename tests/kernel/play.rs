@@ -97,7 +97,8 @@ impl<'a> Play<'a> {
             {
                 let flow = (protocol, packet.source_endpoint(), self.destination(&packet));
                 // What leaked untranslated is looked for at the box's own address all the same.
-                let own = if self.names.is_external(came.source()) { came.source() } else { self.lane.external().into() };
+                let own =
+                    if self.names.is_external(came.source()) { came.source() } else { self.lane.external().into() };
                 self.mapped.insert(flow, SocketAddr::new(own, came.source_endpoint().port()));
             }
             // What leaked with an address that nobody outside can answer is not spoken of there.
