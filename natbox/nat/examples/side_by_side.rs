@@ -14,6 +14,8 @@ use std::hint::black_box;
 use std::sync::Arc;
 
 use bare::{ROUND, Tables, at, bare_tables, filled, traffic};
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
 use natbox_nat::verdict::Side;
 use natbox_nat::{Nat, Verdict};
 use natbox_wire::{Packet, Time};
@@ -33,10 +35,15 @@ fn main() {
         }
         println!();
     }
-    println!("opening and expiring, ns a mapping; bytes a mapping with one session\n");
-    println!("{:>9}{:>12}{:>12}{:>10}{:>10}", "mappings", "one by one", "batches", "expire", "bytes");
-    for flows in if sizes.is_empty() { vec![10_000, 100_000, 1_000_000] } else { sizes } {
-        live_and_die(flows);
+    let sizes = if sizes.is_empty() { vec![10_000, 100_000, 1_000_000] } else { sizes };
+    println!("opening and expiring, ns a mapping; bytes a mapping with one session; page faults of 1,000 openings");
+    for (memory, name) in [(Memory::New, "new"), (Memory::Used, "used")] {
+        println!("\nin {name} memory");
+        println!(
+            "{:>9}{:>8}{:>12}{:>9}{:>8}{:>8}{:>8}",
+            "mappings", "bare", "one by one", "batches", "expire", "bytes", "faults"
+        );
+        sizes.iter().for_each(|flows| live_and_die(*flows, memory));
     }
 }
 
@@ -156,42 +163,110 @@ fn processor_nanos() -> f64 {
     time.tv_sec as f64 * 1e9 + time.tv_nsec as f64
 }
 
+/// Where the tables that are opened into lie.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Memory {
+    /// In memory that the process has not touched before: every table is kept to the end.
+    New,
+    /// In what the tables before have left, as far as the allocator has not given it back to the system; the first round
+    /// is not counted.
+    Used,
+}
+
 /// Opens mappings a microsecond apart, one by one and in batches, and lets each expire at its own deadline; as many NATs
-/// one after the other as make 2,000,000 mappings.
-fn live_and_die(flows: usize) {
-    let external: Vec<std::net::IpAddr> = (1..=32).map(|host| [198, 51, 100, host].into()).collect();
-    let rounds = 2_000_000 / flows;
-    let (mut opening, mut batched, mut expiring, mut bytes) = (0.0, 0.0, 0.0, 0);
-    for _ in 0..rounds {
+/// one after the other as make 2,000,000 mappings, each with tables that start empty.
+fn live_and_die(flows: usize, memory: Memory) {
+    let rounds = 2_000_000_usize.div_ceil(flows);
+    let mut sum = Lives::default();
+    let mut kept = Vec::new();
+    for round in 0..rounds + usize::from(memory == Memory::Used) {
+        if round == 1 && memory == Memory::Used {
+            sum = Lives::default();
+        }
+        let lives = sum.add_round(flows);
+        if memory == Memory::New {
+            kept.push(lives);
+        }
+    }
+    let each = |nanos: f64| nanos / (rounds * flows) as f64;
+    let bytes = sum.bytes as f64 / flows as f64;
+    let [bare, opened, batched, expired] = sum.nanos.map(each);
+    let faults = each(sum.faults as f64 * 1000.0);
+    println!("{flows:>9}{bare:>8.0}{opened:>12.0}{batched:>9.0}{expired:>8.0}{bytes:>8.1}{faults:>8.1}");
+}
+
+/// What was measured.
+#[derive(Default)]
+struct Lives {
+    /// Bare, one by one, in batches, expired.
+    nanos: [f64; 4],
+    bytes: usize,
+    /// Of openings one by one.
+    faults: u64,
+}
+
+impl Lives {
+    /// Opens and expires so many mappings once; the tables.
+    fn add_round(&mut self, flows: usize) -> (BareTable, [Nat; 2]) {
+        let external: Vec<std::net::IpAddr> = (1..=32).map(|host| [198, 51, 100, host].into()).collect();
+        let mut bare = BareTable::default();
+        self.nanos[0] += open(flows, |packets, _| packets.iter().for_each(|(_, packet)| bare.open(packet.bytes())));
         let mut nat = Nat::new(Arc::default(), &external, 1);
-        opening += open(flows, |packets, now| {
+        let before = page_faults();
+        self.nanos[1] += open(flows, |packets, now| {
             for (side, packet) in packets {
                 assert_eq!(*side, Side::Inside);
                 let verdict = nat.outbound(packet, now);
                 assert!(matches!(verdict, Verdict::Forward(translation) if translation.new_mapping));
             }
         });
+        self.faults += page_faults() - before;
         let start = processor_nanos();
         let mut ended = 0;
         while let Some(due) = nat.poll_timeout() {
             nat.handle_timeout(due, &mut |_| ended += 1);
         }
         assert_eq!(ended, flows);
-        expiring += processor_nanos() - start;
+        self.nanos[3] += processor_nanos() - start;
         let before = counting::live_bytes();
-        let mut nat = Nat::new(Arc::default(), &external, 1);
+        let mut second = Nat::new(Arc::default(), &external, 1);
         let mut verdicts = Vec::with_capacity(BATCH);
-        batched += open(flows, |packets, now| {
+        self.nanos[2] += open(flows, |packets, now| {
             verdicts.clear();
-            nat.batch(packets, now, &mut verdicts);
+            second.batch(packets, now, &mut verdicts);
         });
         drop(verdicts);
-        bytes = counting::live_bytes() - before;
-        assert_eq!(nat.mappings().len(), flows);
+        self.bytes = counting::live_bytes() - before;
+        assert_eq!(second.mappings().len(), flows);
+        (bare, [nat, second])
     }
-    let each = |nanos: f64| nanos / (rounds * flows) as f64;
-    let bytes = bytes as f64 / flows as f64;
-    println!("{flows:>9}{:>12.0}{:>12.0}{:>10.0}{bytes:>10.1}", each(opening), each(batched), each(expiring));
+}
+
+/// The least that opening must do: a record of 64 bytes, and both keys in a hash table that grows. No port is chosen, no
+/// timer armed, nothing written into the packet.
+#[derive(Default)]
+struct BareTable {
+    keys: [HashMap<(u64, u32), u32, FixedState>; 2],
+    records: Vec<[u64; 8]>,
+}
+
+impl BareTable {
+    fn open(&mut self, packet: &[u8]) {
+        let key = bare::key(packet);
+        if !self.keys[0].contains_key(&key) {
+            let index = self.records.len() as u32;
+            self.records.push([key.0; 8]);
+            self.keys[0].insert(key, index);
+            self.keys[1].insert((u64::from(index), key.1), index);
+        }
+    }
+}
+
+/// Page faults of this process so far that needed no disk (`minflt` of proc(5)).
+fn page_faults() -> u64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let after_name = stat.rsplit(") ").next().unwrap_or_default();
+    after_name.split(' ').nth(7).and_then(|faults| faults.parse().ok()).unwrap_or(0)
 }
 
 /// Packets that come at the same microsecond.

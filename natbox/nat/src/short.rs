@@ -114,7 +114,7 @@ impl<A: Address> Realm<A> {
     #[inline(always)]
     pub(crate) fn short_way_fetched(&mut self, fetched: Fetched<A>, packet: &mut Packet, now: Time) -> Option<Verdict> {
         let (plain, session) = (fetched.plain?, fetched.session);
-        self.table.settle_before(plain.from, plain.hash);
+        self.table.settle_near();
         if self.table.is_due(now) || self.syns.is_due(now) {
             return None;
         }

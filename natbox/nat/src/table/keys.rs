@@ -51,6 +51,7 @@ impl<A: Address> Table<A> {
         match if self.exclusive { None } else { self.head_by_endpoint(index) } {
             None => {
                 self.by_endpoint.insert(self.endpoint_hash(index), index);
+                self.by_endpoint.prefetch_last();
                 self.records[index].mapping |= of_mapping::HEADS_ENDPOINT;
             }
             Some(head) => {

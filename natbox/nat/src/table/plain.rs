@@ -37,14 +37,21 @@ impl<A: Address> Table<A> {
         self.index_for(from).prefetch(hash);
     }
 
-    /// Brings near what a packet of a new flow would wait for: its place in the index, if that is not on its way yet,
-    /// and that of the mapping opened last, which still stands outside. Nothing happens if no mapping has been opened
-    /// since the last time.
+    /// Brings near what a packet of a new flow would wait for, its place in the index, and gives the mapping opened
+    /// last its place there meanwhile, which still stands outside. Nothing happens if no mapping has been opened since the
+    /// last time.
     #[inline(always)]
     pub(crate) fn settle_before(&mut self, from: Side, hash: u64) {
         if self.by_rule.is_unsettled() {
             self.prefetch(from, hash);
-            self.by_endpoint.prefetch_last();
+            self.by_rule.settle();
+        }
+    }
+
+    /// The same for a packet whose place is near already.
+    #[inline(always)]
+    pub(crate) fn settle_near(&mut self) {
+        if self.by_rule.is_unsettled() {
             self.by_rule.settle();
         }
     }
