@@ -8,6 +8,7 @@ mod api;
 mod bench;
 mod capture;
 mod changes;
+mod classic;
 mod commands;
 mod common;
 mod loud;
