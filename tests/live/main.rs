@@ -13,6 +13,7 @@ mod commands;
 mod common;
 mod loud;
 mod parity;
+mod peers;
 mod port_control;
 mod programs;
 mod relay;
