@@ -47,6 +47,8 @@ pub struct Driver {
     answers: Guess,
     /// How many answers have been read since devices were waited for.
     answered: u32,
+    /// Whether one packet has come and nothing else: then there is nothing to gather what comes of it with.
+    alone: bool,
     nap: Nap,
     origin: Instant,
 }
@@ -74,6 +76,7 @@ impl Driver {
             answering: None,
             answers: Guess::default(),
             answered: 0,
+            alone: false,
             nap: Nap::default(),
             origin: now(),
         })
@@ -185,7 +188,7 @@ impl Outside for Driver {
         let place = self.places.get(&interface).copied().ok_or(DropReason::NoNeighbour)?;
         let device = self.devices[place].as_mut().ok_or(DropReason::NoNeighbour)?;
         self.answering = Some(place);
-        if device.write(packet, &mut self.pool).map_err(|_| DropReason::QueueFull)? {
+        if device.write(packet, &mut self.pool, self.alone).map_err(|_| DropReason::QueueFull)? {
             self.gathering.push(place);
         }
         Ok(())
@@ -205,6 +208,7 @@ impl Outside for Driver {
 
     fn wait(&mut self, deadline: Time, arrived: &mut Vec<Arrived>) -> Time {
         if self.has_answered(arrived) {
+            self.alone = arrived.len() == 1;
             return self.time();
         }
         self.poll(deadline);
@@ -215,6 +219,7 @@ impl Outside for Driver {
                 place => self.read(place as usize, arrived),
             }
         }
+        self.alone = arrived.len() == 1;
         self.time()
     }
 
