@@ -19,6 +19,7 @@ mod moving;
 mod namespace;
 mod nap;
 mod netlink;
+mod priority;
 pub mod privilege;
 mod program;
 pub mod signals;
