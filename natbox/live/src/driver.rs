@@ -19,7 +19,6 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, epoll, eventfd, p
 
 use crate::device::{Device, Pool};
 use crate::nap::Nap;
-use crate::priority;
 use crate::sockets::Clock;
 use crate::tun::Tun;
 
@@ -49,14 +48,12 @@ pub struct Driver {
 
 impl Driver {
     /// A driver without devices, whose time begins now. The calling thread is the one that will wait: it is woken on the
-    /// microsecond from now on, and not when it suits the kernel (which may come 50 us late, to wake others with it); and
-    /// it goes before programs, if the process may have it so.
+    /// microsecond from now on, and not when it suits the kernel (which may come 50 us late, to wake others with it).
     ///
     /// # Errors
     /// The system has no more file descriptors.
     pub fn new() -> io::Result<Driver> {
         let _ = rustix::thread::set_current_timer_slack(Some(NonZeroU64::MIN));
-        priority::before_programs();
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let event = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         epoll::add(&epoll, &event, epoll::EventData::new_u64(ALARM), epoll::EventFlags::IN)?;

@@ -19,7 +19,6 @@ mod moving;
 mod namespace;
 mod nap;
 mod netlink;
-mod priority;
 pub mod privilege;
 mod program;
 pub mod signals;

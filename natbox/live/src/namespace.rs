@@ -16,8 +16,6 @@ use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
 use rustix::process::{Pid, Signal, WaitOptions};
 use rustix::thread::{LinkNameSpaceType, UnshareFlags};
 
-use crate::priority;
-
 type Job = Box<dyn FnOnce() + Send>;
 
 /// The PID namespace of a lab's programs, and the process that holds it.
@@ -191,10 +189,7 @@ struct Agent {
 impl Agent {
     fn start(name: &str) -> io::Result<Agent> {
         let (jobs, inbox): (Sender<Job>, Receiver<Job>) = channel();
-        let work = move || {
-            priority::usual();
-            inbox.into_iter().for_each(|job| job());
-        };
+        let work = move || inbox.into_iter().for_each(|job| job());
         let thread = std::thread::Builder::new().name(name.to_owned()).stack_size(256 << 10).spawn(work)?;
         Ok(Agent { jobs: Some(jobs), thread: Some(thread) })
     }
