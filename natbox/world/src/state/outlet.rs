@@ -45,31 +45,37 @@ impl State {
         }
     }
 
-    /// Lets what is due happen; if that is nothing, waits for the next event, for `deadline`, for machines outside or for
-    /// the alarm. False if `deadline` has come.
+    /// Lets what is due happen and waits for the next event, for `deadline`, for machines outside or for the alarm: again and
+    /// again, until a program has been woken or the wait has ended for another reason than packets. False if `deadline`
+    /// has come.
     pub(super) fn live(&mut self, deadline: Time, woken: &dyn Fn() -> bool) -> bool {
         self.pace.event();
         self.happen_until(self.now.min(deadline), woken);
-        // One packet at a time, and all that it brings about now: it stays in the processor's cache.
-        while !self.woken && !woken() {
-            let Some(arrived) = self.door.as_mut().and_then(|door| door.arrived.pop()) else { break };
-            self.enter(arrived);
-            self.happen_until(self.now.min(deadline), woken);
+        loop {
+            // One packet at a time, and all that it brings about now: it stays in the processor's cache.
+            while !self.woken && !woken() {
+                let Some(arrived) = self.door.as_mut().and_then(|door| door.arrived.pop()) else { break };
+                self.enter(arrived);
+                self.happen_until(self.now.min(deadline), woken);
+            }
+            let Some(door) = &mut self.door else { return false };
+            door.outside.flush();
+            if self.woken || woken() {
+                return true;
+            }
+            if self.now >= deadline {
+                return false;
+            }
+            let until = self.queue.next_time().map_or(deadline, |at| at.min(deadline));
+            let now = door.outside.wait(until, &mut door.arrived);
+            door.arrived.reverse();
+            let nothing_came = door.arrived.is_empty();
+            self.happen_until(now.min(deadline), woken);
+            self.now = self.now.max(now);
+            if nothing_came {
+                return true;
+            }
         }
-        let Some(door) = &mut self.door else { return false };
-        door.outside.flush();
-        if self.woken || woken() {
-            return true;
-        }
-        if self.now >= deadline {
-            return false;
-        }
-        let until = self.queue.next_time().map_or(deadline, |at| at.min(deadline));
-        let now = door.outside.wait(until, &mut door.arrived);
-        door.arrived.reverse();
-        self.happen_until(now.min(deadline), woken);
-        self.now = self.now.max(now);
-        true
     }
 
     /// Lets events happen up to `now`, or until a program has been woken.
