@@ -34,7 +34,7 @@ fn main() {
         println!();
     }
     println!("opening and expiring, ns a mapping; bytes a mapping with one session\n");
-    println!("{:>9}{:>12}{:>12}{:>10}{:>10}", "mappings", "one by one", "batches", "expire", "bytes");
+    println!("{:>9}{:>12}{:>12}{:>10}{:>10}{:>8}", "mappings", "one by one", "batches", "expire", "bytes", "bare");
     for flows in if sizes.is_empty() { vec![10_000, 100_000, 1_000_000] } else { sizes } {
         live_and_die(flows);
     }
@@ -161,8 +161,9 @@ fn processor_nanos() -> f64 {
 fn live_and_die(flows: usize) {
     let external: Vec<std::net::IpAddr> = (1..=32).map(|host| [198, 51, 100, host].into()).collect();
     let rounds = 2_000_000 / flows;
-    let (mut opening, mut batched, mut expiring, mut bytes) = (0.0, 0.0, 0.0, 0);
+    let (mut opening, mut batched, mut expiring, mut bytes, mut bare) = (0.0, 0.0, 0.0, 0, 0.0);
     for _ in 0..rounds {
+        bare += enter_bare(flows);
         let mut nat = Nat::new(Arc::default(), &external, 1);
         opening += open(flows, |packets, now| {
             for (side, packet) in packets {
@@ -191,7 +192,25 @@ fn live_and_die(flows: usize) {
     }
     let each = |nanos: f64| nanos / (rounds * flows) as f64;
     let bytes = bytes as f64 / flows as f64;
-    println!("{flows:>9}{:>12.0}{:>12.0}{:>10.0}{bytes:>10.1}", each(opening), each(batched), each(expiring));
+    let figures = [each(opening), each(batched), each(expiring)];
+    println!("{flows:>9}{:>12.0}{:>12.0}{:>10.0}{bytes:>10.1}{:>8.0}", figures[0], figures[1], figures[2], each(bare));
+}
+
+/// What no table of two hash maps goes below: one look-up in vain, and an entry into each, growth included.
+fn enter_bare(flows: usize) -> f64 {
+    let mut tables = Tables::default();
+    let nanos = open(flows, |packets, _| {
+        for (_, packet) in packets {
+            let key = bare::key(packet.bytes());
+            if !tables[0].contains_key(&key) {
+                let internal = (key.0 as u32, key.1 as u16);
+                tables[0].insert(key, (!internal.0, internal.1));
+                tables[1].insert((!key.0, key.1), internal);
+            }
+        }
+    });
+    black_box(&tables);
+    nanos
 }
 
 /// Packets that come at the same microsecond.
