@@ -10,6 +10,9 @@ use crate::outside::{Arrived, Outside};
 /// How many bytes may be on the way in a world that cannot stop to say that they are too many.
 const FLYING_LIMIT_BYTES: usize = 256 << 20;
 
+/// Packets are waited for so many times in a row before all programs are asked whether they can go on.
+const ROUNDS: usize = 64;
+
 /// What a world at wall-clock speed has beside the others.
 pub(crate) struct Door {
     pub(crate) outside: Box<dyn Outside>,
@@ -46,12 +49,12 @@ impl State {
     }
 
     /// Lets what is due happen and waits for the next event, for `deadline`, for machines outside or for the alarm: again and
-    /// again, until a program has been woken or the wait has ended for another reason than packets. False if `deadline`
-    /// has come.
+    /// again, until a program has been woken, the wait has ended for another reason than packets, or whoever was woken from
+    /// outside has waited long enough. False if `deadline` has come.
     pub(super) fn live(&mut self, deadline: Time, woken: &dyn Fn() -> bool) -> bool {
         self.pace.event();
         self.happen_until(self.now.min(deadline), woken);
-        loop {
+        for _ in 0..ROUNDS {
             // One packet at a time, and all that it brings about now: it stays in the processor's cache.
             while !self.woken && !woken() {
                 let Some(arrived) = self.door.as_mut().and_then(|door| door.arrived.pop()) else { break };
@@ -73,9 +76,10 @@ impl State {
             self.happen_until(now.min(deadline), woken);
             self.now = self.now.max(now);
             if nothing_came {
-                return true;
+                break;
             }
         }
+        true
     }
 
     /// Lets events happen up to `now`, or until a program has been woken.
