@@ -104,6 +104,23 @@ fn an_answer_goes_to_the_endpoint_that_its_flow_has_now() {
 }
 
 #[test]
+fn so_does_the_reply_to_a_ping() {
+    let home = |conflict: &str| {
+        lab(&format!(
+            "
+nats: {{ home: {{ type: linux-masquerade, icmp_identifier: {conflict} }} }}
+hosts: {{ alice: {{ behind: home }}, server: {{}} }}
+scenario: [{{ ping: {{ from: alice, to: server, count: 2 }} }}]
+"
+        ))
+    };
+    let result = replay(&captured(&home("preserve")), &home("random"));
+    let kinds: Vec<(&str, Kind)> = result.differences.iter().map(|one| (one.host.as_str(), one.kind)).collect();
+    assert_eq!(kinds, [("alice", Kind::OtherSource), ("alice", Kind::OtherSource)], "the replies arrive");
+    assert_eq!(result.redirected, 2);
+}
+
+#[test]
 fn what_was_dropped_may_arrive() {
     let capture = captured(&lab(&format!("nats: {{ home: port-restricted-cone }}{HOLE}")));
     let result = replay(&capture, &lab(&format!("nats: {{ home: full-cone }}{HOLE}")));

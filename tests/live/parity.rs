@@ -16,7 +16,6 @@ const LONGEST: Duration = Duration::from_secs(40);
 
 /// What is left out, and what makes it long.
 const LEFT_OUT: &[(&str, &str)] = &[
-    ("change-while-running.yaml", "2 minutes: connections outlive changes of NATs and links"),
     ("change.yaml", "8 minutes: connections outlive reboots, moves and cuts, one after another"),
     ("ice-tcp.yaml", "5 minutes: a connection idles that long"),
     ("ice.yaml", "12 minutes: a connection waits until its consent has gone"),

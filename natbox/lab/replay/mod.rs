@@ -134,12 +134,6 @@ fn report(
     Ok(Replayed::of(lab, seed, past, told, now))
 }
 
-/// The protocols whose packets follow an endpoint.
-fn follows(protocol: Option<natbox_wire::Protocol>) -> bool {
-    use natbox_wire::Protocol;
-    matches!(protocol, Some(Protocol::Udp | Protocol::Tcp))
-}
-
 /// An external endpoint of a flow, as a NAT gave it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Exit {

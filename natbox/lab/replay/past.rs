@@ -11,7 +11,7 @@ use natbox_wire::{Offload, Packet, Protocol, Time};
 use natbox_world::InterfaceId;
 
 use super::fate::Fate;
-use super::{Exit, MAX_BYTES, MAX_PACKETS, ReplayError, follows};
+use super::{Exit, MAX_BYTES, MAX_PACKETS, ReplayError};
 use crate::build::Built;
 use crate::capture::{Content, Direction, Frame, Reader};
 use crate::plan::Plan;
@@ -141,7 +141,6 @@ impl<'a> Reading<'a> {
         self.units[unit].then.see(frame, &self.hosts);
         if let Content::Ip(facts) = &frame.content
             && let Some(protocol) = facts.protocol()
-            && follows(Some(protocol))
         {
             self.learn(frame, packet, unit, protocol, facts.source);
         }
@@ -199,8 +198,7 @@ impl<'a> Reading<'a> {
         let protocol = facts.and_then(|facts| facts.protocol());
         let (source, destination) = (facts.map(|facts| facts.source), facts.map(|facts| facts.destination));
         let host = frame.node().to_owned();
-        let towards = protocol.zip(destination).filter(|(protocol, _)| follows(Some(*protocol)));
-        let towards = towards.and_then(|(protocol, to)| {
+        let towards = protocol.zip(destination).and_then(|(protocol, to)| {
             let seen = self.shown.get(&(host.clone(), protocol, to));
             seen.or_else(|| self.owners.get(&(protocol, to)).map(|owner| &owner.towards)).cloned()
         });
@@ -250,7 +248,10 @@ impl<'a> Reading<'a> {
 /// the link carries. How long the segments were to be, a capture does not say: as long as they can be.
 fn unfinished(bytes: Vec<u8>, mtu: usize) -> (Vec<u8>, Offload) {
     let Ok(packet) = Packet::parse(bytes.clone()) else { return (bytes, Offload::NONE) };
-    if !follows(packet.protocol()) || packet.is_fragment() || packet.transport_checksum_ok() {
+    if !matches!(packet.protocol(), Some(Protocol::Udp | Protocol::Tcp))
+        || packet.is_fragment()
+        || packet.transport_checksum_ok()
+    {
         return (bytes, Offload::NONE);
     }
     let mut restated = packet.with_offload(Offload { segment_bytes: None, partial_checksum: true });

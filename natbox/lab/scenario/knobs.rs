@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use natbox_world::Stalled;
 use serde_json::Map;
 
 use super::{Report, Runner};
@@ -107,10 +108,10 @@ impl Runner<'_> {
         Report::new(step.change.to_string())
     }
 
-    pub(super) fn move_host(&mut self, step: &Move) -> Report {
+    pub(super) fn move_host(&mut self, step: &Move) -> Result<Report, Stalled> {
         if let Some(real) = self.take_machine(step) {
             if let Err(error) = real {
-                return Report::impossible(error);
+                return Ok(Report::impossible(error));
             }
         } else {
             match (step.uplink, self.built.host(&step.host)) {
@@ -119,8 +120,9 @@ impl Runner<'_> {
             }
         }
         self.rename();
+        self.sockets.catch_up(&mut self.built)?;
         let shown: Vec<String> = step.addresses.iter().map(ToString::to_string).collect();
-        Report::new(format!("now at {}", shown.join(", ")))
+        Ok(Report::new(format!("now at {}", shown.join(", "))))
     }
 
     /// Takes a host with its machine, if it is real; why that cannot be.

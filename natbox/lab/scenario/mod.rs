@@ -272,7 +272,7 @@ impl Runner<'_> {
             Action::Readdress { nat, addresses } => Ok(self.readdress(nat, addresses)),
             Action::Set(step) => Ok(self.set(step)),
             Action::Link(step) => Ok(self.relink(step)),
-            Action::Move(step) => Ok(self.move_host(step)),
+            Action::Move(step) => self.move_host(step),
             Action::Expire(expire) => self.expire(expire),
             Action::Count(count) => Ok(self.count(count)),
             Action::Cut(cable) => Ok(self.switch(cable, true)),

@@ -1,9 +1,10 @@
 //! What packet scripts have open on the endpoints that they name, from the beginning: UDP sockets, and a raw program's
-//! claim to TCP ports and echo identifiers.
+//! claim to TCP ports and echo identifiers. A host that moves has its UDP sockets at its new addresses too.
 //!
 //! A port that is forwarded, or that a host asks its gateway for, is open as well. An endpoint that only steps expecting `port-unreachable` or `rst` name stays closed: that is what they are about.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 
@@ -25,40 +26,50 @@ type Socket = <AnyHost as natbox_host::Host>::Udp;
 
 /// The sockets, by host and endpoint.
 #[derive(Default)]
-pub(super) struct Sockets(BTreeMap<(String, SocketAddr), Rc<Socket>>);
+pub(super) struct Sockets {
+    /// Host and port of every UDP endpoint that is to be open.
+    wanted: Vec<(String, u16)>,
+    open: BTreeMap<(String, SocketAddr), Rc<Socket>>,
+}
 
 impl Sockets {
     /// Opens them. An endpoint that a server of the host has is open already.
     pub(super) fn open(plan: &Plan, built: &mut Built) -> Result<Sockets, Stalled> {
         let mut sockets = Sockets::default();
         for (name, protocol, port) in wanted(plan) {
-            let Some(host) = built.any_host(&name) else { continue };
-            match (protocol, &host) {
-                (Protocol::Udp, _) => {}
-                (_, Any::Virtual(host)) => {
-                    host.claim_raw(protocol, port);
-                    continue;
-                }
-                // Its kernel answers.
-                (_, Any::Real(_)) => continue,
+            match (protocol, built.any_host(&name)) {
+                (Protocol::Udp, _) => sockets.wanted.push((name, port)),
+                (_, Some(Any::Virtual(host))) => host.claim_raw(protocol, port),
+                // The kernel of a real host answers.
+                (_, Some(Any::Real(_)) | None) => {}
             }
+        }
+        sockets.catch_up(built)?;
+        Ok(sockets)
+    }
+
+    /// Opens what is not open yet: at first all, then what hosts that moved have at their new addresses.
+    pub(super) fn catch_up(&mut self, built: &mut Built) -> Result<(), Stalled> {
+        for (name, port) in &self.wanted {
+            let Some(host) = built.any_host(name) else { continue };
             for address in host.addresses() {
-                let endpoint = SocketAddr::new(address, port);
+                let (at, endpoint) = (name.clone(), SocketAddr::new(address, *port));
+                let Entry::Vacant(place) = self.open.entry((at, endpoint)) else { continue };
                 if let Ok(socket) = built.world.run_until(host.udp_bind(endpoint))? {
                     // Linux sets don't-fragment unless told not to, a simulated host where it is told to.
                     let _ = socket.set_dont_fragment(false);
                     let socket = Rc::new(socket);
                     host.spawn(drain(socket.clone()));
-                    sockets.0.insert((name.clone(), endpoint), socket);
+                    place.insert(socket);
                 }
             }
         }
-        Ok(sockets)
+        Ok(())
     }
 
     /// The socket of this endpoint.
     pub(super) fn get(&self, host: &str, endpoint: SocketAddr) -> Option<Rc<Socket>> {
-        self.0.get(&(host.to_owned(), endpoint)).cloned()
+        self.open.get(&(host.to_owned(), endpoint)).cloned()
     }
 }
 

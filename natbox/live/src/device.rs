@@ -10,16 +10,18 @@ use std::io;
 use natbox_wire::Packet;
 use natbox_world::{Arrived, InterfaceId};
 
-use crate::tun::Tun;
+use crate::tun::{HEADER_BYTES, Tun};
 
 /// So many packets are taken from a device before the world has its turn.
 const BATCH: usize = 64;
 /// Or packets of so many bytes: they are handed on while they are still in the processor's cache.
 const BATCH_BYTES: usize = 256 << 10;
 /// Largest packet that a device can hand out.
-const LARGEST_BYTES: usize = 65_535;
+const LARGEST_BYTES: usize = 65_535 + HEADER_BYTES;
 /// Packets that are not larger than this get memory of their own size.
 const SMALL_BYTES: usize = 2_048;
+/// A large packet is expected where there was one among so many.
+const LATELY: u32 = 16;
 /// Memory for so many large packets is kept.
 const POOL: usize = 2 * BATCH_BYTES / LARGEST_BYTES;
 
@@ -31,6 +33,8 @@ pub(crate) struct Device {
     batch: usize,
     /// Whether there will be more.
     more: Guess,
+    /// How many small packets have come since the last large one.
+    small: u32,
     /// Datagrams that are handed over together.
     gathered: Option<Packet>,
     /// Whether the driver knows that it has to flush this.
@@ -41,7 +45,16 @@ pub(crate) struct Device {
 
 impl Device {
     pub(crate) fn new(interface: InterfaceId, tun: Tun) -> Device {
-        Device { interface, tun, batch: 1, more: Guess::default(), gathered: None, due: false, refuses: false }
+        Device {
+            interface,
+            tun,
+            batch: 1,
+            more: Guess::default(),
+            small: LATELY,
+            gathered: None,
+            due: false,
+            refuses: false,
+        }
     }
 
     pub(crate) fn tun(&self) -> &Tun {
@@ -59,18 +72,15 @@ impl Device {
         }
         let mut total_bytes = 0;
         for count in 0..self.batch {
-            let mut memory = pool.take();
-            let Some(offload) = self.tun.read(&mut memory)? else {
-                pool.put(memory);
+            let Some(came) = self.read_one(pool)? else {
                 if self.batch > sure {
                     self.more.was(count > sure);
                 }
                 self.batch = count.max(1);
                 return Ok(());
             };
-            total_bytes += memory.len();
-            let bytes = pool.fit(memory);
-            arrived.push(Arrived { interface: self.interface, bytes, offload });
+            total_bytes += came.bytes.len();
+            arrived.push(came);
             if total_bytes >= BATCH_BYTES {
                 return Ok(());
             }
@@ -81,21 +91,45 @@ impl Device {
         Ok(())
     }
 
-    /// Hands a packet to the kernel, now or together with those that follow it. True if [`Device::flush`] is due from now
-    /// on.
+    /// Takes one packet. A small one is copied into memory of its size; a large one, where one was expected, stays where the
+    /// kernel has put it.
+    fn read_one(&mut self, pool: &mut Pool) -> io::Result<Option<Arrived>> {
+        let mut memory = pool.take();
+        let apart = self.small < LATELY;
+        let read = if apart { self.tun.read(&mut memory)? } else { self.tun.read_whole(&mut memory)? };
+        let Some(offload) = read else {
+            pool.put(memory);
+            return Ok(None);
+        };
+        let start = if apart { 0 } else { HEADER_BYTES.min(memory.len()) };
+        let bytes = if memory.len() > SMALL_BYTES {
+            self.small = 0;
+            memory.drain(..start);
+            memory
+        } else {
+            self.small = self.small.saturating_add(1);
+            let bytes = memory[start..].to_vec();
+            pool.put(memory);
+            bytes
+        };
+        Ok(Some(Arrived { interface: self.interface, bytes, offload }))
+    }
+
+    /// Hands a packet to the kernel: now, or together with those that follow it if it is not `alone`. True if
+    /// [`Device::flush`] is due from now on.
     ///
     /// # Errors
     /// The kernel did not take it.
-    pub(crate) fn write(&mut self, packet: &Packet, pool: &mut Pool) -> io::Result<bool> {
+    pub(crate) fn write(&mut self, packet: &Packet, pool: &mut Pool, alone: bool) -> io::Result<bool> {
         if self.gathered.as_mut().is_some_and(|gathered| gathered.gather(packet)) {
             return Ok(false);
         }
         self.hand_over(pool);
-        if packet.may_gather() && self.tun.takes_datagrams_apart() && !self.refuses {
+        if !alone && packet.may_gather() && self.tun.takes_datagrams_apart() && !self.refuses {
             self.gathered = Some(packet.copy_in(pool.take()));
             return Ok(!std::mem::replace(&mut self.due, true));
         }
-        let written = self.tun.write(packet);
+        let written = self.put(packet, pool);
         self.refuses = written.is_err();
         written.map(|()| false)
     }
@@ -109,8 +143,15 @@ impl Device {
     fn hand_over(&mut self, pool: &mut Pool) {
         if let Some(mut packet) = self.gathered.take() {
             packet.restate_partial_checksum();
-            self.refuses = self.tun.write(&packet).is_err();
+            self.refuses = self.put(&packet, pool).is_err();
             pool.put(packet.into_bytes());
+        }
+    }
+
+    fn put(&self, packet: &Packet, pool: &mut Pool) -> io::Result<()> {
+        match packet.bytes().len() > SMALL_BYTES {
+            true => self.tun.write(packet),
+            false => self.tun.write_whole(packet, &mut pool.whole),
         }
     }
 }
@@ -148,6 +189,8 @@ impl Guess {
 #[derive(Default)]
 pub(crate) struct Pool {
     spare: Vec<Vec<u8>>,
+    /// Where small packets are put together.
+    whole: Vec<u8>,
 }
 
 impl Pool {
@@ -161,16 +204,6 @@ impl Pool {
         if memory.capacity() >= LARGEST_BYTES && self.spare.len() < POOL {
             self.spare.push(memory);
         }
-    }
-
-    /// The same bytes in memory that fits them.
-    fn fit(&mut self, memory: Vec<u8>) -> Vec<u8> {
-        if memory.len() > SMALL_BYTES {
-            return memory;
-        }
-        let bytes = memory.as_slice().to_vec();
-        self.put(memory);
-        bytes
     }
 }
 
@@ -198,19 +231,15 @@ mod tests {
     }
 
     #[test]
-    fn small_packets_leave_large_memory_to_others() {
+    fn memory_is_kept_for_large_packets_and_no_more_than_is_worth_it() {
         let mut pool = Pool::default();
-        let mut memory = pool.take();
-        memory.extend_from_slice(&[1; 100]);
+        let memory = pool.take();
         let kept = memory.as_ptr();
-        assert!(pool.fit(memory).capacity() < SMALL_BYTES);
+        pool.put(memory);
+        pool.put(Vec::with_capacity(SMALL_BYTES));
+        assert_eq!(pool.spare.len(), 1);
         let again = pool.take();
         assert_eq!(again.as_ptr(), kept);
-        let mut memory = pool.take();
-        memory.extend_from_slice(&[1; 60_000]);
-        let kept = memory.as_ptr();
-        let fitted = pool.fit(memory);
-        assert_eq!(fitted.as_ptr(), kept);
         (0..100).for_each(|_| pool.put(Vec::with_capacity(LARGEST_BYTES)));
         assert_eq!(pool.spare.len(), POOL);
     }

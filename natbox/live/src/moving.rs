@@ -52,7 +52,8 @@ pub(crate) fn arrive(number: u32, interface: &Interface) -> io::Result<()> {
     ask(async |handle| {
         let index = index(handle, &interface.name).await?;
         settle(interface);
-        inhabit(handle, interface, number, index).await
+        let alone = self::index(handle, &name(1)).await.is_err();
+        inhabit(handle, interface, number, index, alone).await
     })
 }
 

@@ -11,7 +11,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use natbox_wire::{Offload, Packet};
 
-const HEADER_BYTES: usize = 10;
+/// What stands before each packet.
+pub(crate) const HEADER_BYTES: usize = 10;
 
 const NEEDS_CSUM: u8 = 1;
 const GSO_TCPV4: u8 = 1;
@@ -65,6 +66,23 @@ impl Tun {
         Ok(read.then(|| offload(&header)))
     }
 
+    /// Reads like [`Tun::read`], the header in front of the packet: cheaper, and for a packet that is copied anyway.
+    ///
+    /// # Errors
+    /// The device is gone.
+    pub(crate) fn read_whole(&self, memory: &mut Vec<u8>) -> io::Result<Option<Offload>> {
+        memory.clear();
+        loop {
+            match rustix::io::read(&self.fd, rustix::buffer::spare_capacity(memory)) {
+                Err(rustix::io::Errno::INTR) => {}
+                Err(rustix::io::Errno::AGAIN) => return Ok(None),
+                Err(error) => return Err(error.into()),
+                Ok(_) => break,
+            }
+        }
+        Ok(Some(memory.first_chunk().map_or(Offload::NONE, offload)))
+    }
+
     /// Whether the kernel takes datagrams in one packet and makes many of it.
     pub fn takes_datagrams_apart(&self) -> bool {
         self.datagrams
@@ -77,19 +95,35 @@ impl Tun {
     pub fn write(&self, packet: &Packet) -> io::Result<()> {
         let header = header(packet);
         let parts = [io::IoSlice::new(&header), io::IoSlice::new(packet.bytes())];
-        loop {
-            match rustix::io::writev(&self.fd, &parts) {
-                Err(rustix::io::Errno::INTR) => {}
-                Err(error) => return Err(error.into()),
-                Ok(_) => return Ok(()),
-            }
-        }
+        again(|| rustix::io::writev(&self.fd, &parts))
+    }
+
+    /// The same by way of `memory`, where it is put together: cheaper for a small packet.
+    ///
+    /// # Errors
+    /// It did not take it: the interface is down or gone, or there is no memory.
+    pub(crate) fn write_whole(&self, packet: &Packet, memory: &mut Vec<u8>) -> io::Result<()> {
+        memory.clear();
+        memory.extend_from_slice(&header(packet));
+        memory.extend_from_slice(packet.bytes());
+        again(|| rustix::io::write(&self.fd, memory))
     }
 }
 
 impl AsFd for Tun {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
+    }
+}
+
+/// Writes until nothing interrupts it.
+fn again(mut write: impl FnMut() -> rustix::io::Result<usize>) -> io::Result<()> {
+    loop {
+        match write() {
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+            Ok(_) => return Ok(()),
+        }
     }
 }
 

@@ -233,7 +233,7 @@ struct Watched {
 impl Watched {
     fn new(behaviors: Vec<Behavior>, ipv6: bool, seed: u64) -> Watched {
         let behavior = behaviors[0].clone();
-        let overloads = overloads(&behavior);
+        let overloads = overloads(&behavior, ipv6);
         let pool: Vec<IpAddr> = (1..3).map(|host| address(ipv6, 198, host)).collect();
         let mut nat = Nat::new(Arc::new(behavior), &pool, seed);
         nat.set_inside(&[address(ipv6, 10, 254)]);
@@ -287,7 +287,7 @@ impl Watched {
         if behavior.filtering.udp == Filtering::Off || filtering.udp == Filtering::Off {
             behavior.filtering = filtering;
         }
-        self.overloads |= overloads(&behavior);
+        self.overloads |= overloads(&behavior, self.ipv6);
         self.nat.handle_timeout(self.now, &mut |_| {});
         self.outputs();
         let before = self.nat.mappings();
@@ -445,8 +445,9 @@ impl Watched {
 }
 
 /// Whether two hosts may have one tuple.
-fn overloads(behavior: &Behavior) -> bool {
-    behavior.translation != TranslationKind::Basic && behavior.ports.conflict == PortConflict::Overload
+fn overloads(behavior: &Behavior, ipv6: bool) -> bool {
+    let has_ports = ipv6 || behavior.translation != TranslationKind::Basic;
+    has_ports && behavior.ports.conflict == PortConflict::Overload
 }
 
 /// An end as a session's: a query's has no port.

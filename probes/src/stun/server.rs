@@ -16,8 +16,12 @@
 //! Remembers nothing: a retransmitted request is answered anew with the same bytes. With one address there is no
 //! OTHER-ADDRESS, and CHANGE-REQUEST is refused with 420.
 //!
+//! Clients of RFC 3489 are answered in their own way ([`classic`]).
+//!
 //! Leaves out authentication, and one SHOULD: "PADDING equal to the MTU on the outgoing interface" (section 6.1)
 //! would answer 4 bytes with 1500; PADDING comes back in the length in which it was sent.
+
+mod classic;
 
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
@@ -150,6 +154,9 @@ async fn listen<H: Host>(
 /// What the server answers to a datagram that came from `source` to its endpoint `local`; nothing to what is not a
 /// well-formed Binding request.
 pub fn respond(config: &ServerConfig, datagram: &[u8], source: SocketAddr, local: SocketAddr) -> Option<Reply> {
+    if classic::is_classic(datagram) {
+        return classic::respond(config, datagram, source, local);
+    }
     let request = codec::parse(datagram)?;
     if !(request.has_class(MessageClass::Request) && request.has_method(BINDING)) {
         return None;
@@ -179,42 +186,42 @@ struct Wanted {
 }
 
 /// Why a request is refused.
-enum Refusal {
+enum BindingRefused {
     BadRequest,
     UnknownAttributes(Vec<AttributeType>),
 }
 
-impl Refusal {
+impl BindingRefused {
     fn write(&self, request: &Message<'_>) -> Writer {
         match self {
-            Refusal::BadRequest => Writer::error(request, 400, "Bad Request"),
-            Refusal::UnknownAttributes(unknown) => Writer::unknown_attributes(request, unknown),
+            BindingRefused::BadRequest => Writer::error(request, 400, "Bad Request"),
+            BindingRefused::UnknownAttributes(unknown) => Writer::unknown_attributes(request, unknown),
         }
     }
 }
 
 impl Wanted {
-    fn read(config: &ServerConfig, request: &Message<'_>, local: SocketAddr) -> Result<Wanted, Refusal> {
+    fn read(config: &ServerConfig, request: &Message<'_>, local: SocketAddr) -> Result<Wanted, BindingRefused> {
         let unknown: Vec<AttributeType> = request
             .iter_attributes()
             .map(|(_, raw)| raw.header.get_type())
             .filter(|kind| kind.comprehension_required() && !KNOWN.contains(kind))
             .collect();
         if !unknown.is_empty() {
-            return Err(Refusal::UnknownAttributes(unknown));
+            return Err(BindingRefused::UnknownAttributes(unknown));
         }
-        let change = codec::change_request(request).transpose().map_err(|_| Refusal::BadRequest)?;
-        let no_alternate = || Refusal::UnknownAttributes(vec![attribute::CHANGE_REQUEST]);
+        let change = codec::change_request(request).transpose().map_err(|_| BindingRefused::BadRequest)?;
+        let no_alternate = || BindingRefused::UnknownAttributes(vec![attribute::CHANGE_REQUEST]);
         // Even a CHANGE-REQUEST without a flag is refused by a server that has nothing to change to (section 6.1).
         let from = match change {
             Some(_) if config.alternate.is_none() => return Err(no_alternate()),
             change => config.changed(local, change.unwrap_or_default()).ok_or_else(no_alternate)?,
         };
-        let response_port = codec::response_port(request).transpose().map_err(|_| Refusal::BadRequest)?;
+        let response_port = codec::response_port(request).transpose().map_err(|_| BindingRefused::BadRequest)?;
         let padding_bytes = request.raw_attribute(attribute::PADDING).map(|raw| raw.value.len());
         let conflict = response_port.is_some() && padding_bytes.is_some();
         if conflict || response_port == Some(0) {
-            return Err(Refusal::BadRequest);
+            return Err(BindingRefused::BadRequest);
         }
         Ok(Wanted { from, response_port, padding_bytes })
     }

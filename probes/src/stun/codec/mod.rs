@@ -29,6 +29,10 @@ pub mod attribute {
     pub const MAPPED_ADDRESS: AttributeType = AttributeType::new(0x0001);
     /// CHANGE-REQUEST (RFC 5780).
     pub const CHANGE_REQUEST: AttributeType = AttributeType::new(0x0003);
+    /// SOURCE-ADDRESS (RFC 3489).
+    pub const SOURCE_ADDRESS: AttributeType = AttributeType::new(0x0004);
+    /// CHANGED-ADDRESS (RFC 3489).
+    pub const CHANGED_ADDRESS: AttributeType = AttributeType::new(0x0005);
     /// USERNAME.
     pub const USERNAME: AttributeType = AttributeType::new(0x0006);
     /// MESSAGE-INTEGRITY.

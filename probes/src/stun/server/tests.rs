@@ -140,6 +140,61 @@ fn a_request_with_a_fingerprint_is_answered_with_one() {
     assert!(codec::parse(&reply.datagram).unwrap().has_attribute(attribute::FINGERPRINT));
 }
 
+fn with_cookie(mut datagram: Vec<u8>) -> Vec<u8> {
+    datagram[4..8].copy_from_slice(&[0x21, 0x12, 0xA4, 0x42]);
+    datagram
+}
+
+/// A request as RFC 3489 has it, with 16 bytes of transaction id.
+fn classic(attributes: &[u8]) -> Vec<u8> {
+    let mut datagram = vec![0, 1, 0, attributes.len() as u8];
+    datagram.extend(1..=16);
+    datagram.extend(attributes);
+    datagram
+}
+
+#[test]
+fn a_client_of_rfc_3489_is_answered_with_the_attributes_that_it_knows() {
+    let (source, local): (SocketAddr, SocketAddr) = (CLIENT.parse().unwrap(), "198.18.0.1:3478".parse().unwrap());
+    for (flags, from) in
+        [(0, "198.18.0.1:3478"), (2, "198.18.0.1:3479"), (4, "198.18.0.2:3478"), (6, "198.18.0.2:3479")]
+    {
+        let request = classic(&[0, 3, 0, 4, 0, 0, 0, flags]);
+        let reply = respond(&two(), &request, source, local).unwrap();
+        assert_eq!((reply.from, reply.to), (from.parse().unwrap(), source));
+        assert_eq!(reply.datagram[4..20], request[4..20], "the id comes back, all 16 bytes of it");
+        let datagram = with_cookie(reply.datagram);
+        let message = codec::parse(&datagram).unwrap();
+        let kinds: Vec<u16> = message.iter_attributes().map(|(_, raw)| raw.header.get_type().value()).collect();
+        assert_eq!(kinds, [1, 4, 5], "XOR-MAPPED-ADDRESS is not among them");
+        assert_eq!(codec::address(&message, attribute::MAPPED_ADDRESS), Some(source));
+        assert_eq!(codec::address(&message, attribute::SOURCE_ADDRESS), Some(reply.from));
+        let other = Some("198.18.0.2:3479".parse().unwrap());
+        assert_eq!(codec::address(&message, attribute::CHANGED_ADDRESS), other);
+    }
+}
+
+#[test]
+fn a_client_of_rfc_3489_is_refused_with_values_that_fill_four_bytes() {
+    let (source, local): (SocketAddr, SocketAddr) = (CLIENT.parse().unwrap(), "198.18.0.1:3478".parse().unwrap());
+    let elsewhere = [0, 2, 0, 8, 0, 1, 0x13, 0x88, 192, 0, 2, 1];
+    for (config, attributes, code, list) in [
+        (two(), &elsewhere[..], 420, Some(vec![0, 2, 0, 2])),
+        (one(), &[0, 3, 0, 4, 0, 0, 0, 2][..], 420, Some(vec![0, 3, 0, 3])),
+        (two(), &[0, 3, 0, 0][..], 400, None),
+    ] {
+        let reply = respond(&config, &classic(attributes), source, local).unwrap();
+        assert_eq!((reply.from, reply.to), (local, source), "nobody else hears of it");
+        let datagram = with_cookie(reply.datagram);
+        let message = codec::parse(&datagram).unwrap();
+        assert_eq!(codec::error_code(&message).map(|(code, _)| code), Some(code));
+        assert_eq!(message.raw_attribute(attribute::UNKNOWN_ATTRIBUTES).map(|raw| raw.value.to_vec()), list);
+        assert!(message.iter_attributes().all(|(_, raw)| raw.value.len() % 4 == 0));
+    }
+    let alone = respond(&one(), &classic(&[0, 3, 0, 4, 0, 0, 0, 0]), source, local).unwrap();
+    assert_eq!(alone.from, local, "a change of nothing needs no other address");
+}
+
 proptest! {
     #[test]
     fn no_datagram_makes_the_server_panic_or_amplify(
@@ -163,7 +218,8 @@ proptest! {
             if let Some(reply) = respond(&two(), datagram, CLIENT.parse().unwrap(), local) {
                 // Four addresses and a header, the request's own padding, or a list of its own attributes.
                 prop_assert!(reply.datagram.len() <= datagram.len() + 100);
-                prop_assert!(codec::parse(&reply.datagram).is_some());
+                prop_assert_eq!(&reply.datagram[4..20], &datagram[4..20]);
+                prop_assert!(codec::parse(&with_cookie(reply.datagram)).is_some());
             }
         }
     }

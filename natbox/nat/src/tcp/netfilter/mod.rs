@@ -65,6 +65,8 @@ struct Last {
     sack_permitted: bool,
     /// It was a SYN on a closing connection: an ACK may be the challenge of RFC 5961, and not that of the last FIN.
     challenges: bool,
+    /// What it acknowledged, if it was an ACK that passed without counting: a RST of this number answers it (RFC 9293 section 3.10.7.3).
+    asks_for_reset: Option<u32>,
 }
 
 /// What Linux keeps of a connection beside its stage.
@@ -181,6 +183,7 @@ impl Entry {
             scale: if kind == Kind::Syn { segment.scale } else { self.last.scale },
             sack_permitted: if kind == Kind::Syn { segment.sack_permitted } else { self.last.sack_permitted },
             challenges: kind == Kind::Syn && original && old == Stage::Closing,
+            asks_for_reset: (kind == Kind::Ack).then_some(segment.acknowledgement),
         };
         self.replied |= !original;
         Step::Ignored
@@ -214,7 +217,8 @@ impl Entry {
             verdict = Reset::Inexact;
         }
         let answers_ignored = (self.replied && last.kind == Kind::Syn) || (!self.assured && last.kind == Kind::Ack);
-        if answers_ignored && segment.acknowledgement == last.end {
+        let is_asked_for = last.outside != (side == Side::Outside) && last.asks_for_reset == Some(segment.sequence);
+        if answers_ignored && segment.acknowledgement == last.end || is_asked_for {
             return Reset::Unquestioned;
         }
         verdict
@@ -269,7 +273,7 @@ impl Entry {
 
     /// A segment that counts.
     fn count(&mut self, tcp: Tcp, side: Side, kind: Kind, old: Stage, stage: Stage) -> Step {
-        (self.last.kind, self.last.outside) = (kind, side == Side::Outside);
+        (self.last.kind, self.last.outside, self.last.asks_for_reset) = (kind, side == Side::Outside, None);
         self.closed |= old != stage && stage == Stage::HalfClosed;
         let unacknowledged = self.ends.iter().any(|end| end.unacknowledged);
         let mut timer = match kind {
