@@ -226,6 +226,43 @@ mod tests {
     }
 
     #[test]
+    fn many_events_come_in_their_order_whenever_they_were_asked_for() {
+        let mut queue = Queue::<(u64, u64)>::new();
+        let mut model = std::collections::BTreeSet::new();
+        let (mut chance, mut now) = (1_u64, 0);
+        for count in 0..10_000 {
+            chance = chance.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            // More come than go at first, then fewer: the list overflows, runs dry and is filled again.
+            if chance >> 60 < if count < 5_000 { 11 } else { 5 } {
+                let event = (now + (chance >> 40) % 1_000, count);
+                queue.push(at(event.0), event);
+                model.insert(event);
+            } else {
+                let next = queue.pop_until(Time::MAX).map(|(_, event)| event);
+                assert_eq!(next, model.pop_first());
+                assert_eq!(queue.next_time(), model.first().map(|event| at(event.0)));
+                now = next.map_or(now, |event| event.0);
+            }
+        }
+        assert!(std::iter::from_fn(|| queue.pop_until(Time::MAX)).map(|(_, event)| event).eq(model));
+    }
+
+    #[test]
+    fn events_that_come_near_are_told_of_once_and_in_their_order() {
+        let mut queue = Queue::<u64>::new();
+        (0..200).for_each(|event| drop(queue.push(at(event), event)));
+        assert!(!queue.has_fresh(), "the list is filled as they are asked for");
+        let mut told = Vec::new();
+        while queue.pop_until(Time::MAX).is_some() {
+            if queue.has_fresh() {
+                told.push(queue.fresh().copied().collect::<Vec<u64>>());
+            }
+        }
+        assert!(told.len() > 3 && told.iter().all(|events| events.is_sorted() && events.len() < BATCH));
+        assert!(told.iter().flatten().is_sorted());
+    }
+
+    #[test]
     fn the_end_of_time_never_comes() {
         let mut queue = Queue::<char>::new();
         let ticket = queue.push(Time::MAX, 'a');
