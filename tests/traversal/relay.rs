@@ -35,6 +35,13 @@ fn where_https_alone_leaves_the_relay_is_reached_by_tls_on_its_port() {
 }
 
 #[test]
+fn relay_first_has_a_relay_over_tcp_or_tls_where_there_is_none_over_udp() {
+    for (a, b) in [(NO_UDP, NO_UDP), (NO_UDP, OPEN), (OPEN, NO_UDP), (HTTPS, OPEN), (OPEN, HTTPS), (HTTPS, HTTPS)] {
+        assert_eq!(path(&apart(a, b, "technique: relay-first")), "relayed", "{a} {b}");
+    }
+}
+
+#[test]
 fn a_relay_over_tls_repeats_in_what_happens_and_when() {
     let [one, again] = [0, 1].map(|_| apart(NO_UDP, NO_UDP, "technique: turn-tls"));
     assert_eq!((one.facts, one.got), (again.facts, again.got));

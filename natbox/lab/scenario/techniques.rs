@@ -75,7 +75,8 @@ impl Runner<'_> {
         let setting = meeting.setting(&step.from, &step.options);
         let met = self.built.world.run_until(async {
             // A callee without UDP tries that first.
-            let patience = if technique == Technique::Connect { LOOK_UP * 3 } else { LOOK_UP };
+            let falls_back = matches!(technique, Technique::Connect | Technique::RelayFirst);
+            let patience = if falls_back { LOOK_UP * 3 } else { LOOK_UP };
             let deadline = caller.now() + patience;
             signal::look_up(&caller, setting.directory, &name, deadline).await.map_err(Failed::Lookup)?;
             technique::call(&caller, technique, &setting, &name).await.map_err(Failed::Checks)

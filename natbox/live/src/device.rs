@@ -238,7 +238,8 @@ mod tests {
         pool.put(memory);
         pool.put(Vec::with_capacity(SMALL_BYTES));
         assert_eq!(pool.spare.len(), 1);
-        assert_eq!(pool.take().as_ptr(), kept);
+        let again = pool.take();
+        assert_eq!(again.as_ptr(), kept);
         (0..100).for_each(|_| pool.put(Vec::with_capacity(LARGEST_BYTES)));
         assert_eq!(pool.spare.len(), POOL);
     }

@@ -17,15 +17,13 @@ use natbox_wire::{DropReason, Packet, Time};
 use natbox_world::{Arrived, InterfaceId, Outside};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, epoll, eventfd, poll};
 
-use crate::device::{Device, Guess, Pool};
+use crate::device::{Device, Pool};
 use crate::nap::Nap;
 use crate::sockets::Clock;
 use crate::tun::Tun;
 
 /// So many devices are seen to in one turn.
 const TURN: usize = 64;
-/// So many packets in a row may have been guessed to be there, before all devices are asked.
-const GUESSES: u32 = 16;
 /// How many threads close devices at the end.
 const CLOSERS: usize = 32;
 /// What the alarm has for a number among the devices.
@@ -42,11 +40,6 @@ pub struct Driver {
     /// The places of devices that something has been gathered for.
     gathering: Vec<usize>,
     pool: Pool,
-    /// The device that was written to last: whoever got that may have answered at once.
-    answering: Option<usize>,
-    answers: Guess,
-    /// How many answers have been read since devices were waited for.
-    answered: u32,
     /// Whether one packet has come and nothing else: then there is nothing to gather what comes of it with.
     alone: bool,
     nap: Nap,
@@ -73,9 +66,6 @@ impl Driver {
             ready: Vec::with_capacity(TURN),
             gathering: Vec::new(),
             pool: Pool::default(),
-            answering: None,
-            answers: Guess::default(),
-            answered: 0,
             alone: false,
             nap: Nap::default(),
             origin: now(),
@@ -108,22 +98,6 @@ impl Driver {
         if device.is_some_and(|device| device.read(&mut self.pool, arrived).is_err()) {
             self.close(place);
         }
-    }
-
-    /// Whether the device that was written to last has something already: with few processors, whoever got that has had
-    /// its turn before this thread. It saves waiting, which costs more than reading.
-    fn has_answered(&mut self, arrived: &mut Vec<Arrived>) -> bool {
-        let Some(place) = self.answering.take() else { return false };
-        let alarmed = self.alarm.rung.load(Ordering::SeqCst);
-        if alarmed || self.answered == GUESSES || !self.answers.is_worth_it() {
-            self.answered = 0;
-            return false;
-        }
-        self.read(place, arrived);
-        let right = !arrived.is_empty();
-        self.answers.was(right);
-        self.answered = if right { self.answered + 1 } else { 0 };
-        right
     }
 
     fn close(&mut self, place: usize) {
@@ -187,7 +161,6 @@ impl Outside for Driver {
     fn deliver(&mut self, interface: InterfaceId, packet: &Packet) -> Result<(), DropReason> {
         let place = self.places.get(&interface).copied().ok_or(DropReason::NoNeighbour)?;
         let device = self.devices[place].as_mut().ok_or(DropReason::NoNeighbour)?;
-        self.answering = Some(place);
         if device.write(packet, &mut self.pool, self.alone).map_err(|_| DropReason::QueueFull)? {
             self.gathering.push(place);
         }
@@ -207,12 +180,10 @@ impl Outside for Driver {
     }
 
     fn wait(&mut self, deadline: Time, arrived: &mut Vec<Arrived>) -> Time {
-        if self.has_answered(arrived) {
-            self.alone = arrived.len() == 1;
+        if self.alarm.rung.swap(false, Ordering::SeqCst) {
             return self.time();
         }
         self.poll(deadline);
-        self.alarm.rung.store(false, Ordering::SeqCst);
         for at in 0..self.ready.len() {
             match self.ready[at].data.u64() {
                 ALARM => self.alarm.quiet(),
@@ -220,6 +191,10 @@ impl Outside for Driver {
             }
         }
         self.alone = arrived.len() == 1;
+        // Whoever has rung is heard when there is nothing else to do, or next time.
+        if arrived.is_empty() {
+            self.alarm.rung.store(false, Ordering::SeqCst);
+        }
         self.time()
     }
 
@@ -261,5 +236,26 @@ impl Wake for Alarm {
         if self.waiting.load(Ordering::SeqCst) {
             let _ = rustix::io::write(&self.event, &1_u64.to_ne_bytes());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_rings_ends_one_wait_and_no_other() {
+        let mut driver = Driver::new().expect("a driver");
+        let mut arrived = Vec::new();
+        driver.alarm().wake();
+        driver.wait(Time::MAX, &mut arrived);
+        let ring = driver.alarm();
+        let ringing = std::thread::spawn(move || ring.wake());
+        driver.wait(Time::MAX, &mut arrived);
+        ringing.join().expect("somebody who rang");
+        // What the second one left in the alarm's descriptor may end a wait too early, once.
+        let deadline = driver.time() + Duration::from_millis(2);
+        let woke = (0..2).map(|_| driver.wait(deadline, &mut arrived)).last();
+        assert!(woke >= Some(deadline) && arrived.is_empty());
     }
 }

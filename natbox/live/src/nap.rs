@@ -5,8 +5,10 @@ use std::time::Duration;
 
 /// No sleep is cut by more than this.
 const MOST: Duration = Duration::from_micros(100);
-/// Each sleep counts for one of so many in what is learnt from it.
+/// A sleep that was later than those before it counts for one of so many in what is learnt from it.
 const MEMORY: u32 = 8;
+/// And one that was less late: nearly all sleeps are to end on time, not half of them.
+const LONG_MEMORY: u32 = 64;
 /// For so much sleep, as much of watching as a unit of it.
 const SHARE: u32 = 8;
 /// No more watching than this is saved up for later.
@@ -31,7 +33,8 @@ impl Nap {
     /// A sleep that nothing has ended but the time took so long instead.
     pub(crate) fn woke(&mut self, asked: Duration, took: Duration) {
         let late = took.saturating_sub(asked).min(MOST);
-        self.late = self.late * (MEMORY - 1) / MEMORY + late / MEMORY;
+        let memory = if late > self.late { MEMORY } else { LONG_MEMORY };
+        self.late = self.late * (memory - 1) / memory + late / memory;
         self.credit = (self.credit + took / SHARE).min(SAVED);
     }
 
@@ -60,6 +63,17 @@ mod tests {
         let early = us(5000) - nap.sleep(us(5000));
         assert!((us(55)..=us(60)).contains(&early), "{early:?}");
         assert_eq!(nap.sleep(us(10)), us(0));
+    }
+
+    #[test]
+    fn what_is_learnt_is_how_late_the_latest_are_not_the_usual_ones() {
+        let mut nap = Nap::default();
+        for sleep in 0..800 {
+            let asked = nap.sleep(us(5000));
+            nap.woke(asked, asked + if sleep % 4 == 0 { us(80) } else { us(10) });
+        }
+        let early = us(5000) - nap.sleep(us(5000));
+        assert!((us(50)..=us(80)).contains(&early), "{early:?}");
     }
 
     #[test]

@@ -30,7 +30,8 @@ pub trait Outside {
     fn reuse(&mut self, _bytes: Vec<u8>) {}
 
     /// Waits until `deadline`, until something comes from a machine (which is added to `arrived`), or until the
-    /// [alarm](Outside::alarm) is raised; not at all if the time has come. Says what time it is.
+    /// [alarm](Outside::alarm) is raised; not at all if the time has come. Says what time it is. Programs have their turn at
+    /// the latest after some tens of waits in which something came, and at once after one in which nothing did.
     fn wait(&mut self, deadline: Time, arrived: &mut Vec<Arrived>) -> Time;
 
     /// Ends the wait under way, or the next one, from whatever thread: programs that wait for something that is not in the

@@ -9,7 +9,17 @@ use crate::contact::{Contact, Failure, Setting};
 use crate::punch::{self, CheckPlan};
 
 pub(crate) async fn call<H: Host>(host: &H, setting: &Setting, peer: &str) -> Result<Contact<H>, Failure> {
-    let (config, began) = (Config::from(setting), host.now());
+    call_as(host, setting, setting.into(), peer).await
+}
+
+/// With a plan of checks of the caller's own.
+pub(crate) async fn call_as<H: Host>(
+    host: &H,
+    setting: &Setting,
+    config: Config,
+    peer: &str,
+) -> Result<Contact<H>, Failure> {
+    let began = host.now();
     match blocked::or_by_relays(host, &config, setting, peer, begin(host, &config, peer).await).await? {
         Begun::Link(link) => Ok(Connection::new(link, config, host.now().since(began)).into()),
         Begun::Shut(signal) => blocked::by_relays(host, setting, signal, began).await,

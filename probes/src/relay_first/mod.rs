@@ -11,8 +11,8 @@
 //! ```
 //!
 //! The relay is kept as long as the connection. Timers are those of magicsock: `heartbeatInterval` 3 s,
-//! `trustUDPAddrDuration` 6.5 s, `upgradeUDPDirectInterval` 1 min. Works wherever the relay does. Leaves out the relay
-//! over HTTPS that DERP is, and several relays at once.
+//! `trustUDPAddrDuration` 6.5 s, `upgradeUDPDirectInterval` 1 min. Works wherever the relay does: where UDP is blocked, over TCP or TLS, as
+//! `connect` has it. Leaves out HTTPS, which DERP has always, and several relays at once.
 
 use natbox_host::Host;
 
@@ -24,7 +24,7 @@ use crate::contact::{Contact, Failure, Setting};
 /// # Errors
 /// [`Failure`] with the step that failed, or with what became of every endpoint that was tried.
 pub async fn call<H: Host>(host: &H, setting: &Setting, peer: &str) -> Result<Contact<H>, Failure> {
-    Ok(connect::connect(host, &config(setting), peer).await?.into())
+    connect::technique::call_as(host, setting, config(setting), peer).await
 }
 
 /// Registers, and waits for one caller.

@@ -10,6 +10,9 @@ use crate::outside::{Arrived, Outside};
 /// How many bytes may be on the way in a world that cannot stop to say that they are too many.
 const FLYING_LIMIT_BYTES: usize = 256 << 20;
 
+/// Packets are waited for so many times in a row before all programs are asked whether they can go on.
+const ROUNDS: usize = 64;
+
 /// What a world at wall-clock speed has beside the others.
 pub(crate) struct Door {
     pub(crate) outside: Box<dyn Outside>,
@@ -45,30 +48,37 @@ impl State {
         }
     }
 
-    /// Lets what is due happen; if that is nothing, waits for the next event, for `deadline`, for machines outside or for
-    /// the alarm. False if `deadline` has come.
+    /// Lets what is due happen and waits for the next event, for `deadline`, for machines outside or for the alarm: again and
+    /// again, until a program has been woken, the wait has ended for another reason than packets, or whoever was woken from
+    /// outside has waited long enough. False if `deadline` has come.
     pub(super) fn live(&mut self, deadline: Time, woken: &dyn Fn() -> bool) -> bool {
         self.pace.event();
         self.happen_until(self.now.min(deadline), woken);
-        // One packet at a time, and all that it brings about now: it stays in the processor's cache.
-        while !self.woken && !woken() {
-            let Some(arrived) = self.door.as_mut().and_then(|door| door.arrived.pop()) else { break };
-            self.enter(arrived);
-            self.happen_until(self.now.min(deadline), woken);
+        for _ in 0..ROUNDS {
+            // One packet at a time, and all that it brings about now: it stays in the processor's cache.
+            while !self.woken && !woken() {
+                let Some(arrived) = self.door.as_mut().and_then(|door| door.arrived.pop()) else { break };
+                self.enter(arrived);
+                self.happen_until(self.now.min(deadline), woken);
+            }
+            let Some(door) = &mut self.door else { return false };
+            door.outside.flush();
+            if self.woken || woken() {
+                return true;
+            }
+            if self.now >= deadline {
+                return false;
+            }
+            let until = self.queue.next_time().map_or(deadline, |at| at.min(deadline));
+            let now = door.outside.wait(until, &mut door.arrived);
+            door.arrived.reverse();
+            let nothing_came = door.arrived.is_empty();
+            self.happen_until(now.min(deadline), woken);
+            self.now = self.now.max(now);
+            if nothing_came {
+                break;
+            }
         }
-        let Some(door) = &mut self.door else { return false };
-        door.outside.flush();
-        if self.woken || woken() {
-            return true;
-        }
-        if self.now >= deadline {
-            return false;
-        }
-        let until = self.queue.next_time().map_or(deadline, |at| at.min(deadline));
-        let now = door.outside.wait(until, &mut door.arrived);
-        door.arrived.reverse();
-        self.happen_until(now.min(deadline), woken);
-        self.now = self.now.max(now);
         true
     }
 
