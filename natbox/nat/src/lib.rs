@@ -20,6 +20,7 @@ mod icmp;
 mod identification;
 mod key;
 mod lifetime;
+mod near;
 mod policy;
 mod ports;
 pub mod preset;

@@ -64,6 +64,7 @@ use crate::behavior::Mapping as Rule;
 use crate::expiry::Expiry;
 use crate::filter::Permissions;
 use crate::key::{Address, Endpoint, Hash};
+use crate::near::bring;
 use crate::record::{Mapping, NONE, Opening, Record, Role, mapping as of_mapping, session as of_session};
 
 pub(crate) use aside::Aside;
@@ -123,6 +124,22 @@ impl<A: Address> Table<A> {
             affinity,
             recent: [NONE; 2],
         }
+    }
+
+    /// Brings near what every packet asks about: the table itself (step 0), then what a small one consists of.
+    pub(crate) fn bring(&self, step: u32) {
+        if step == 0 {
+            bring(&self.records);
+            bring(&self.by_rule);
+            bring(&self.by_endpoint);
+            bring(&self.expiry);
+            return bring(&self.recent);
+        }
+        if step == 1 {
+            self.by_rule.prefetch(0);
+            self.by_endpoint.prefetch(0);
+        }
+        self.records.prefetch(0);
     }
 
     /// A session, by its index.

@@ -212,7 +212,7 @@ impl Future for Sleep {
         }
         match self.ticket {
             Some(ticket) => state.rewake(ticket, context.waker()),
-            None => self.ticket = Some(state.wake_at(self.deadline, context.waker().clone())),
+            None => self.ticket = Some(state.wake_at(self.deadline, context.waker().clone(), self.host)),
         }
         Poll::Pending
     }

@@ -26,6 +26,7 @@ use crate::network::{Fabric, Hop};
 use crate::note::{InterfaceId, Outcome};
 use crate::pings::{self, Part};
 use crate::router::{self, Step};
+use crate::state::bring;
 
 /// A gateway.
 pub(crate) struct Gateway {
@@ -45,6 +46,18 @@ type Trouble = (DropReason, Option<IcmpError>);
 impl Gateway {
     pub(crate) fn new(nat: Nat, inside: InterfaceId, outside: InterfaceId) -> Gateway {
         Gateway { nat, inside, outside, limit: ErrorLimit::default(), held: BTreeMap::new(), machine: None }
+    }
+
+    /// Brings near what the next packet needs, step by step: of many gateways the first, then of all the second.
+    pub(crate) fn bring(&self, step: u32) {
+        match step {
+            0 => {
+                bring(&self.inside);
+                bring(&self.limit);
+                self.nat.bring();
+            }
+            step => self.nat.bring_realm(step - 1),
+        }
     }
 
     /// A packet that came through one of its interfaces.

@@ -15,6 +15,7 @@ use rand_core::Rng;
 use rand_pcg::Pcg64Mcg;
 
 use crate::note::LinkFate;
+use crate::state::bring;
 use crate::stream::dice;
 
 /// One direction of a link. Both directions of an attachment have the same configuration and dice of their own.
@@ -106,6 +107,13 @@ impl Link {
     /// Whether all that a packet meets is delay: no dice are thrown for it, and it takes no time to send.
     pub(crate) fn carries_whole(&self) -> bool {
         self.config.rate_bits_per_second.is_none() && !self.config.has_chance()
+    }
+
+    /// Brings it near.
+    pub(crate) fn bring(&self) {
+        bring(&self.config);
+        bring(&self.up.last_arrival);
+        bring(&self.down.last_arrival);
     }
 
     /// What becomes of a packet of this length.

@@ -7,6 +7,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 use natbox_wire::{DropReason, Time};
+use prefetch_index::prefetch_index;
 
 use crate::attach::{Attachment, InterfaceAddress, NetworkId};
 use crate::link::{Direction, Link, LinkConfig};
@@ -288,6 +289,30 @@ impl Fabric {
 }
 
 impl Network {
+    /// The attachment to a switch that is the last in the order of attaching.
+    pub(crate) fn last_attached(&self) -> Option<InterfaceId> {
+        match &self.kind {
+            Kind::Lan { attached, .. } => attached.last().copied(),
+            Kind::Core { .. } => None,
+        }
+    }
+
+    /// The attachment that leads out of a local network.
+    pub(crate) fn way_out(&self) -> Option<InterfaceId> {
+        match self.kind {
+            Kind::Lan { gateway, .. } => gateway,
+            Kind::Core { .. } => None,
+        }
+    }
+
+    /// Brings near what a packet on it needs.
+    pub(crate) fn bring(&self) {
+        self.routes.bring();
+        if let Kind::Lan { attached, .. } = &self.kind {
+            prefetch_index(attached, 0);
+        }
+    }
+
     /// The attachment to a switch with this number, in the order of attaching.
     pub(crate) fn attached(&self, number: usize) -> Option<InterfaceId> {
         match &self.kind {
@@ -298,6 +323,11 @@ impl Network {
 }
 
 impl Interface {
+    /// Brings the link near, for a packet to come.
+    pub(crate) fn bring_link(&self) {
+        self.link.iter().for_each(|link| link.bring());
+    }
+
     /// The first address of this version.
     pub(crate) fn address(&self, ipv6: bool) -> Option<IpAddr> {
         self.addresses.iter().map(|own| own.address).find(|own| own.is_ipv6() == ipv6)
@@ -321,7 +351,7 @@ impl Interface {
 }
 
 /// The destination that these bytes would have if they were a packet.
-fn raw_destination(bytes: &[u8]) -> Option<IpAddr> {
+pub(crate) fn raw_destination(bytes: &[u8]) -> Option<IpAddr> {
     match bytes.first()? >> 4 {
         4 => Some(IpAddr::from(<[u8; 4]>::try_from(bytes.get(16..20)?).ok()?)),
         6 => Some(IpAddr::from(<[u8; 16]>::try_from(bytes.get(24..40)?).ok()?)),

@@ -1,25 +1,35 @@
 //! What will happen: events in the order of (time, order of asking).
 //!
-//! A binary heap of one `u128` an event, the events themselves in slots. The `u128` says when the event's turn is and where it
-//! lies: time above, then the order of asking, then the slot. So an entry of the heap has 16 bytes and is compared
-//! with one instruction or two, which counts where many are pending. Background events (those that only observers ask for) do
-//! not keep a world going.
+//! One `u128` an event, the events themselves in slots. The `u128` says when the event's turn is and where it lies: time
+//! above, then the order of asking, then the slot. So an entry has 16 bytes and is compared with one instruction or two, which
+//! counts where many are pending. The next few entries stand in a sorted list, all others in a binary heap: a small world
+//! needs no heap, and a large one can be told in advance whom it concerns next. Background events (those that only
+//! observers ask for) do not keep a world going.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::hint::black_box;
 
 use natbox_wire::Time;
 use slab::Slab;
 
 /// Room for so many events is made at first: as many as a world of a few hosts needs.
 const FIRST: usize = 16;
+/// So many entries come from the heap at once: what is brought near for them must not push one another out.
+pub(crate) const BATCH: usize = 32;
+/// So many entries stand in the sorted list at most.
+const NEAR: usize = 2 * BATCH;
 
 /// The pending events. A slot's number has so many bits, and the order of asking the rest of 64: it begins anew after 10^12
 /// events, months of running, when only those that are asked for at that very moment for one and the same nanosecond may
 /// change places.
 pub(crate) struct Queue<E, const SLOT_BITS: u32 = 24> {
-    /// Keys, smallest first.
-    heap: BinaryHeap<Reverse<u128>>,
+    /// The smallest keys, the very smallest last.
+    near: Vec<u128>,
+    /// The others, none smaller than any of `near`.
+    far: BinaryHeap<Reverse<u128>>,
+    /// Whether keys have come near whose events nobody has been told of.
+    is_fresh: bool,
     slots: Slab<Slot<E>>,
     sequence: u64,
     /// Pending events that are neither cancelled nor in the background.
@@ -46,8 +56,8 @@ impl<E, const SLOT_BITS: u32> Queue<E, SLOT_BITS> {
     pub(crate) const MOST: usize = 1 << (SLOT_BITS - 1);
 
     pub(crate) fn new() -> Self {
-        let (heap, slots) = (BinaryHeap::with_capacity(FIRST), Slab::with_capacity(FIRST));
-        Queue { heap, slots, sequence: 0, foreground: 0, has_lost: false }
+        let (near, slots) = (Vec::with_capacity(FIRST), Slab::with_capacity(FIRST));
+        Queue { near, far: BinaryHeap::new(), is_fresh: false, slots, sequence: 0, foreground: 0, has_lost: false }
     }
 
     fn slot_of(key: u128) -> usize {
@@ -77,14 +87,54 @@ impl<E, const SLOT_BITS: u32> Queue<E, SLOT_BITS> {
         let key = u128::from(at.as_nanos()) << 64 | u128::from(self.sequence << SLOT_BITS | slot as u64);
         entry.insert(Slot { key, event: Some(event), background });
         self.foreground += usize::from(!background);
-        self.heap.push(Reverse(key));
+        self.place(key);
         Ticket { key }
+    }
+
+    #[inline]
+    fn place(&mut self, key: u128) {
+        let is_near = self.far.is_empty() || self.near.first().is_some_and(|last| key < *last);
+        if !is_near {
+            return self.far.push(Reverse(key));
+        }
+        let later = self.near.iter().rev().take_while(|other| **other < key).count();
+        self.near.insert(self.near.len() - later, key);
+        if self.near.len() > NEAR {
+            self.far.extend(self.near.drain(..BATCH).map(Reverse));
+        }
+    }
+
+    /// Brings the next keys near, where none is.
+    fn refill(&mut self) {
+        while self.near.len() < BATCH
+            && let Some(Reverse(key)) = self.far.pop()
+        {
+            self.near.push(key);
+        }
+        self.near.reverse();
+        self.is_fresh = true;
+    }
+
+    /// Whether events have come near since they were asked for last.
+    #[inline]
+    pub(crate) fn has_fresh(&self) -> bool {
+        self.is_fresh
+    }
+
+    /// The events that have come near, in their order, for those who want to prepare for them.
+    pub(crate) fn fresh(&mut self) -> impl Iterator<Item = &E> {
+        self.is_fresh = false;
+        let slots = &self.slots;
+        // All at once, before anything depends on one of them.
+        let keys = self.near.iter().filter_map(|key| slots.get(Self::slot_of(*key))).map(|slot| slot.key);
+        black_box(keys.fold(0, |all, key| all ^ key));
+        self.near.iter().rev().filter_map(|key| slots.get(Self::slot_of(*key))?.event.as_ref())
     }
 
     /// Whether more is pending than this, cancelled events among them, or than a queue holds; for good once it has had to
     /// let one go.
     pub(crate) fn is_over(&self, limit: usize) -> bool {
-        self.heap.len() > limit.min(Self::MOST) || self.has_lost
+        self.near.len() + self.far.len() > limit.min(Self::MOST) || self.has_lost
     }
 
     /// Whether anything in the foreground is still to happen.
@@ -95,12 +145,15 @@ impl<E, const SLOT_BITS: u32> Queue<E, SLOT_BITS> {
     /// The next event that was not cancelled and when it happens, if that is no later than `deadline`.
     pub(crate) fn pop_until(&mut self, deadline: Time) -> Option<(Time, E)> {
         loop {
-            let &Reverse(key) = self.heap.peek()?;
+            if self.near.is_empty() && !self.far.is_empty() {
+                self.refill();
+            }
+            let &key = self.near.last()?;
             let at = Time::from_nanos((key >> 64) as u64);
             if at > deadline && self.slots[Self::slot_of(key)].event.is_some() {
                 return None;
             }
-            self.heap.pop();
+            self.near.pop();
             let slot = self.slots.remove(Self::slot_of(key));
             if let Some(event) = slot.event {
                 self.foreground -= usize::from(!slot.background);
@@ -111,7 +164,8 @@ impl<E, const SLOT_BITS: u32> Queue<E, SLOT_BITS> {
 
     /// When the next event's turn is, if not cancelled by then: what waits for it may wait too short, but never too long.
     pub(crate) fn next_time(&self) -> Option<Time> {
-        self.heap.peek().map(|&Reverse(key)| Time::from_nanos((key >> 64) as u64))
+        let far = || self.far.peek().map(|&Reverse(key)| key);
+        self.near.last().copied().or_else(far).map(|key| Time::from_nanos((key >> 64) as u64))
     }
 
     /// A pending event; `None` if it has happened.
@@ -169,6 +223,43 @@ mod tests {
         assert_eq!(queue.pop_until(Time::MAX), Some((at(1), 'a')));
         assert_eq!(queue.pop_until(Time::MAX), Some((at(2), 'b')));
         assert!(queue.is_idle());
+    }
+
+    #[test]
+    fn many_events_come_in_their_order_whenever_they_were_asked_for() {
+        let mut queue = Queue::<(u64, u64)>::new();
+        let mut model = std::collections::BTreeSet::new();
+        let (mut chance, mut now) = (1_u64, 0);
+        for count in 0..10_000 {
+            chance = chance.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            // More come than go at first, then fewer: the list overflows, runs dry and is filled again.
+            if chance >> 60 < if count < 5_000 { 11 } else { 5 } {
+                let event = (now + (chance >> 40) % 1_000, count);
+                queue.push(at(event.0), event);
+                model.insert(event);
+            } else {
+                let next = queue.pop_until(Time::MAX).map(|(_, event)| event);
+                assert_eq!(next, model.pop_first());
+                assert_eq!(queue.next_time(), model.first().map(|event| at(event.0)));
+                now = next.map_or(now, |event| event.0);
+            }
+        }
+        assert!(std::iter::from_fn(|| queue.pop_until(Time::MAX)).map(|(_, event)| event).eq(model));
+    }
+
+    #[test]
+    fn events_that_come_near_are_told_of_once_and_in_their_order() {
+        let mut queue = Queue::<u64>::new();
+        (0..200).for_each(|event| drop(queue.push(at(event), event)));
+        assert!(!queue.has_fresh(), "the list is filled as they are asked for");
+        let mut told = Vec::new();
+        while queue.pop_until(Time::MAX).is_some() {
+            if queue.has_fresh() {
+                told.push(queue.fresh().copied().collect::<Vec<u64>>());
+            }
+        }
+        assert!(told.len() > 3 && told.iter().all(|events| events.is_sorted() && events.len() < BATCH));
+        assert!(told.iter().flatten().is_sorted());
     }
 
     #[test]

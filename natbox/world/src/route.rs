@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use ipnet::IpNet;
+use prefetch_index::prefetch_index;
 
 use crate::note::InterfaceId;
 
@@ -80,6 +81,12 @@ impl Routes {
             Some(index) => index.find(destination),
             None => self.search(destination),
         }
+    }
+
+    /// Brings a short table near.
+    pub(crate) fn bring(&self) {
+        prefetch_index(&self.list, 0);
+        prefetch_index(&self.list, 1);
     }
 
     fn search(&self, destination: IpAddr) -> Option<InterfaceId> {

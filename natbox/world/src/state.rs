@@ -3,6 +3,7 @@
 //! Nodes never call one another. A node's packet goes through `State::transmit` into the queue of events and comes
 //! out at the next node's `State::arrive`. Programs reach their host's sockets through `State::stack`.
 
+mod ahead;
 mod arrive;
 mod change;
 mod machine;
@@ -25,6 +26,7 @@ use crate::queue::{Queue, Ticket};
 use crate::stack::Stack;
 use crate::stream;
 
+pub(crate) use ahead::bring;
 pub(crate) use outlet::Door;
 pub(crate) use pace::{Calls, Pace};
 
@@ -138,8 +140,8 @@ enum Pending {
     Machine(NodeId),
     /// Fragments of pings to a router may have waited long enough.
     Pings(NodeId),
-    /// A program waits for this moment.
-    Wake(Waker),
+    /// A program waits for this moment, of this node if of any.
+    Wake(Waker, Option<NodeId>),
 }
 
 /// Where a packet is.
@@ -206,14 +208,14 @@ impl State {
         stream::dice(stream::numbered(self.seed, &["host/", name, "/program"], count))
     }
 
-    /// Wakes a program at `at`.
-    pub(crate) fn wake_at(&mut self, at: Time, waker: Waker) -> Ticket {
-        self.queue.push(at, Pending::Wake(waker))
+    /// Wakes a program, of this node if of any, at `at`.
+    pub(crate) fn wake_at(&mut self, at: Time, waker: Waker, node: Option<NodeId>) -> Ticket {
+        self.queue.push(at, Pending::Wake(waker, node))
     }
 
     /// Another waker for the same moment.
     pub(crate) fn rewake(&mut self, ticket: Ticket, waker: &Waker) {
-        if let Some(Pending::Wake(known)) = self.queue.get_mut(ticket) {
+        if let Some(Pending::Wake(known, _)) = self.queue.get_mut(ticket) {
             known.clone_from(waker);
         }
     }
@@ -236,6 +238,7 @@ impl State {
         let before = self.statistics.events;
         while *budget > 0 && !self.woken && !woken() && !self.queue.is_idle() && !self.is_overfull() {
             let Some((at, pending)) = self.queue.pop_until(deadline) else { break };
+            self.look_ahead();
             let happened = self.happen(at, pending);
             *budget -= u64::from(happened);
             self.statistics.events += u64::from(happened);
@@ -271,7 +274,7 @@ impl State {
             Pending::Departure(node) => return self.departure(at, node),
             Pending::Machine(node) => return self.machine_timer(at, node),
             Pending::Pings(node) => return self.pings_timer(at, node),
-            Pending::Wake(waker) => {
+            Pending::Wake(waker, _) => {
                 self.now = self.now.max(at);
                 self.woken = true;
                 waker.wake();

@@ -140,16 +140,14 @@ impl PortRanges {
     pub fn new(ranges: impl IntoIterator<Item = RangeInclusive<u16>>) -> PortRanges {
         let mut sorted: Vec<RangeInclusive<u16>> = ranges.into_iter().filter(|range| !range.is_empty()).collect();
         sorted.sort_unstable_by_key(|range| *range.start());
-        let mut merged: Vec<RangeInclusive<u16>> = Vec::new();
-        for range in sorted {
-            match merged.last_mut() {
-                Some(last) if u32::from(*range.start()) <= u32::from(*last.end()) + 1 => {
-                    *last = *last.start()..=*last.end().max(range.end());
-                }
-                _ => merged.push(range),
+        sorted.dedup_by(|range, last| {
+            let touches = u32::from(*range.start()) <= u32::from(*last.end()) + 1;
+            if touches {
+                *last = *last.start()..=*last.end().max(range.end());
             }
-        }
-        PortRanges(merged)
+            touches
+        });
+        PortRanges(sorted)
     }
 
     /// The ranges, ascending.

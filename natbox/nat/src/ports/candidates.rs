@@ -175,20 +175,21 @@ impl Choices {
     pub(crate) fn new(ports: &behavior::Ports) -> Choices {
         let usable = intersection(&ports.range, &(1..=u16::MAX));
         let lists = (0..CLASSES as u8).map(|class| {
-            let ranges = match Class(class) {
+            let part = match Class(class) {
                 // Any identifier may be given out (RFC 5508 section 3.1).
-                Class::ECHO => PortRanges::from(0..=u16::MAX),
-                class => match intersection(&usable, &class.window(ports.class)) {
-                    part if part.count() == 0 => usable.clone(),
-                    part => part,
+                Class::ECHO => Some(PortRanges::from(0..=u16::MAX)),
+                class => match class.window(ports.class) {
+                    window if *window.start() <= 1 && *window.end() == u16::MAX => None,
+                    window => Some(intersection(&usable, &window)).filter(|part| part.count() > 0),
                 },
             };
+            let ranges = part.as_ref().unwrap_or(&usable);
             match ports.parity {
                 PortParity::Ignore => {
-                    let any = Candidates::new(&ranges, Parity::Any);
+                    let any = Candidates::new(ranges, Parity::Any);
                     [any.clone(), any]
                 }
-                PortParity::Preserve => [Parity::Even, Parity::Odd].map(|parity| Candidates::new(&ranges, parity)),
+                PortParity::Preserve => [Parity::Even, Parity::Odd].map(|parity| Candidates::new(ranges, parity)),
             }
         });
         let lists = lists.collect();

@@ -8,6 +8,7 @@
 use std::collections::BTreeSet;
 
 use natbox_wire::{Protocol, Time};
+use prefetch_index::prefetch_index;
 
 use crate::Behavior;
 use crate::behavior::Pooling;
@@ -45,6 +46,17 @@ pub(super) struct External<A> {
     internals: u32,
     /// The last of them.
     owner: Option<A>,
+}
+
+impl<A> Pool<A> {
+    /// Brings near what every packet asks about: the addresses.
+    pub(crate) fn bring(&self, step: u32) {
+        match step {
+            0 => crate::near::bring(&self.sorted),
+            1 => prefetch_index(&self.sorted, 0),
+            _ => {}
+        }
+    }
 }
 
 impl<A> External<A> {

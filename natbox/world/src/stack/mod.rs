@@ -29,6 +29,7 @@ use rand_core::{Rng, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 
 use crate::note::{Outcome, PacketId};
+use crate::state::bring;
 use errno::Errno;
 use reassembly::{Reassembly, Step};
 pub(crate) use route::UplinkConfig;
@@ -113,6 +114,23 @@ impl Stack {
         let outcome = self.accept(packet, Arrival { id: Some(id), to_many, now });
         self.settle(now);
         outcome
+    }
+
+    /// Brings near what the next packet or call needs, step by step: of many hosts the first, then of all the second.
+    pub(crate) fn bring(&self, step: u32) {
+        if step == 0 {
+            bring(&self.routes);
+            bring(&self.random);
+            bring(&self.udp);
+            bring(&self.outbox);
+            bring(&self.drops);
+            bring(&self.wakes);
+            return;
+        }
+        if step == 1 {
+            self.routes.bring();
+        }
+        self.udp.bring(step);
     }
 
     /// The next packet that the host sends.

@@ -8,6 +8,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use natbox_wire::Time;
+use prefetch_index::prefetch_index;
 
 use super::errno::Errno;
 use crate::attach::InterfaceAddress;
@@ -90,6 +91,11 @@ pub(crate) struct Routes {
 impl Routes {
     pub(crate) fn new(uplinks: Vec<UplinkConfig>) -> Routes {
         Routes { uplinks, preferred: 0, path_mtus: PathMtus::default() }
+    }
+
+    /// Brings the first uplink near.
+    pub(crate) fn bring(&self) {
+        prefetch_index(&self.uplinks, 0);
     }
 
     #[cfg(test)]

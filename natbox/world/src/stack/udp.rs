@@ -14,9 +14,11 @@ use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 use natbox_host::IcmpReport;
 use natbox_wire::{Packet, Time};
+use prefetch_index::prefetch_index;
 use slab::Slab;
 
 use super::errno::{self, Errno, SocketError};
+use crate::state::bring;
 
 /// Linux's `net.core.rmem_default`.
 const RECEIVE_BUFFER_BYTES: usize = 212_992;
@@ -137,6 +139,25 @@ pub(crate) struct UdpSockets {
 impl UdpSockets {
     pub(crate) fn get(&mut self, key: u32) -> Option<&mut UdpSocket> {
         self.sockets.get_mut(key as usize).map(Box::as_mut)
+    }
+
+    /// Brings the first socket near, in steps 1 to 3.
+    pub(crate) fn bring(&self, step: u32) {
+        let Some(socket) = self.sockets.get(0) else { return };
+        match step {
+            1 => {
+                bring(&socket.local);
+                bring(&socket.remote);
+                bring(&socket.ttl);
+                bring(&socket.queue);
+                bring(&socket.readers);
+            }
+            2 => {
+                prefetch_index(&socket.readers, 0);
+                socket.queue.as_slices().0.iter().take(1).for_each(bring);
+            }
+            _ => {}
+        }
     }
 
     /// Whether a socket is bound to exactly this endpoint.
