@@ -250,7 +250,9 @@ mod tests {
     #[test]
     fn events_that_come_near_are_told_of_once_and_in_their_order() {
         let mut queue = Queue::<u64>::new();
-        (0..200).for_each(|event| drop(queue.push(at(event), event)));
+        for event in 0..200 {
+            queue.push(at(event), event);
+        }
         assert!(!queue.has_fresh(), "the list is filled as they are asked for");
         let mut told = Vec::new();
         while queue.pop_until(Time::MAX).is_some() {

@@ -40,6 +40,7 @@ mod inside {
     pub(crate) mod identification;
     pub(crate) mod key;
     pub(crate) mod lifetime;
+    pub(crate) mod near;
     pub(crate) mod policy;
     pub(crate) mod ports;
     pub(crate) mod preset;
