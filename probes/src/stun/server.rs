@@ -16,7 +16,7 @@
 //! Remembers nothing: a retransmitted request is answered anew with the same bytes. With one address there is no
 //! OTHER-ADDRESS, and CHANGE-REQUEST is refused with 420.
 //!
-//! Clients of RFC 3489 are answered in their own way ([`classic`]).
+//! Clients of RFC 3489 are answered in their own way (`classic.rs`).
 //!
 //! Leaves out authentication, and one SHOULD: "PADDING equal to the MTU on the outgoing interface" (section 6.1)
 //! would answer 4 bytes with 1500; PADDING comes back in the length in which it was sent.
