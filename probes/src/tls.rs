@@ -24,6 +24,29 @@ const ED25519_PKCS8: [u8; 16] = [0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65,
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Certificate(pub Vec<u8>);
 
+/// How a side that is to be met knows another one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KnownBy {
+    /// By its certificate.
+    Certificate(Certificate),
+    /// By the seed of its [`Identity`]: the certificate is made when it is needed, as most worlds that know one never
+    /// meet anybody.
+    Seed([u8; 32]),
+}
+
+impl KnownBy {
+    /// The certificate.
+    ///
+    /// # Errors
+    /// [`Unusable`] if none can be made of the seed.
+    pub fn certificate(&self) -> Result<Certificate, Unusable> {
+        match self {
+            KnownBy::Certificate(certificate) => Ok(certificate.clone()),
+            KnownBy::Seed(seed) => Ok(Identity::from_seed(*seed)?.certificate()),
+        }
+    }
+}
+
 /// A certificate and its private key.
 pub struct Identity {
     certificate: CertificateDer<'static>,

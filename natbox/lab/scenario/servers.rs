@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use natbox_host::Host as _;
 use natbox_probes::technique::{Relay, RelayTls};
-use natbox_probes::tls::Identity;
+use natbox_probes::tls::KnownBy;
 use natbox_probes::{bep55, echo, rendezvous, stun, turn};
 
 use crate::anyhost::AnyHost;
@@ -149,11 +149,8 @@ pub(super) fn relay(address: IpAddr) -> SocketAddr {
 /// How anybody uses the relay that listens there.
 pub(super) fn access(server: SocketAddr) -> Relay {
     let credentials = turn::Credentials::new(RELAY_USER.0, RELAY_USER.1);
-    // An identity that cannot be made is one that the server has not either.
-    let identity = Identity::from_seed(identity(server.ip())).ok();
-    let tls =
-        identity.map(|identity| RelayTls { endpoints: over_tls(server.ip()), certificate: identity.certificate() });
-    Relay { tls, ..Relay::new(server, credentials) }
+    let tls = RelayTls { endpoints: over_tls(server.ip()), known_by: KnownBy::Seed(identity(server.ip())) };
+    Relay { tls: Some(tls), ..Relay::new(server, credentials) }
 }
 
 /// Where the relay of a host listens for TLS: the protocol's own port, and that of HTTPS.

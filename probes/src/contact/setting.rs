@@ -8,7 +8,7 @@ use natbox_wire::Time;
 
 use crate::path::Paths;
 use crate::portmap::Method;
-use crate::tls::Certificate;
+use crate::tls::KnownBy;
 use crate::turn;
 
 /// A TURN server that this host may use.
@@ -28,7 +28,7 @@ pub struct RelayTls {
     /// Its endpoints, in the order in which they are tried.
     pub endpoints: Vec<SocketAddr>,
     /// What it is known by.
-    pub certificate: Certificate,
+    pub known_by: KnownBy,
 }
 
 impl Relay {

@@ -88,7 +88,9 @@ pub(crate) async fn allocate<H: Host>(
         return None;
     };
     for (carrier, server) in carriers.iter().flat_map(|carrier| endpoints(relay, *carrier)) {
-        let certificate = relay.tls.as_ref().map(|tls| tls.certificate.clone());
+        let tls = relay.tls.as_ref().filter(|_| carrier == Carrier::Tls);
+        // A certificate that cannot be made is one that the server has not either.
+        let certificate = tls.and_then(|tls| tls.known_by.certificate().ok());
         let options = turn::Options { carrier, certificate, peers, ..turn::Options::default() };
         match within(host, GRANTS, turn::Client::allocate_with(host, server, &relay.credentials, &options)).await {
             Some(Ok(client)) => return Some(client),

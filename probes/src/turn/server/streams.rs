@@ -1,7 +1,7 @@
 //! Clients that come over TCP, or TLS on it (RFC 8656 section 3.1): each connection is a 5-tuple of its own, and its
 //! allocation ends with it.
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -34,15 +34,12 @@ impl<H: Host> Service<H> {
     /// none.
     ///
     /// # Errors
-    /// [`ProbeError::Io`] when an endpoint cannot be bound, or the identity cannot be used.
+    /// [`ProbeError::Io`] when an endpoint cannot be bound.
     pub async fn listen(&self, config: &ServerConfig) -> Result<(), ProbeError> {
-        let failed = ProbeError::io("listen for TURN over TCP");
         let mut listens = vec![(config.listen, None)];
         if let Some(tls) = &config.tls {
-            let unusable = |error| io::Error::new(io::ErrorKind::InvalidInput, error);
-            let identity = Identity::from_seed(tls.seed).map_err(unusable);
-            let acceptor = identity.and_then(|identity| acceptor(&identity)).map_err(failed)?;
-            listens.extend(tls.listen.iter().map(|at| (*at, Some(acceptor.clone()))));
+            let speaks = Rc::new(Tls { seed: tls.seed, acceptor: OnceCell::new() });
+            listens.extend(tls.listen.iter().map(|at| (*at, Some(speaks.clone()))));
         }
         for (at, tls) in listens {
             self.listen_at(at, tls).await.map_err(ProbeError::io("listen for TURN over TCP"))?;
@@ -50,7 +47,7 @@ impl<H: Host> Service<H> {
         Ok(())
     }
 
-    async fn listen_at(&self, at: SocketAddr, tls: Option<TlsAcceptor>) -> io::Result<()> {
+    async fn listen_at(&self, at: SocketAddr, tls: Option<Rc<Tls>>) -> io::Result<()> {
         let host = &self.shared.host;
         match host.tcp_listen(at, TcpOptions::default()).await {
             Ok(listener) => host.spawn(accept(self.shared.clone(), listener, tls)),
@@ -61,8 +58,29 @@ impl<H: Host> Service<H> {
     }
 }
 
+/// How the server speaks TLS. Its certificate is made when the first client comes: that takes as long as many a whole
+/// scenario in which nobody does.
+struct Tls {
+    seed: [u8; 32],
+    acceptor: OnceCell<TlsAcceptor>,
+}
+
+impl Tls {
+    async fn accept<H: Host>(&self, host: &H, stream: H::Tcp) -> io::Result<Box<dyn Bytes>> {
+        let acceptor = match self.acceptor.get() {
+            Some(acceptor) => acceptor,
+            None => {
+                let identity = Identity::from_seed(self.seed).map_err(io::Error::other)?;
+                let made = acceptor(&identity)?;
+                self.acceptor.get_or_init(|| made)
+            }
+        };
+        Ok(Box::new(before(host, host.now() + PATIENCE, acceptor.accept(stream)).await?))
+    }
+}
+
 /// Accepts connections, each served by a program of its own.
-async fn accept<H: Host>(shared: Rc<Shared<H>>, listener: H::Listener, tls: Option<TlsAcceptor>) {
+async fn accept<H: Host>(shared: Rc<Shared<H>>, listener: H::Listener, tls: Option<Rc<Tls>>) {
     let open = Rc::new(Cell::new(0));
     let most = shared.server.borrow().config.quotas.client_connections;
     loop {
@@ -83,13 +101,13 @@ async fn accept<H: Host>(shared: Rc<Shared<H>>, listener: H::Listener, tls: Opti
     }
 }
 
-async fn connection<H: Host>(shared: Rc<Shared<H>>, stream: H::Tcp, tls: Option<TlsAcceptor>) {
+async fn connection<H: Host>(shared: Rc<Shared<H>>, stream: H::Tcp, tls: Option<Rc<Tls>>) {
     let carrier = if tls.is_some() { Carrier::Tls } else { Carrier::Tcp };
     let five_tuple = FiveTuple { client: stream.peer_addr(), server: stream.local_addr(), carrier };
     let stream: Box<dyn Bytes> = match tls {
         None => Box::new(stream),
-        Some(tls) => match before(&shared.host, shared.host.now() + PATIENCE, tls.accept(stream)).await {
-            Ok(stream) => Box::new(stream),
+        Some(tls) => match tls.accept(&shared.host, stream).await {
+            Ok(stream) => stream,
             // It does not speak TLS, or does not want this server.
             Err(_) => return,
         },
