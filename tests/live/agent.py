@@ -1,4 +1,7 @@
-"""An ICE agent of aioice: agent.py OWN PEER CONTROLLING TRANSPORT. OWN and PEER are files that descriptions go through."""
+"""An ICE agent of aioice: agent.py OWN PEER CONTROLLING TRANSPORT. OWN and PEER are files that descriptions go through.
+
+TRANSPORT is how the relay is reached, or `none`: no relay is used then. aioice nominates the first pair that works, so with a
+relay it is chance whether it goes through the hole."""
 import asyncio
 import json
 import os
@@ -10,15 +13,23 @@ import aioice
 own, peer, controlling, transport = sys.argv[1:]
 
 
+def relay(server):
+    if transport == "none":
+        return {}
+    return {
+        "turn_server": server,
+        "turn_username": "natbox",
+        "turn_password": "natbox",
+        "turn_transport": transport,
+    }
+
+
 async def main():
     server = (socket.gethostbyname("server"), 3478)
     agent = aioice.Connection(
         ice_controlling=controlling == "controlling",
         stun_server=server,
-        turn_server=server,
-        turn_username="natbox",
-        turn_password="natbox",
-        turn_transport=transport,
+        **relay(server),
     )
     await agent.gather_candidates()
     candidates = [candidate.to_sdp() for candidate in agent.local_candidates]
