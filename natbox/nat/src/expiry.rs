@@ -26,6 +26,8 @@ use std::collections::BinaryHeap;
 
 use natbox_wire::Time;
 
+use crate::near::bring;
+
 const DIGIT_BITS: u32 = 6;
 const LEVELS: usize = 11;
 
@@ -124,6 +126,12 @@ impl Default for Expiry {
 }
 
 impl Expiry {
+    /// Brings near what every packet asks about.
+    pub(crate) fn bring(&self) {
+        bring(&self.next);
+        bring(&self.few);
+    }
+
     /// Asks for a session to come up at `at`. The end of time never comes.
     pub(crate) fn arm(&mut self, at: Time, session: u32) {
         if at < Time::MAX {

@@ -10,6 +10,7 @@
 //! seed. IPv6 packets have no identification but in their fragment headers, which only their sources write.
 
 use natbox_wire::Packet;
+use prefetch_index::prefetch_index;
 
 use crate::behavior::IpId;
 
@@ -32,6 +33,19 @@ pub(crate) struct Identification {
 impl Identification {
     pub(crate) fn new(rule: IpId, seed: u64) -> Identification {
         Identification { rule, seed, counters: None }
+    }
+
+    /// Brings near the counters that there are, in steps 1 and 2.
+    pub(crate) fn bring(&self, step: u32) {
+        let Some(counters) = &self.counters else { return };
+        match step {
+            1 => [0, PAGES / 2].iter().for_each(|at| prefetch_index(counters.as_slice(), *at)),
+            2 => counters.iter().flatten().take(2).for_each(|page| {
+                prefetch_index(page.as_slice(), 0);
+                prefetch_index(page.as_slice(), PAGE / 2);
+            }),
+            _ => {}
+        }
     }
 
     /// Another rule; counters go on.

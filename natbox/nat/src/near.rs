@@ -50,5 +50,6 @@ impl<A: Address> Realm<A> {
         }
         self.table.bring(step);
         self.pool.bring(step);
+        self.identification.bring(step);
     }
 }

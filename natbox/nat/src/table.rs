@@ -132,7 +132,7 @@ impl<A: Address> Table<A> {
             bring(&self.records);
             bring(&self.by_rule);
             bring(&self.by_endpoint);
-            bring(&self.expiry);
+            self.expiry.bring();
             return bring(&self.recent);
         }
         if step == 1 {

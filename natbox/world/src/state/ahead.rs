@@ -5,6 +5,8 @@
 //! Changes nothing, and decides nothing: whom it brings near in vain costs a little time, whom it misses is waited for.
 //! Goes from pointer to pointer in steps, each for all nodes before the next: what one step asks for is there in the next.
 
+use std::task::Waker;
+
 use prefetch_index::prefetch_index;
 
 use super::{Body, Node, Pending, Place, State};
@@ -71,7 +73,10 @@ impl State {
                         through.push(interface.0);
                     }
                 }
-                Pending::Wake(_, Some(node)) => concerned.push(node.0),
+                Pending::Wake(waker, node) => {
+                    bring_program(waker);
+                    node.iter().for_each(|node| concerned.push(node.0));
+                }
                 _ => {}
             }
         }
@@ -89,6 +94,15 @@ impl State {
         neighbours.iter().filter_map(|at| fabric.interfaces.get(at)).for_each(|known| others.push(known.node.0));
         bring_nodes(fabric, nodes, &others);
     }
+}
+
+/// Brings near what the executor keeps of the program that is to be woken.
+fn bring_program(waker: &Waker) {
+    const NOWHERE: &[u8] = &[];
+    // What is fetched in advance is not looked at, so any distance will do; no reference leads to where wakers point.
+    let distance = waker.data().addr().wrapping_sub(NOWHERE.as_ptr().addr());
+    prefetch_index(NOWHERE, distance);
+    prefetch_index(NOWHERE, distance.wrapping_add(LINE_BYTES));
 }
 
 /// The interfaces that the core router sends packets to, which came through `cores` in this order.
