@@ -2,20 +2,22 @@
 //!
 //! One `u128` an event, the events themselves in slots. The `u128` says when the event's turn is and where it lies: time
 //! above, then the order of asking, then the slot. So an entry has 16 bytes and is compared with one instruction or two, which
-//! counts where many are pending. The next few entries stand in a sorted list, all others in a binary heap: a small world
-//! needs no heap, and a large one can be told in advance whom it concerns next. Background events (those that only
+//! counts where many are pending. The next few entries stand in a sorted list, all others [far away](far): a small world
+//! needs the list alone, and a large one can be told in advance whom it concerns next. Background events (those that only
 //! observers ask for) do not keep a world going.
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+mod far;
+
 use std::hint::black_box;
 
 use natbox_wire::Time;
 use slab::Slab;
 
+use far::Far;
+
 /// Room for so many events is made at first: as many as a world of a few hosts needs.
 const FIRST: usize = 16;
-/// So many entries come from the heap at once: what is brought near for them must not push one another out.
+/// So many entries come near at once: what is brought near for them must not push one another out.
 pub(crate) const BATCH: usize = 32;
 /// So many entries stand in the sorted list at most.
 const NEAR: usize = 2 * BATCH;
@@ -27,7 +29,7 @@ pub(crate) struct Queue<E, const SLOT_BITS: u32 = 24> {
     /// The smallest keys, the very smallest last.
     near: Vec<u128>,
     /// The others, none smaller than any of `near`.
-    far: BinaryHeap<Reverse<u128>>,
+    far: Far,
     /// Whether keys have come near whose events nobody has been told of.
     is_fresh: bool,
     slots: Slab<Slot<E>>,
@@ -40,7 +42,7 @@ pub(crate) struct Queue<E, const SLOT_BITS: u32 = 24> {
 
 struct Slot<E> {
     key: u128,
-    /// `None` when cancelled: the key stays in the heap until its turn.
+    /// `None` when cancelled: the key stays until its turn.
     event: Option<E>,
     background: bool,
 }
@@ -57,7 +59,7 @@ impl<E, const SLOT_BITS: u32> Queue<E, SLOT_BITS> {
 
     pub(crate) fn new() -> Self {
         let (near, slots) = (Vec::with_capacity(FIRST), Slab::with_capacity(FIRST));
-        Queue { near, far: BinaryHeap::new(), is_fresh: false, slots, sequence: 0, foreground: 0, has_lost: false }
+        Queue { near, far: Far::default(), is_fresh: false, slots, sequence: 0, foreground: 0, has_lost: false }
     }
 
     fn slot_of(key: u128) -> usize {
@@ -95,19 +97,19 @@ impl<E, const SLOT_BITS: u32> Queue<E, SLOT_BITS> {
     fn place(&mut self, key: u128) {
         let is_near = self.far.is_empty() || self.near.first().is_some_and(|last| key < *last);
         if !is_near {
-            return self.far.push(Reverse(key));
+            return self.far.push(key);
         }
         let later = self.near.iter().rev().take_while(|other| **other < key).count();
         self.near.insert(self.near.len() - later, key);
         if self.near.len() > NEAR {
-            self.far.extend(self.near.drain(..BATCH).map(Reverse));
+            self.near.drain(..BATCH).for_each(|key| self.far.push(key));
         }
     }
 
     /// Brings the next keys near, where none is.
     fn refill(&mut self) {
         while self.near.len() < BATCH
-            && let Some(Reverse(key)) = self.far.pop()
+            && let Some(key) = self.far.pop()
         {
             self.near.push(key);
         }
@@ -164,8 +166,7 @@ impl<E, const SLOT_BITS: u32> Queue<E, SLOT_BITS> {
 
     /// When the next event's turn is, if not cancelled by then: what waits for it may wait too short, but never too long.
     pub(crate) fn next_time(&self) -> Option<Time> {
-        let far = || self.far.peek().map(|&Reverse(key)| key);
-        self.near.last().copied().or_else(far).map(|key| Time::from_nanos((key >> 64) as u64))
+        self.near.last().copied().or_else(|| self.far.peek()).map(|key| Time::from_nanos((key >> 64) as u64))
     }
 
     /// A pending event; `None` if it has happened.
