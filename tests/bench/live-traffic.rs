@@ -3,7 +3,8 @@
 //! `flood ENDPOINT BYTES SECONDS` sends as fast as it can; `sink PORT` says how many a second arrived, from the first to
 //! the last, once nothing has come for a while. `echo PORT` sends back what comes; `ping ENDPOINT SECONDS` asks it, one
 //! question at a time, and says how many microseconds half of the answers took at most, and 99 of 100; then it says goodbye,
-//! and the echo ends. Seconds may have a fraction.
+//! and the echo ends. `nap MICROSECONDS SECONDS` sleeps for so long again and again, and says how late it was woken, likewise.
+//! Seconds may have a fraction.
 
 use std::io::Write;
 use std::net::UdpSocket;
@@ -13,6 +14,11 @@ use std::time::{Duration, Instant};
 const SILENCE: Duration = Duration::from_millis(400);
 /// Somebody should have sent something by then.
 const PATIENCE: Duration = Duration::from_secs(10);
+const PR_SET_TIMERSLACK: i32 = 29;
+
+unsafe extern "C" {
+    fn prctl(option: i32, ...) -> i32;
+}
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -22,7 +28,8 @@ fn main() {
         ["sink", port] => sink(port),
         ["echo", port] => echo(port),
         ["ping", to, seconds] => ping(to, time(seconds)),
-        _ => panic!("flood ENDPOINT BYTES SECONDS, sink PORT, echo PORT or ping ENDPOINT SECONDS"),
+        ["nap", micros, seconds] => nap(Duration::from_micros(micros.parse().expect("a number")), time(seconds)),
+        _ => panic!("flood ENDPOINT BYTES SECONDS, sink PORT, echo PORT, ping ENDPOINT SECONDS or nap MICROSECONDS SECONDS"),
     }
 }
 
@@ -102,6 +109,22 @@ fn ping(to: &str, time: Duration) {
     for _ in 0..5 {
         let _ = socket.send(&[]);
     }
+    tell(times);
+}
+
+fn nap(asked: Duration, time: Duration) {
+    // SAFETY: numbers. To the microsecond, and not when it suits the kernel.
+    unsafe { prctl(PR_SET_TIMERSLACK, 1_usize) };
+    let (start, mut times) = (Instant::now(), Vec::new());
+    while start.elapsed() < time {
+        let from = Instant::now();
+        std::thread::sleep(asked);
+        times.push(from.elapsed().saturating_sub(asked));
+    }
+    tell(times);
+}
+
+fn tell(mut times: Vec<Duration>) {
     times.sort_unstable();
     let at = |share: usize| times.get(times.len() * share / 100).map_or(f64::NAN, |time| time.as_secs_f64() * 1e6);
     println!("{:.1} {:.1}", at(50), at(99));

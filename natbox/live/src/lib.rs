@@ -22,6 +22,7 @@ mod netlink;
 pub mod privilege;
 mod program;
 pub mod signals;
+mod slice;
 mod socket;
 pub mod sockets;
 mod tun;
