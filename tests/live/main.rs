@@ -11,6 +11,7 @@ mod changes;
 mod classic;
 mod commands;
 mod common;
+mod files;
 mod loud;
 mod parity;
 mod peers;

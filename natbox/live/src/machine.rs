@@ -7,8 +7,9 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use crate::error::LiveError;
+use crate::mounts::Files;
 use crate::moving;
-use crate::namespace::{Doors, Files, Household, Namespace};
+use crate::namespace::{Doors, Household, Namespace};
 use crate::netlink::{Interface, set_up};
 use crate::program::Command;
 use crate::tun::Tun;

@@ -12,9 +12,10 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rustix::fs::{Mode, OFlags};
-use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
 use rustix::process::{Pid, Signal, WaitOptions};
-use rustix::thread::{LinkNameSpaceType, UnshareFlags};
+use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space};
+
+use crate::mounts::{Files, furnish, mounts_of_programs};
 
 type Job = Box<dyn FnOnce() + Send>;
 
@@ -68,15 +69,6 @@ impl Drop for Household {
     }
 }
 
-/// What a host finds in its `/etc`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Files {
-    /// `/etc/hosts`.
-    pub hosts: String,
-    /// `/etc/resolv.conf`.
-    pub resolv: String,
-}
-
 /// A host's namespaces.
 pub struct Namespace {
     agent: Agent,
@@ -94,20 +86,21 @@ pub struct Doors {
     pub processes: OwnedFd,
     /// The host's network.
     pub network: OwnedFd,
-    /// The host's mounts.
+    /// The mounts that the host's programs see: those of its thread, and the lab's processes in `/proc`.
     pub mounts: OwnedFd,
     /// The host's name.
     pub host_name: OwnedFd,
 }
 
 impl Doors {
-    /// The namespaces that the calling thread is in, and that of programs.
+    /// The namespaces that the calling thread is in, and those of its programs.
     fn own(processes: OwnedFd) -> io::Result<Doors> {
+        let mounts = mounts_of_programs(&processes)?;
         Ok(Doors {
             user: open_own("user")?,
             processes,
             network: open_own("net")?,
-            mounts: open_own("mnt")?,
+            mounts,
             host_name: open_own("uts")?,
         })
     }
@@ -167,9 +160,13 @@ impl Namespace {
         &self,
         job: impl FnOnce() -> io::Result<R> + Send + 'static,
     ) -> io::Result<JoinHandle<io::Result<R>>> {
-        let processes = self.doors.processes.try_clone()?;
+        let (processes, mounts) = (self.doors.processes.try_clone()?, self.doors.mounts.try_clone()?);
         self.beside(move || {
-            rustix::thread::move_into_link_name_space(processes.as_fd(), Some(LinkNameSpaceType::ProcessID))?;
+            let folder = std::env::current_dir();
+            unshare(UnshareFlags::FS)?;
+            move_into_link_name_space(mounts.as_fd(), Some(LinkNameSpaceType::Mount))?;
+            folder.and_then(std::env::set_current_dir).or(io::Result::Ok(()))?;
+            move_into_link_name_space(processes.as_fd(), Some(LinkNameSpaceType::ProcessID))?;
             job()
         })
     }
@@ -222,29 +219,9 @@ pub(crate) fn unshare(flags: UnshareFlags) -> io::Result<()> {
 }
 
 /// The namespace of this kind that the calling thread is in, or puts its children into.
-fn open_own(kind: &str) -> io::Result<OwnedFd> {
+pub(crate) fn open_own(kind: &str) -> io::Result<OwnedFd> {
     let path = format!("/proc/thread-self/ns/{kind}");
     Ok(rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?)
-}
-
-/// Gives the calling thread's mount namespace files of its own in `/etc`. They live in a file system without a name.
-/// Tells whether `/etc/hosts` is one of them.
-fn furnish(files: &Files) -> io::Result<bool> {
-    let mut names = false;
-    let shelf = "/tmp";
-    rustix::mount::mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
-    rustix::mount::mount("tmpfs", shelf, "tmpfs", MountFlags::NOSUID | MountFlags::NODEV, None)?;
-    for (name, text) in [("hosts", &files.hosts), ("resolv.conf", &files.resolv)] {
-        let (own, public) = (format!("{shelf}/{name}"), format!("/etc/{name}"));
-        std::fs::write(&own, text)?;
-        // A system without the file has nothing that could be covered: programs there do without, too.
-        if std::path::Path::new(&public).exists() {
-            rustix::mount::mount_bind(&own, &public)?;
-            names |= name == "hosts";
-        }
-    }
-    rustix::mount::unmount(shelf, UnmountFlags::DETACH)?;
-    Ok(names)
 }
 
 /// Starts the first process of the PID namespace that the calling thread has just made.
