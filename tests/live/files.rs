@@ -13,7 +13,9 @@ hosts: { alice: { behind: home, link: { mtu: 1400 } }, server: { address: 198.18
 
 /// What a shell on a host says.
 fn shell(lab: &LiveLab, host: &str, script: &str) -> String {
-    text(&lab.host(host).expect("a host").command("sh").args(["-c", script]).output().expect("a shell")).trim().to_owned()
+    text(&lab.host(host).expect("a host").command("sh").args(["-c", script]).output().expect("a shell"))
+        .trim()
+        .to_owned()
 }
 
 #[test]

@@ -96,13 +96,7 @@ impl Doors {
     /// The namespaces that the calling thread is in, and those of its programs.
     fn own(processes: OwnedFd) -> io::Result<Doors> {
         let mounts = mounts_of_programs(&processes)?;
-        Ok(Doors {
-            user: open_own("user")?,
-            processes,
-            network: open_own("net")?,
-            mounts,
-            host_name: open_own("uts")?,
-        })
+        Ok(Doors { user: open_own("user")?, processes, network: open_own("net")?, mounts, host_name: open_own("uts")? })
     }
 }
 
