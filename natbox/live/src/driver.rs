@@ -19,7 +19,7 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, epoll, eventfd, p
 
 use crate::device::{Device, Guess, Pool};
 use crate::nap::Nap;
-use crate::slice;
+use crate::scheduling;
 use crate::sockets::Clock;
 use crate::tun::Tun;
 
@@ -62,7 +62,7 @@ impl Driver {
     /// The system has no more file descriptors.
     pub fn new() -> io::Result<Driver> {
         let _ = rustix::thread::set_current_timer_slack(Some(NonZeroU64::MIN));
-        slice::after_those_who_wake();
+        scheduling::after_those_who_wake();
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let event = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         epoll::add(&epoll, &event, epoll::EventData::new_u64(ALARM), epoll::EventFlags::IN)?;
@@ -212,15 +212,13 @@ impl Outside for Driver {
         if self.alarm.rung.swap(false, Ordering::SeqCst) {
             return self.time();
         }
-        if self.has_answered(arrived) {
-            self.alone = arrived.len() == 1;
-            return self.time();
-        }
-        self.poll(deadline);
-        for at in 0..self.ready.len() {
-            match self.ready[at].data.u64() {
-                ALARM => self.alarm.quiet(),
-                place => self.read(place as usize, arrived),
+        if !self.has_answered(arrived) {
+            self.poll(deadline);
+            for at in 0..self.ready.len() {
+                match self.ready[at].data.u64() {
+                    ALARM => self.alarm.quiet(),
+                    place => self.read(place as usize, arrived),
+                }
             }
         }
         self.alone = arrived.len() == 1;

@@ -7,6 +7,7 @@ use std::process::Command;
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
+use crate::mounts::go_to;
 use crate::namespace::Doors;
 
 /// Takes this process, which has no other thread, into a host's namespaces. Its working folder stays.
@@ -14,16 +15,13 @@ use crate::namespace::Doors;
 /// # Errors
 /// The system refuses: the lab is somebody else's, or gone.
 pub fn join(doors: &Doors) -> io::Result<()> {
-    let folder = std::env::current_dir();
     if !is_own(&doors.user)? {
         move_into_link_name_space(doors.user.as_fd(), Some(LinkNameSpaceType::User))?;
     }
     move_into_link_name_space(doors.processes.as_fd(), Some(LinkNameSpaceType::ProcessID))?;
     move_into_link_name_space(doors.host_name.as_fd(), Some(LinkNameSpaceType::HostNameAndNISDomainName))?;
     move_into_link_name_space(doors.network.as_fd(), Some(LinkNameSpaceType::Network))?;
-    move_into_link_name_space(doors.mounts.as_fd(), Some(LinkNameSpaceType::Mount))?;
-    // A folder that is not there in the host's mounts leaves the program at the root.
-    folder.and_then(std::env::set_current_dir).or(Ok(()))
+    go_to(&doors.mounts)
 }
 
 /// Whether this process is in that user namespace already: it cannot join it once more.

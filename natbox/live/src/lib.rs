@@ -9,6 +9,7 @@
 
 #![cfg(target_os = "linux")]
 
+mod calls;
 mod device;
 mod driver;
 mod error;
@@ -22,8 +23,8 @@ mod nap;
 mod netlink;
 pub mod privilege;
 mod program;
+mod scheduling;
 pub mod signals;
-mod slice;
 mod socket;
 pub mod sockets;
 mod tun;

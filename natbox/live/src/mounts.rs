@@ -5,10 +5,10 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
-use rustix::process::{Pid, WaitOptions};
+use rustix::process::WaitOptions;
 use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space};
 
-use crate::namespace::{open_own, unshare};
+use crate::calls::{fork, open_own, unshare};
 
 /// What no file system of the kernel's own needs to offer.
 const QUIET: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV).union(MountFlags::NOEXEC);
@@ -49,9 +49,10 @@ fn show_devices(shelf: &str) -> io::Result<()> {
     let own = format!("{shelf}/sys");
     std::fs::create_dir(&own)?;
     if rustix::mount::mount("sysfs", &own, "sysfs", QUIET, None).is_ok() {
-        for folder in ["class/net", "devices/virtual/net"] {
-            let _ = rustix::mount::mount_bind(format!("{own}/{folder}"), format!("/sys/{folder}"));
-        }
+        // What is in the second leads to the first.
+        let mut folders = ["devices/virtual/net", "class/net"].into_iter();
+        let _ = folders
+            .try_for_each(|folder| rustix::mount::mount_bind(format!("{own}/{folder}"), format!("/sys/{folder}")));
     }
     Ok(())
 }
@@ -71,21 +72,29 @@ pub(crate) fn mounts_of_programs(processes: &OwnedFd) -> io::Result<OwnedFd> {
     maker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
+/// Takes the calling thread, and no other, to these mounts. Its working folder stays; where there is none of that name, the
+/// thread is left at the root.
+pub(crate) fn go_to(mounts: &OwnedFd) -> io::Result<()> {
+    let folder = std::env::current_dir();
+    unshare(UnshareFlags::FS)?;
+    move_into_link_name_space(mounts.as_fd(), Some(LinkNameSpaceType::Mount))?;
+    folder.and_then(std::env::set_current_dir).or(Ok(()))
+}
+
 /// Mounts a `/proc` of the PID namespace that the calling thread's children are in: one of them must do it. Where the system
 /// refuses, the machine's stays: containers may have no whole `/proc`.
-#[allow(unsafe_code, reason = "a process that needs no program: fork, and in the child nothing but system calls")]
 fn show_processes() -> io::Result<()> {
-    // SAFETY: the child calls only what may be called after a fork in a process of many threads, and never returns.
-    let child = unsafe {
-        match libc::fork() {
-            0 => {
-                let flags = u64::from(QUIET.bits()) as libc::c_ulong;
-                libc::mount(c"proc".as_ptr(), c"/proc".as_ptr(), c"proc".as_ptr(), flags, std::ptr::null());
-                libc::_exit(0)
-            }
-            child => Pid::from_raw(child.max(0)).ok_or_else(io::Error::last_os_error)?,
-        }
-    };
+    let child = fork(mount_proc)?;
     rustix::io::retry_on_intr(|| rustix::process::waitpid(Some(child), WaitOptions::empty()))?;
     Ok(())
+}
+
+#[allow(unsafe_code, reason = "system calls alone")]
+fn mount_proc() -> ! {
+    let (proc, flags) = (c"proc".as_ptr(), libc::c_ulong::from(QUIET.bits()));
+    // SAFETY: system calls with constants, allowed after a fork.
+    unsafe {
+        libc::mount(proc, c"/proc".as_ptr(), proc, flags, std::ptr::null());
+        libc::_exit(0)
+    }
 }

@@ -11,11 +11,11 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use rustix::fs::{Mode, OFlags};
 use rustix::process::{Pid, Signal, WaitOptions};
 use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space};
 
-use crate::mounts::{Files, furnish, mounts_of_programs};
+use crate::calls::{fork, open_own, unshare};
+use crate::mounts::{Files, furnish, go_to, mounts_of_programs};
 
 type Job = Box<dyn FnOnce() + Send>;
 
@@ -36,7 +36,7 @@ impl Household {
         let warden = Agent::start("natbox-warden")?;
         let (processes, first) = warden.run(|| -> io::Result<_> {
             unshare(UnshareFlags::NEWPID)?;
-            let first = start_first_process()?;
+            let first = fork(bury_the_dead)?;
             Ok((open_own("pid_for_children")?, first))
         })??;
         Ok(Household { processes, first, _warden: warden })
@@ -156,10 +156,7 @@ impl Namespace {
     ) -> io::Result<JoinHandle<io::Result<R>>> {
         let (processes, mounts) = (self.doors.processes.try_clone()?, self.doors.mounts.try_clone()?);
         self.beside(move || {
-            let folder = std::env::current_dir();
-            unshare(UnshareFlags::FS)?;
-            move_into_link_name_space(mounts.as_fd(), Some(LinkNameSpaceType::Mount))?;
-            folder.and_then(std::env::set_current_dir).or(io::Result::Ok(()))?;
+            go_to(&mounts)?;
             move_into_link_name_space(processes.as_fd(), Some(LinkNameSpaceType::ProcessID))?;
             job()
         })
@@ -203,38 +200,10 @@ impl Drop for Agent {
     }
 }
 
-#[allow(
-    unsafe_code,
-    reason = "unshare is unsafe where other code counts on shared file descriptors; none are unshared"
-)]
-pub(crate) fn unshare(flags: UnshareFlags) -> io::Result<()> {
-    // SAFETY: neither the table of file descriptors nor memory is concerned.
-    Ok(unsafe { rustix::thread::unshare_unsafe(flags) }?)
-}
-
-/// The namespace of this kind that the calling thread is in, or puts its children into.
-pub(crate) fn open_own(kind: &str) -> io::Result<OwnedFd> {
-    let path = format!("/proc/thread-self/ns/{kind}");
-    Ok(rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?)
-}
-
-/// Starts the first process of the PID namespace that the calling thread has just made.
-#[allow(unsafe_code, reason = "a process that needs no program: fork, and in the child nothing but system calls")]
-fn start_first_process() -> io::Result<Pid> {
-    // SAFETY: the child calls only what may be called after a fork in a process of many threads, and never returns.
-    unsafe {
-        match libc::fork() {
-            -1 => Err(io::Error::last_os_error()),
-            0 => bury_the_dead(),
-            child => Pid::from_raw(child).ok_or_else(io::Error::last_os_error),
-        }
-    }
-}
-
 /// What the first process does: it waits for the children that nobody else waits for, until its parent ends.
 #[allow(unsafe_code, reason = "system calls alone")]
-unsafe fn bury_the_dead() -> ! {
-    // SAFETY: system calls with arguments of this function's own.
+fn bury_the_dead() -> ! {
+    // SAFETY: system calls with arguments of this function's own, allowed after a fork.
     unsafe {
         libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
         libc::prctl(libc::PR_SET_NAME, c"natbox-init".as_ptr());

@@ -4,8 +4,8 @@ use std::io;
 
 use rustix::thread::UnshareFlags;
 
+use crate::calls::unshare;
 use crate::error::LiveError;
-use crate::namespace::unshare;
 
 /// Gives this process the right to make namespaces, if it is not root: it becomes the root of a user namespace of its own.
 /// To be called while the process has no other thread.

@@ -47,5 +47,8 @@ mod tests {
         let (before, after, child) = asked.join().expect("a thread");
         assert_eq!(child, before);
         assert_eq!(after.map(|(policy, nice, _)| (policy, nice)), before.map(|(policy, nice, _)| (policy, nice)));
+        // A kernel that does not know slices says that there are none.
+        let known = before.is_some_and(|(.., nanos)| nanos > 0);
+        assert!(!known || after.is_some_and(|(.., nanos)| nanos == SLICE_NANOS), "{before:?}, {after:?}");
     }
 }
