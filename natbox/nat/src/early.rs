@@ -21,9 +21,9 @@ use natbox_wire::{DropReason, Protocol, Time};
 use crate::behavior::{EarlyInbound, UnsolicitedSyn};
 use crate::classify::Flow;
 use crate::key::{Address, Endpoint, Hash};
-use crate::realm::{Realm, Shared, refuse};
+use crate::realm::{Realm, Shared};
 use crate::uses::Uses;
-use crate::verdict::{MappingEnd, Refusal};
+use crate::verdict::{MappingEnd, Refusal, refuse};
 
 /// Tuples, or sources, remembered at once: as many as one address has ports.
 pub(crate) const MAX_VISITORS: usize = 1 << 16;

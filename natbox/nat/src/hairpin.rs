@@ -29,11 +29,11 @@ use crate::behavior::{Hairpin, HairpinFilter};
 use crate::classify::Flow;
 use crate::icmp;
 use crate::key::{Address, Endpoint, Hash};
-use crate::realm::{Realm, Shared, refuse};
+use crate::realm::{Realm, Shared};
 use crate::tcp::unsolicited::told_at_once;
 
 use crate::uses::Uses;
-use crate::verdict::{Refusal, Side, Verdict};
+use crate::verdict::{Refusal, Side, Verdict, refuse};
 
 /// Ports that may stand in for one that is in use.
 const PORTS: u16 = 16;

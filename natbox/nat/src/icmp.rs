@@ -16,8 +16,8 @@ use natbox_wire::{DropReason, IcmpError, Packet, Protocol, Quoted, Time, Transpo
 use crate::Behavior;
 use crate::behavior::{Hairpin, IcmpErrors, IcmpQuery, Switch, TranslationKind};
 use crate::key::{Address, Endpoint};
-use crate::realm::{Realm, Shared, refuse};
-use crate::verdict::{Answer, MappingEnd, Refusal, Side, Translation, Verdict};
+use crate::realm::{Realm, Shared};
+use crate::verdict::{Answer, MappingEnd, Refusal, Side, Translation, Verdict, refuse};
 
 /// An error from inside, about a packet that came in: the quote shows remote -> internal.
 #[inline(never)]

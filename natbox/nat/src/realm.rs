@@ -33,7 +33,7 @@ use crate::tcp::{Entry, HeldSyns, Tcp, Track};
 use crate::timers::Side;
 use crate::udp::Datagrams;
 use crate::uses::Uses;
-use crate::verdict::{Refusal, Translation, Verdict};
+use crate::verdict::{Refusal, Translation, Verdict, refuse};
 
 pub(crate) use shared::Shared;
 
@@ -68,11 +68,6 @@ pub(crate) struct Realm<A> {
 pub(crate) struct Passage {
     pub(crate) session: u32,
     pub(crate) new_mapping: bool,
-}
-
-/// A refusal without a mapping.
-pub(crate) fn refuse(reason: DropReason) -> Refusal {
-    Refusal { reason, mapping: None, answer: None }
 }
 
 /// What the rare ways end with.

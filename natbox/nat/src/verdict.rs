@@ -39,6 +39,11 @@ pub struct Refusal {
     pub answer: Option<Answer>,
 }
 
+/// A refusal without a mapping.
+pub(crate) fn refuse(reason: DropReason) -> Refusal {
+    Refusal { reason, mapping: None, answer: None }
+}
+
 /// What the sender of a refused packet is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {

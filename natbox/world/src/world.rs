@@ -4,8 +4,9 @@
 //! hosts, which take that gateway for their default. Nothing is checked here that a topology file's loader checks:
 //! of two interfaces with one address the first keeps it.
 
-use std::cell::{Ref, RefCell};
-use std::fmt;
+mod view;
+
+use std::cell::RefCell;
 use std::future::Future;
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -14,7 +15,7 @@ use std::time::Duration;
 
 use futures::executor::LocalPool;
 use ipnet::IpNet;
-use natbox_nat::{Behavior, MappingId, MappingView, Nat, SessionView};
+use natbox_nat::{Behavior, Nat};
 use natbox_wire::{ExplicitMapping, MapRefusal, MapRequest, Time};
 
 use crate::attach::{Attachment, InterfaceAddress, NetworkId};
@@ -27,8 +28,9 @@ use crate::network::Kind;
 use crate::note::{InterfaceId, NodeId, Observer, PacketId};
 use crate::outside::Outside;
 use crate::programs::Programs;
+use crate::refusal::{NotAGateway, NotReconfigured};
 use crate::stack::{Stack, UplinkConfig};
-use crate::state::{Body, Calls, Door, Host, State, Statistics};
+use crate::state::{Body, Calls, Door, Host, State};
 use crate::stream::stream;
 
 /// Events that one call may let happen, unless [`World::limit_events`] says otherwise.
@@ -282,134 +284,6 @@ impl World {
     /// Mends an interface's link.
     pub fn mend(&mut self, interface: InterfaceId) {
         self.state.borrow_mut().set_cut(interface, false);
-    }
-}
-
-/// Looking.
-impl World {
-    /// The live mappings of a gateway's NAT, by number; none for other nodes.
-    pub fn mappings(&self, node: NodeId) -> Vec<MappingView> {
-        self.state.borrow_mut().mappings(node)
-    }
-
-    /// The live sessions of a gateway's NAT, by the number of their mapping, then by remote; none for other nodes.
-    pub fn sessions(&self, node: NodeId) -> Vec<SessionView> {
-        self.state.borrow_mut().sessions(node)
-    }
-
-    /// When a mapping of a gateway's NAT ends, if nothing more comes: [`Nat::deadline`].
-    pub fn deadline(&self, node: NodeId, mapping: MappingId) -> Option<Time> {
-        self.state.borrow_mut().deadline(node, mapping)
-    }
-
-    /// How a gateway's NAT behaves; `None` for other nodes.
-    pub fn behavior_of(&self, node: NodeId) -> Option<Arc<Behavior>> {
-        self.state.borrow().behavior(node)
-    }
-
-    /// The properties of an interface's link.
-    pub fn link_of(&self, interface: InterfaceId) -> LinkConfig {
-        self.state.borrow().fabric.link_of(interface)
-    }
-
-    /// All nodes, in the order of building.
-    pub fn nodes(&self) -> impl Iterator<Item = NodeId> + use<> {
-        (0..self.state.borrow().nodes.len() as u32).map(NodeId)
-    }
-
-    /// All interfaces, in the order of building.
-    pub fn interfaces(&self) -> impl Iterator<Item = InterfaceId> + use<> {
-        (0..self.state.borrow().fabric.interfaces.len() as u32).map(InterfaceId)
-    }
-
-    /// A node's interfaces: a gateway's outside then inside, a host's uplinks in order.
-    pub fn interfaces_of(&self, node: NodeId) -> impl Iterator<Item = InterfaceId> + use<> {
-        let state = self.state.borrow();
-        let node = state.node(node);
-        (node.first_interface..node.first_interface + node.interfaces).map(InterfaceId)
-    }
-
-    /// A node's name.
-    pub fn node_name(&self, node: NodeId) -> Ref<'_, str> {
-        Ref::map(self.state.borrow(), |state| &*state.node(node).name)
-    }
-
-    /// An interface's name.
-    pub fn interface_name(&self, interface: InterfaceId) -> Ref<'_, str> {
-        Ref::map(self.state.borrow(), |state| &*state.fabric.interface(interface).name)
-    }
-
-    /// A network's name.
-    pub fn network_name(&self, network: NetworkId) -> Ref<'_, str> {
-        Ref::map(self.state.borrow(), |state| &*state.fabric.network(network).name)
-    }
-
-    /// The node that an interface belongs to.
-    pub fn node_of(&self, interface: InterfaceId) -> NodeId {
-        self.state.borrow().fabric.interface(interface).node
-    }
-
-    /// The network that an interface is attached to.
-    pub fn network_of(&self, interface: InterfaceId) -> NetworkId {
-        self.state.borrow().fabric.interface(interface).network
-    }
-
-    /// An interface's addresses.
-    pub fn addresses_of(&self, interface: InterfaceId) -> Vec<InterfaceAddress> {
-        self.state.borrow().fabric.interface(interface).addresses.to_vec()
-    }
-
-    /// The router of a public network; `None` for a local one.
-    pub fn router_of(&self, network: NetworkId) -> Option<NodeId> {
-        self.state.borrow().fabric.core(network)
-    }
-
-    /// What the world has done so far.
-    pub fn statistics(&self) -> Statistics {
-        self.state.borrow().statistics
-    }
-}
-
-/// Asked of a node what only a gateway can do.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NotAGateway {
-    /// The node's name.
-    pub name: String,
-}
-
-impl fmt::Display for NotAGateway {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "expected a gateway, but {:?} is not one: name a NAT", self.name)
-    }
-}
-
-impl std::error::Error for NotAGateway {}
-
-/// Why a NAT behaves as before.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum NotReconfigured {
-    /// There is none.
-    NotAGateway(NotAGateway),
-    /// These axes cannot change while it runs.
-    Fixed(Vec<&'static str>),
-}
-
-impl fmt::Display for NotReconfigured {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            NotReconfigured::NotAGateway(error) => error.fmt(f),
-            NotReconfigured::Fixed(axes) => {
-                write!(f, "{} cannot change while a NAT runs: that is what its mappings are", axes.join(" and "))
-            }
-        }
-    }
-}
-
-impl std::error::Error for NotReconfigured {}
-
-impl From<NotAGateway> for NotReconfigured {
-    fn from(error: NotAGateway) -> NotReconfigured {
-        NotReconfigured::NotAGateway(error)
     }
 }
 

@@ -20,77 +20,15 @@ use std::net::IpAddr;
 
 use natbox_wire::{DropReason, Packet, Time};
 
+use super::datagram::{Datagram, Decision, Fit, Key, Piece, Place, Way};
 use super::discard;
 use crate::behavior::FragmentRules;
-use crate::realm::refuse;
-use crate::verdict::{HoldId, Output, Refusal, Side, Verdict};
+use crate::verdict::{HoldId, Output, Refusal, Side, refuse};
 
 /// What a fragment that came counts beyond its bytes.
 const PIECE_BYTES: isize = 64;
 /// What a datagram counts beyond its fragments.
 const DATAGRAM_BYTES: isize = 256;
-
-/// What the fragments of one datagram have in common (RFC 791 section 3.2), and the side that they come from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Key {
-    pub(crate) from: Side,
-    pub(crate) source: IpAddr,
-    pub(crate) destination: IpAddr,
-    /// Zero for IPv6, where it is no part of the key (RFC 8200 section 4.5).
-    pub(crate) protocol: u8,
-    pub(crate) identification: u32,
-}
-
-/// Where a fragment's bytes belong in the datagram, in bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Place {
-    pub(crate) start: usize,
-    pub(crate) end: usize,
-    /// Whether the datagram ends here.
-    pub(crate) last: bool,
-    /// Tells an exact repetition from an overlap.
-    pub(crate) digest: u64,
-}
-
-/// How the fragments of a datagram go on, once the first has: they get its addresses and its identification.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Way {
-    pub(crate) verdict: Verdict,
-    pub(crate) source: IpAddr,
-    pub(crate) destination: IpAddr,
-    pub(crate) identification: Option<u16>,
-}
-
-/// What is decided about a datagram.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Decision {
-    /// Nothing yet.
-    Waiting,
-    /// Its fragments go this way.
-    Open(Way),
-    /// They are dropped.
-    Refused(Refusal),
-}
-
-/// A fragment that came.
-struct Piece {
-    place: Place,
-    held: Option<(HoldId, Packet)>,
-}
-
-struct Datagram {
-    key: Key,
-    deadline: Time,
-    decision: Decision,
-    /// Sorted by offset, none overlapping.
-    pieces: Vec<Piece>,
-    /// How many of its bytes have come.
-    come: usize,
-    /// How many it has; known when its end has come.
-    total: Option<usize>,
-    /// What it counts.
-    bytes: usize,
-}
 
 /// The expendable datagrams of one source, and what they count. All datagrams count for `all`.
 #[derive(Default)]
@@ -378,27 +316,5 @@ impl Cache {
         if known.all.is_empty() {
             self.sources.remove(&source);
         }
-    }
-}
-
-enum Fit {
-    At(usize),
-    Repeated,
-    Contradiction,
-}
-
-impl Datagram {
-    fn fit(&self, place: Place) -> Fit {
-        let index = self.pieces.partition_point(|piece| piece.place.start < place.start);
-        if self.pieces.get(index).is_some_and(|piece| piece.place == place) {
-            return Fit::Repeated;
-        }
-        let overlaps_before = index > 0 && self.pieces[index - 1].place.end > place.start;
-        let overlaps_after = self.pieces.get(index).is_some_and(|piece| piece.place.start < place.end);
-        let past_the_end = match self.total {
-            Some(total) => place.last || place.end > total,
-            None => place.last && self.pieces.last().is_some_and(|piece| piece.place.end > place.start),
-        };
-        if overlaps_before || overlaps_after || past_the_end { Fit::Contradiction } else { Fit::At(index) }
     }
 }

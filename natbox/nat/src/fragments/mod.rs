@@ -23,6 +23,7 @@
 //! that could be known, and is dropped; RFC 1122 section 3.2.2 forbids sending one.
 
 mod cache;
+mod datagram;
 
 use std::collections::VecDeque;
 use std::hash::BuildHasher;
@@ -31,10 +32,10 @@ use std::net::{IpAddr, SocketAddr};
 use foldhash::quality::FixedState;
 use natbox_wire::{DropReason, Packet, Time, build};
 
-use self::cache::{Cache, Decision, Filed, Key, Place, Way};
+use self::cache::{Cache, Filed};
+use self::datagram::{Decision, Key, Place, Way};
 use crate::behavior::{FragmentMode, FragmentRules};
-use crate::realm::refuse;
-use crate::verdict::{HoldId, Output, Refusal, Side, Translation, Verdict};
+use crate::verdict::{HoldId, Output, Refusal, Side, Translation, Verdict, refuse};
 
 /// The most that an IP packet holds, header included.
 const MAX_PACKET_BYTES: usize = 65_535;

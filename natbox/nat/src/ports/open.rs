@@ -13,11 +13,11 @@ use crate::ports::evict::Candidate;
 use crate::ports::quarantine::Waiting;
 use crate::ports::share::other;
 use crate::ports::take::{Ask, Grant, InUse, Miss};
-use crate::realm::{Realm, Shared, refuse};
+use crate::realm::{Realm, Shared};
 use crate::record::Mapping;
 use crate::table::Table;
 use crate::tcp::Stage;
-use crate::verdict::{Answer, MappingEnd, MappingId, Refusal, Side};
+use crate::verdict::{Answer, MappingEnd, MappingId, Refusal, Side, refuse};
 
 /// What the table knows of external endpoints, to one who asks for one.
 struct Known<'a, A> {

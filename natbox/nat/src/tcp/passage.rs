@@ -10,11 +10,11 @@ use crate::behavior::{
 };
 use crate::classify::Flow;
 use crate::key::Address;
-use crate::realm::{Passage, Realm, Shared, refuse};
+use crate::realm::{Passage, Realm, Shared};
 use crate::tcp::unsolicited::no_state;
 use crate::tcp::{Entry, Stage, Step, Tcp, Timer, Track, netfilter};
 use crate::timers::Side;
-use crate::verdict::{MappingEnd, Refusal};
+use crate::verdict::{MappingEnd, Refusal, refuse};
 
 impl<A: Address> Realm<A> {
     /// A segment from inside, of a known session.

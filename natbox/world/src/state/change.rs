@@ -15,7 +15,7 @@ use crate::gateway::Gateway;
 use crate::link::LinkConfig;
 use crate::note::{Event, InterfaceId, NodeId, Note, Observer};
 use crate::outside::Alarmed;
-use crate::world::{NotAGateway, NotReconfigured};
+use crate::refusal::{NotAGateway, NotReconfigured};
 
 impl State {
     /// The number that the next node will have.

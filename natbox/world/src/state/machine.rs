@@ -7,9 +7,9 @@ use natbox_wire::{ExplicitMapping, MapRefusal, MapRequest, Packet, Protocol, Tim
 use super::{Body, Host, Pending, State};
 use crate::gateway::machine::Machine;
 use crate::note::{Event, InterfaceId, NodeId};
+use crate::refusal::NotAGateway;
 use crate::stack::{Stack, UplinkConfig};
 use crate::stream::stream;
-use crate::world::NotAGateway;
 
 impl State {
     /// Gives a gateway its machine, if it has none yet.
