@@ -23,7 +23,7 @@ impl World {
         self.state.borrow_mut().sessions(node)
     }
 
-    /// When a mapping of a gateway's NAT ends, if nothing more comes: [`Nat::deadline`].
+    /// When a mapping of a gateway's NAT ends, if nothing more comes: [`Nat::deadline`](natbox_nat::Nat::deadline).
     pub fn deadline(&self, node: NodeId, mapping: MappingId) -> Option<Time> {
         self.state.borrow_mut().deadline(node, mapping)
     }
